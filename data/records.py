@@ -1,0 +1,155 @@
+"""The records that pass between the stages; each stage returns a new one, nothing is filled in later.
+
+    Example -> Prompt -> Group[Completion] -> ScoredGroup(RewardTerms) -> GroupSample -> Microbatch
+
+Axis letters, used in every docstring of the project:
+
+    P prompts per step      G completions per prompt    B sequences       T tokens of a packed row
+    C completion tokens     L prompt tokens             V vocabulary      N tokens that carry a loss
+    S audio samples         F feature frames            M mel bins (128)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One line of a manifest."""
+
+    id: str
+    """Unique in its manifest."""
+    audio: str
+    """Path of the clip, relative to the audio root."""
+    label: str
+    """Gold answer; always one of `choices`."""
+    question: str
+    """What the policy is asked about the clip."""
+    choices: tuple[str, ...]
+    """The labels that the question offers, in the order they are shown."""
+    transcript: str | None = None
+    """What is said in the clip, where known."""
+    prosody: Mapping[str, Any] | None = None
+    """Measured prosody, as the annotation step writes it."""
+    reasoning: str | None = None
+    """Reference reasoning, for supervised fine-tuning."""
+    speaker: str | None = None
+    split: str | None = None
+    dataset: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """An example as the models see it."""
+
+    example: Example
+    text: str
+    """The chat-formatted prompt with one audio placeholder, as the engine takes it."""
+    token_ids: IntArray
+    """[L] the same prompt tokenized, its placeholder expanded to one token per audio embedding."""
+    features: Any
+    """[M, F] float32 log-mel features; between processes, a reference to them (one copy per node)."""
+    num_frames: int
+    """F, in 10 ms frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled answer to a prompt."""
+
+    token_ids: IntArray
+    """[C] sampled tokens, the end token included when the model wrote one."""
+    rollout_logprobs: FloatArray
+    """[C] log-probability in nats of each token when it was sampled, by the engine."""
+    text: str
+    """The decoded tokens without the final end token; other special tokens stay visible."""
+    finish_reason: str
+    """`stop` (end token) or `length` (cut at the token limit)."""
+    policy_version: int
+    """Version of the weights that sampled it: the number of updates before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A prompt and its G completions: the unit of rewards, advantages and packing."""
+
+    prompt: Prompt
+    completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RewardTerms:
+    """Raw scores of one group, unweighted."""
+
+    values: Mapping[str, tuple[float | None, ...]]
+    """Term name -> [G] values in [0, 1]; None means not scored, which is never the same as 0."""
+    details: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    """Term name -> [G] free-form facts for the logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredGroup:
+    """A group with the reward of each completion and everything that went into it."""
+
+    group: Group
+    terms: RewardTerms
+    weights: Mapping[str, float]
+    """Weight of each term that was applied to this group."""
+    trust: float
+    """Factor in (0, 1] that was applied to the reasoning term."""
+    rewards: tuple[float, ...]
+    """[G] weighted sums."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSample:
+    """A group as the learner takes it."""
+
+    group: Group
+    advantages: FloatArray
+    """[G] credit of each completion."""
+    loss_mask: BoolArray
+    """[G] False where a completion is context only and carries no loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Microbatch:
+    """Whole groups packed into one row: each prompt and clip once, then its completions as segments.
+
+    A token sees its own segment and, if it belongs to a completion, the prompt of its group, always causally.
+    """
+
+    input_ids: IntArray
+    """[T] tokens of all groups, one after another."""
+    positions: IntArray
+    """[3, T] rotary positions; every completion continues at its own prompt's end. Audio-only
+    prompts have equal positions on the three axes (time, height, width)."""
+    group_ids: IntArray
+    """[T] index of the group in this row."""
+    segment_ids: IntArray
+    """[T] 0 for the prompt, i + 1 for completion i of the group."""
+    source: IntArray
+    """[N] row position whose hidden state predicts each completion token."""
+    target: IntArray
+    """[N] the completion tokens predicted there, over all completions in order."""
+    completion_ids: IntArray
+    """[N] which completion of this row (0-based over all groups) each target belongs to."""
+    rollout_logprobs: FloatArray
+    """[N] nats."""
+    advantages: FloatArray
+    """[N] advantage of the token's completion."""
+    loss_weights: FloatArray
+    """[N] weight of each token in the step's loss; the weights of one optimizer update sum to 1 over
+    all rows and ranks (padding rows weigh nothing)."""
+    features: tuple[Any, ...]
+    """One [M, F] float32 array (or reference) per group, in order."""

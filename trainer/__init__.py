@@ -1,0 +1,1 @@
+"""The loop (read trainer/loop.py first), the learner, losses, checkpoints and evaluation."""
