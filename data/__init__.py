@@ -1,1 +1,1 @@
-"""Records, manifests, audio, prompts and batching: all that happens to a clip before a model hears it."""
+"""Records, manifests, audio, prompts, batching: what happens to a clip before a model hears it."""

@@ -1,4 +1,4 @@
-"""The records that pass between the stages; each stage returns a new one, nothing is filled in later.
+"""The records that pass between the stages; each stage returns a new one.
 
     Example -> Prompt -> Group[Completion] -> ScoredGroup(RewardTerms) -> GroupSample -> Microbatch
 
@@ -58,7 +58,7 @@ class Prompt:
     token_ids: IntArray
     """[L] the same prompt tokenized, its placeholder expanded to one token per audio embedding."""
     features: Any
-    """[M, F] float32 log-mel features; between processes, a reference to them (one copy per node)."""
+    """[M, F] float32 log-mel features, or a reference to them: one copy per node."""
     num_frames: int
     """F, in 10 ms frames."""
 
@@ -124,9 +124,10 @@ class GroupSample:
 
 @dataclass(frozen=True, slots=True)
 class Microbatch:
-    """Whole groups packed into one row: each prompt and clip once, then its completions as segments.
+    """Whole groups packed into one row: each prompt and clip once, then its completions.
 
-    A token sees its own segment and, if it belongs to a completion, the prompt of its group, always causally.
+    A token sees its own segment and, if it belongs to a completion, the prompt of its group,
+    always causally.
     """
 
     input_ids: IntArray
@@ -149,7 +150,7 @@ class Microbatch:
     advantages: FloatArray
     """[N] advantage of the token's completion."""
     loss_weights: FloatArray
-    """[N] weight of each token in the step's loss; the weights of one optimizer update sum to 1 over
-    all rows and ranks (padding rows weigh nothing)."""
+    """[N] weight of each token in the step's loss; the weights of one optimizer update sum to 1
+    over all rows and ranks (padding rows weigh nothing)."""
     features: tuple[Any, ...]
     """One [M, F] float32 array (or reference) per group, in order."""

@@ -1,0 +1,354 @@
+"""The schema of a run: every knob once, with its unit, range and default.
+
+`knob(default, ...)` carries the range that the loader checks and that docs/configuration.md prints.
+Cross-field rules are in `configs/rules.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def knob(
+    default: Any,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    choices: Sequence[str] | None = None,
+) -> Any:
+    """Return a dataclass field with its allowed range.
+
+    Args:
+        default: value when the YAML file says nothing; lists and dicts are copied per config.
+        ge: lowest allowed number.
+        gt: lowest number, itself excluded.
+        le: highest allowed number.
+        choices: allowed words.
+    """
+    limits = {"ge": ge, "gt": gt, "le": le, "choices": choices}
+    metadata = {name: limit for name, limit in limits.items() if limit is not None}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+NINE_LABELS = [
+    "neutral",
+    "happy",
+    "sad",
+    "angry",
+    "contempt or disgust",
+    "confused",
+    "whisper",
+    "surprise",
+    "fear",
+]
+"""The paper's label set, in the order of its public prompt."""
+
+
+@dataclass
+class LoraConfig:
+    """Low-rank adapters on the language model (peft); rank 0 trains full parameters."""
+
+    rank: int = knob(0, ge=0)
+    """Rank of the adapters; 0 = no adapters."""
+    alpha: float = knob(32.0, gt=0)
+    """Scale of the adapters: their output is multiplied by alpha / rank."""
+    dropout: float = knob(0.0, ge=0, le=0.9)
+    """Dropout on the adapters' input. Above 0 the learner's log-probs are noisy."""
+    targets: list[str] = knob(["q_proj", "k_proj", "v_proj", "o_proj"])
+    """Names of the language model's linear layers that get an adapter."""
+
+
+@dataclass
+class ModelConfig:
+    """The policy and how the learner holds it."""
+
+    path: str = "runs/demo/sft/export"
+    """Folder of a Qwen2.5-Omni checkpoint in Hugging Face layout (safetensors)."""
+    dtype: str = knob("bfloat16", choices=["float32", "bfloat16"])
+    """Number format of weights and activations, in learner and engines."""
+    attention: str = knob("flex", choices=["sdpa", "flex"])
+    """Attention over packed rows: `sdpa` with a dense [T, T] mask (CPU, short rows), or `flex`
+    (FlexAttention with a block mask; the GPU default). Same numbers."""
+    freeze: list[str] = knob(["audio_tower"])
+    """Parts that are not trained: parameter-name prefixes below `thinker.`, such as `audio_tower`,
+    `model.embed_tokens`."""
+    gradient_checkpointing: bool = True
+    """Recompute activations layer by layer in the backward pass: less memory, about a third more time."""
+    logits_chunk_tokens: int = knob(1024, ge=1)
+    """Completion tokens per chunk of the vocabulary projection; bounds the [chunk, V] logits."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+
+
+@dataclass
+class DataConfig:
+    """Clips, prompts and their order."""
+
+    manifest: str = "runs/demo/material/corpus/manifest.jsonl"
+    """JSON Lines manifest; see docs/data.md."""
+    audio_root: str = "runs/demo/material/corpus"
+    """Folder that every `audio` path of the manifest is relative to and may not leave."""
+    train_split: str = "train"
+    """Value of `split` in the manifest's training rows."""
+    system_prompt: str = (
+        "You listen to speech. First reason about how it is said inside <think> </think>, "
+        "then give one emotion inside <answer> </answer>."
+    )
+    """System message of every prompt; empty for none."""
+    question: str = "Which emotion does the speaker express? Choose from: {choices}."
+    """User message after the clip; `{choices}` is replaced by the labels. A manifest row may carry its own."""
+    choices: list[str] = knob(NINE_LABELS)
+    """Labels that are offered, and the only ones a manifest may contain."""
+    min_duration_s: float = knob(0.1, gt=0)
+    """Shortest clip, in seconds."""
+    max_duration_s: float = knob(30.0, gt=0, le=300)
+    """Longest clip, in seconds. The audio encoder's own limit is 300."""
+    bad_clips: str = knob("error", choices=["error", "skip"])
+    """What a clip that fails its check does: stop the run with a list of all, or be left out and counted."""
+    feature_cache_mb: int = knob(512, ge=1)
+    """Mel features kept in memory per node, in MB (a 10 s clip takes 0.5)."""
+    num_workers: int = knob(2, ge=1)
+    """Threads that decode clips and compute features ahead of the loop."""
+
+
+@dataclass
+class RolloutConfig:
+    """The vLLM engines."""
+
+    num_engines: int = knob(1, ge=1)
+    """Engines, each a Ray actor with its own copy of the weights."""
+    tensor_parallel: int = knob(1, ge=1)
+    """GPUs per engine."""
+    colocate: bool = False
+    """Engines share the learners' GPUs and sleep during updates; otherwise they have their own."""
+    gpu_memory_frac: float = knob(0.85, gt=0, le=0.98)
+    """Share of a GPU's memory that an engine may take; about 0.4 when colocated."""
+    kv_cache_gib: float = knob(1.0, gt=0)
+    """Key-value cache of an engine on a CPU, in GiB (GPUs use `gpu_memory_frac`)."""
+    cpu_threads: int = knob(2, ge=1)
+    """Threads of an engine on a CPU."""
+    enforce_eager: bool = False
+    """Do not compile or capture graphs; always so on a CPU."""
+    group_size: int = knob(8, ge=2)
+    """G, completions per prompt."""
+    temperature: float = knob(1.0, gt=0)
+    """Sampling temperature of training rollouts; the learner divides its logits by the same number."""
+    max_completion_tokens: int = knob(512, ge=1)
+    """Completions are cut here, end token included."""
+    max_model_len: int = knob(4096, ge=16)
+    """Longest prompt plus completion, in tokens."""
+    max_num_seqs: int = knob(256, ge=1)
+    """Completions that one engine decodes at a time."""
+    timeout_s: float = knob(600.0, gt=0)
+    """Longest wait for the next finished group, and for an engine to start."""
+
+
+@dataclass
+class SyncConfig:
+    """Weights from the learner to the engines."""
+
+    transport: str = knob("nccl", choices=["host", "nccl", "ipc"])
+    """`host`: shared memory of the node (CPU); `nccl`: engines on their own GPUs; `ipc`: colocated."""
+    bucket_mb: int = knob(512, ge=1)
+    """Size of one packed transfer, in MB; bounds the extra memory on both sides."""
+    timeout_s: float = knob(300.0, gt=0)
+    """Deadline of one whole sync, in seconds."""
+
+
+@dataclass
+class RewardTermConfig:
+    """One reward term."""
+
+    name: str = ""
+    """Key of the term in metrics and sample files."""
+    target: str = ""
+    """`module:Class` of the reward, such as `rewards.format:FormatReward`."""
+    weight: float = knob(1.0, ge=0)
+    """Factor of the term in the reward; 0 = not computed."""
+    workers: int = knob(1, ge=1)
+    """Ray actors that score groups in parallel."""
+    timeout_s: float = knob(60.0, gt=0)
+    """Longest wait for one group's scores."""
+    options: dict[str, Any] = knob({})
+    """Keyword arguments of the class."""
+
+
+@dataclass
+class RewardsConfig:
+    """What makes a completion good."""
+
+    terms: list[RewardTermConfig] = field(
+        default_factory=lambda: [
+            RewardTermConfig(name="format", target="rewards.format:FormatReward", weight=0.3),
+            RewardTermConfig(name="accuracy", target="rewards.accuracy:AccuracyReward", weight=1.0),
+        ]
+    )
+    """The reward is the weighted sum of these terms."""
+    packages: list[str] = knob(["rewards"])
+    """Top-level packages that a `target` may come from."""
+    aliases: dict[str, str] = knob({})
+    """Answers that count as a label, such as `disgust: contempt or disgust`; for rewards and evaluation."""
+
+
+@dataclass
+class AdvantageConfig:
+    """From rewards to advantages, within a group."""
+
+    normalize: str = knob("std", choices=["std", "mean"])
+    """`std`: (R - mean) / (std + 1e-4) (GRPO); `mean`: R - mean (Dr. GRPO)."""
+    tolerance: float = knob(1e-6, ge=0)
+    """A group whose rewards differ by no more than this is flat: no gradient, not normalized."""
+
+
+@dataclass
+class LossConfig:
+    """What the learner minimizes."""
+
+    kind: str = knob("policy", choices=["policy", "sft"])
+    """`policy`: clipped policy loss plus KL; `sft`: negative log-likelihood of the reference answer."""
+    clip_low: float = knob(0.2, ge=0, le=1)
+    """The probability ratio is clipped below 1 - clip_low."""
+    clip_high: float = knob(0.2, ge=0)
+    """The probability ratio is clipped above 1 + clip_high."""
+    kl_coef: float = knob(0.04, ge=0)
+    """Weight of the KL term against the frozen start policy; 0 = no reference model at all."""
+    kl_estimator: str = knob("k3", choices=["k1", "k2", "k3"])
+    """Per-token estimator of the KL divergence, as a loss term."""
+    aggregation: str = knob("token_mean", choices=["token_mean", "sequence_mean"])
+    """Mean over all tokens of an update on all ranks, or over completions of their token means."""
+    importance_cap: float = knob(2.0, ge=0)
+    """Truncated importance weight of learner over engine probabilities; 0 = off."""
+    epochs: int = knob(1, ge=1)
+    """Passes over a step's samples."""
+    minibatches: int = knob(1, ge=1)
+    """Optimizer updates per pass."""
+
+
+@dataclass
+class OptimConfig:
+    """AdamW."""
+
+    lr: float = knob(1e-6, gt=0)
+    """Peak learning rate."""
+    beta1: float = knob(0.9, ge=0, le=1)
+    """Decay of the first moment."""
+    beta2: float = knob(0.95, ge=0, le=1)
+    """Decay of the second moment."""
+    eps: float = knob(1e-8, gt=0)
+    """Added to the root of the second moment."""
+    weight_decay: float = knob(0.0, ge=0)
+    """Decoupled weight decay."""
+    warmup_steps: int = knob(0, ge=0)
+    """Loop steps over which the rate rises linearly from 0."""
+    schedule: str = knob("constant", choices=["constant", "linear", "cosine"])
+    """Course of the rate after the warm-up, down to `min_lr_frac` at the last step."""
+    min_lr_frac: float = knob(0.0, ge=0, le=1)
+    """Final rate as a share of `lr`."""
+    grad_clip: float = knob(1.0, gt=0)
+    """Largest global gradient norm."""
+
+
+@dataclass
+class LearnerConfig:
+    """The DeepSpeed ranks."""
+
+    num_ranks: int = knob(1, ge=1)
+    """Ranks, one GPU each (or one CPU process)."""
+    zero_stage: int = knob(2, ge=1, le=3)
+    """ZeRO: 1 shards optimizer state, 2 gradients as well, 3 parameters as well."""
+    tokens_per_microbatch: int = knob(8192, ge=64)
+    """T, token budget of one packed row; a larger single group still gets a row of its own."""
+    cpu_threads: int = knob(2, ge=1)
+    """Threads of a rank on a CPU."""
+    timeout_s: float = knob(1800.0, gt=0)
+    """Longest wait for an update, and for any collective."""
+
+
+@dataclass
+class TrainConfig:
+    """Length and size of the run."""
+
+    num_steps: int = knob(3000, ge=1)
+    """Loop steps."""
+    prompts_per_step: int = knob(16, ge=1)
+    """P, prompts of one step."""
+
+
+@dataclass
+class EvalConfig:
+    """Greedy evaluation through the engines."""
+
+    split: str = "eval"
+    """Split that is evaluated during the run."""
+    every_steps: int = knob(100, ge=0)
+    """Steps between evaluations; 0 = none during the run."""
+    max_examples: int = knob(0, ge=0)
+    """First rows of the split that are used; 0 = all."""
+    test_split: str = ""
+    """Split that is evaluated once before the first step and once after the last; empty = none."""
+
+
+@dataclass
+class CheckpointConfig:
+    """Checkpoints and the final export."""
+
+    every_steps: int = knob(100, ge=0)
+    """Steps between checkpoints; 0 = only at the end."""
+    keep_last: int = knob(2, ge=1)
+    """Newest checkpoints that are kept."""
+    export: bool = True
+    """Write a Hugging Face folder at the end."""
+
+
+@dataclass
+class LogConfig:
+    """What a run writes down."""
+
+    samples_every: int = knob(10, ge=0)
+    """Steps between sample files; 0 = none."""
+    tensorboard: bool = True
+    """Write TensorBoard event files."""
+
+
+@dataclass
+class ParityConfig:
+    """The gate before step 1: engine and learner must agree on real clips."""
+
+    num_clips: int = knob(16, ge=0)
+    """Clips that are compared; 0 = no gate."""
+    max_gap: float = knob(2e-3, gt=0)
+    """Largest allowed difference of one token's log-probability, in nats (bfloat16 needs about 0.5)."""
+    mean_gap: float = knob(5e-4, gt=0)
+    """Largest allowed mean difference, in nats (bfloat16 needs about 0.03)."""
+
+
+@dataclass
+class RunConfig:
+    """A whole run."""
+
+    name: str = "run"
+    """Name of the run; its folder is `output_dir`/`name`."""
+    output_dir: str = "runs"
+    """Parent of the run folder; must be absolute under `ray job submit`."""
+    seed: int = knob(0, ge=0)
+    """Seed of data order, sampling and initial adapters."""
+    device: str = knob("cuda", choices=["cpu", "cuda"])
+    """Where learner and engines run."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    sync: SyncConfig = field(default_factory=SyncConfig)
+    rewards: RewardsConfig = field(default_factory=RewardsConfig)
+    advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    parity: ParityConfig = field(default_factory=ParityConfig)
