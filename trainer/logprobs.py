@@ -1,0 +1,279 @@
+"""Log-probabilities of packed rows: the policy's forward pass.
+
+A row holds several groups (see `data.batching`). Linear layers see the row as one sequence;
+attention never crosses a group, and inside one a token sees the prompt and its own completion.
+This gives the numbers of G padded rows per group while prompt and clip are computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
+from transformers import AttentionInterface, Qwen2_5OmniThinkerForConditionalGeneration
+
+from data.records import Microbatch
+
+FORBIDDEN_LOGIT = -100.0
+"""Added to the logits of tokens that a completion may not contain, in engine and learner alike."""
+
+
+class GroupSpan(NamedTuple):
+    """Where one group lies in its row, and who sees whom in it."""
+
+    start: int
+    end: int
+    bias: Tensor
+    """[end - start, end - start] 0 where the key is visible, -inf elsewhere."""
+
+
+class TokenScores(NamedTuple):
+    """What the forward pass says of each completion token."""
+
+    logprobs: Tensor
+    """[N] float32 nats, with gradient."""
+    entropy: Tensor
+    """[N] float32 nats, of the whole next-token distribution, detached."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRow:
+    """A `Microbatch` as tensors on the learner's device."""
+
+    input_ids: Tensor
+    """[1, T]"""
+    positions: Tensor
+    """[3, 1, T]"""
+    mask: tuple[GroupSpan, ...] | BlockMask
+    features: Tensor
+    """[M, sum of F] clips side by side."""
+    feature_lengths: Tensor
+    """[groups] frames of each clip."""
+    source: Tensor
+    """[N]"""
+    target: Tensor
+    """[N]"""
+
+
+def to_device(
+    row: Microbatch,
+    features: Sequence[Any],
+    device: torch.device,
+    attention: str,
+    dtype: torch.dtype,
+) -> PackedRow:
+    """Move a row to the device and build its attention mask.
+
+    Args:
+        row: the packed row.
+        features: [M, F] float32 arrays, one per group (`row.features`, resolved).
+        device: where the learner computes.
+        attention: `sdpa` or `flex`.
+        dtype: format of activations; the additive mask has it too.
+
+    Returns:
+        The row as tensors.
+    """
+    groups = torch.from_numpy(row.group_ids)
+    segments = torch.from_numpy(row.segment_ids)
+    if attention == "flex":
+        mask = _block_mask(groups.to(device), segments.to(device))
+    else:
+        mask = _group_spans(groups, segments, device, dtype)
+    clips = [torch.from_numpy(array) for array in features]
+    lengths = torch.tensor([clip.shape[1] for clip in clips])
+    return PackedRow(
+        input_ids=torch.from_numpy(row.input_ids).to(device)[None],
+        positions=torch.tensor(row.positions).to(device)[:, None],
+        mask=mask,
+        features=torch.cat(clips, dim=1).to(device, dtype),
+        feature_lengths=lengths.to(device),
+        source=torch.from_numpy(row.source).to(device),
+        target=torch.from_numpy(row.target).to(device),
+    )
+
+
+def _visible(query: Tensor, key: Tensor) -> Tensor:
+    """Segment rule: own segment, or the prompt (segment 0)."""
+    return (query == key) | (key == 0)
+
+
+def _group_spans(
+    groups: Tensor, segments: Tensor, device: torch.device, dtype: torch.dtype
+) -> tuple[GroupSpan, ...]:
+    """One dense mask per group; no mask ever spans two groups."""
+    spans = []
+    start = 0
+    for size in torch.unique_consecutive(groups, return_counts=True)[1].tolist():
+        segment = segments[start : start + size].to(device)
+        visible = _visible(segment[:, None], segment[None, :]).tril()
+        bias = torch.zeros(size, size, dtype=dtype, device=device)
+        spans.append(GroupSpan(start, start + size, bias.masked_fill_(~visible, -torch.inf)))
+        start += size
+    return tuple(spans)
+
+
+def _block_mask(groups: Tensor, segments: Tensor) -> BlockMask:
+    """One sparse mask for the whole row."""
+
+    def visible(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        same_group = groups[query] == groups[key]
+        return same_group & _visible(segments[query], segments[key]) & (query >= key)
+
+    length = len(groups)
+    return create_block_mask(visible, None, None, length, length, device=str(groups.device))
+
+
+def _packed_sdpa(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: tuple[GroupSpan, ...],
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Dense attention group by group; [1, heads, T, head_dim] in, [1, T, heads, head_dim] out."""
+    repeats = query.shape[1] // key.shape[1]
+    if repeats > 1:
+        key = key.repeat_interleave(repeats, dim=1)
+        value = value.repeat_interleave(repeats, dim=1)
+    parts = [
+        scaled_dot_product_attention(
+            query[:, :, start:end],
+            key[:, :, start:end],
+            value[:, :, start:end],
+            attn_mask=bias,
+            scale=scaling,
+        )
+        for start, end, bias in attention_mask
+    ]
+    return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+_compiled_flex: Callable[..., Tensor] = torch.compile(flex_attention, dynamic=True)
+
+
+def _packed_flex(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: BlockMask,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Sparse attention over the whole row; compiled on GPUs, plain on CPUs (no backward there)."""
+    attend = _compiled_flex if query.is_cuda else flex_attention
+    output = attend(
+        query,
+        key,
+        value,
+        block_mask=attention_mask,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return output.transpose(1, 2), None
+
+
+AttentionInterface.register("packed_sdpa", _packed_sdpa)
+AttentionInterface.register("packed_flex", _packed_flex)
+
+
+class PackedPolicy(nn.Module):
+    """A Qwen2.5-Omni thinker that scores packed rows.
+
+    Args:
+        thinker: the model; its vision tower may be gone.
+        attention: `sdpa` or `flex`; the form of `PackedRow.mask`.
+        temperature: logits are divided by it, as in sampling.
+        forbidden_token_ids: tokens that completions may not contain.
+        chunk_tokens: completion tokens whose [chunk, V] logits exist at a time.
+    """
+
+    def __init__(
+        self,
+        thinker: Qwen2_5OmniThinkerForConditionalGeneration,
+        *,
+        attention: str,
+        temperature: float,
+        forbidden_token_ids: Sequence[int],
+        chunk_tokens: int,
+    ) -> None:
+        super().__init__()
+        self.thinker = thinker
+        self.temperature = temperature
+        self.chunk_tokens = chunk_tokens
+        self.forbidden = list(forbidden_token_ids)
+        self.audio_token_id = thinker.config.audio_token_id
+        thinker.model.set_attn_implementation(f"packed_{attention}")
+
+    def encode_audio(self, row: PackedRow) -> Tensor:
+        """Return the audio embeddings of all clips of a row, [audio tokens, hidden]."""
+        tower = self.thinker.audio_tower
+        after_conv, _ = tower._get_feat_extract_output_lengths(row.feature_lengths)
+        output = tower(row.features, feature_lens=row.feature_lengths, aftercnn_lens=after_conv)
+        return output.last_hidden_state
+
+    def forward(self, row: PackedRow, audio: Tensor | None = None) -> TokenScores:
+        """Score every completion token of a row.
+
+        Args:
+            row: the packed row.
+            audio: embeddings from `encode_audio`, if they were computed already.
+
+        Returns:
+            Log-probabilities and entropies, [N] each.
+
+        Raises:
+            ValueError: the clips have more or fewer frames than the row has placeholders.
+        """
+        if audio is None:
+            audio = self.encode_audio(row)
+        embeddings = self.thinker.model.embed_tokens(row.input_ids)
+        # An embedding row is unused where the placeholder is: the clip's embedding takes its place.
+        places = (row.input_ids == self.audio_token_id)[0].nonzero()[:, 0]
+        if len(places) != len(audio):
+            raise ValueError(
+                f"{len(places)} audio placeholders for {len(audio)} audio embeddings in a row of "
+                f"{len(row.feature_lengths)} clips"
+            )
+        embeddings = embeddings.index_copy(1, places, audio.to(embeddings.dtype)[None])
+        hidden = self.thinker.model(
+            inputs_embeds=embeddings,
+            attention_mask={"full_attention": row.mask},
+            position_ids=row.positions,
+            use_cache=False,
+        ).last_hidden_state[0]
+        return self._score(hidden[row.source], row.target)
+
+    def _score(self, hidden: Tensor, target: Tensor) -> TokenScores:
+        """Vocabulary projection in chunks: a lone one keeps its logits, several recompute them."""
+        if len(target) <= self.chunk_tokens:
+            return TokenScores(*self._project(hidden, target))
+        parts = [
+            checkpoint(self._project, *chunk, use_reentrant=False)
+            for chunk in zip(
+                hidden.split(self.chunk_tokens), target.split(self.chunk_tokens), strict=True
+            )
+        ]
+        logprobs, entropies = zip(*parts, strict=True)
+        return TokenScores(torch.cat(logprobs), torch.cat(entropies))
+
+    def _project(self, hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.thinker.lm_head(hidden).float() / self.temperature
+        logits = logits.index_add(
+            1,
+            torch.tensor(self.forbidden, device=logits.device),
+            torch.full((len(target), len(self.forbidden)), FORBIDDEN_LOGIT, device=logits.device),
+        )
+        logprobs = torch.log_softmax(logits, dim=-1)
+        with torch.no_grad():
+            entropy = -(logprobs.exp() * logprobs).sum(-1)
+        return logprobs.gather(-1, target[:, None])[:, 0], entropy

@@ -1,0 +1,147 @@
+"""The policy model: loading, freezing, adapters, and its weights under their checkpoint names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import peft
+import torch
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+from transformers import AutoConfig, Qwen2_5OmniThinkerForConditionalGeneration
+
+from configs.schema import LoraConfig, ModelConfig
+
+CHECKPOINT_PREFIX = "thinker."
+"""Prefix of the thinker's weights in a full Qwen2.5-Omni checkpoint."""
+
+
+def load_thinker(path: str | Path, dtype: str) -> Qwen2_5OmniThinkerForConditionalGeneration:
+    """Load the thinker of a Qwen2.5-Omni checkpoint without its vision tower.
+
+    Args:
+        path: Hugging Face folder, safetensors only.
+        dtype: `float32` or `bfloat16`.
+
+    Returns:
+        The model in evaluation mode (dropout off, also while training); its `visual` is None.
+
+    Raises:
+        ValueError: a weight is missing from the checkpoint.
+    """
+    config = AutoConfig.from_pretrained(path).thinker_config
+    thinker, report = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
+        path,
+        config=config,
+        dtype=getattr(torch, dtype),
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    missing = [name for name in report["missing_keys"] if not name.startswith("visual.")]
+    if missing:
+        raise ValueError(f"{path}: the checkpoint lacks {len(missing)} weights, first {missing[0]}")
+    thinker.visual = None
+    return thinker.eval()
+
+
+def prepare_thinker(thinker: nn.Module, config: ModelConfig) -> None:
+    """Freeze parts, add adapters and switch gradient checkpointing on, in place.
+
+    Args:
+        thinker: from `load_thinker`.
+        config: what to train and how.
+
+    Raises:
+        ValueError: a `freeze` prefix names no weight, or nothing is left to train.
+    """
+    names = [name for name, _ in thinker.named_parameters()]
+    for prefix in config.freeze:
+        if not any(_has_prefix(name, prefix) for name in names):
+            raise ValueError(f"model.freeze: no weight of the thinker starts with {prefix!r}")
+    for name, parameter in thinker.named_parameters():
+        frozen = any(_has_prefix(name, prefix) for prefix in config.freeze)
+        # The audio start/end embedding takes no part in the forward pass.
+        parameter.requires_grad_(not frozen and "audio_bos_eos_token" not in name)
+    if config.lora.rank:
+        add_adapters(thinker, config.lora)
+    if config.gradient_checkpointing:
+        thinker.gradient_checkpointing_enable({"use_reentrant": False})
+        # The layers recompute only in training mode; nothing else in the model depends on it
+        # but adapter dropout.
+        thinker.train()
+    if not any(parameter.requires_grad for parameter in thinker.parameters()):
+        raise ValueError("model.freeze: every weight is frozen, nothing is left to train")
+
+
+def _has_prefix(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+def add_adapters(thinker: nn.Module, config: LoraConfig) -> None:
+    """Add low-rank adapters to the language model and freeze everything else, in place."""
+    for parameter in thinker.parameters():
+        parameter.requires_grad_(False)
+    lora = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=list(config.targets),
+        bias="none",
+    )
+    peft.inject_adapter_in_model(lora, thinker.model)
+
+
+@contextmanager
+def adapters_off(thinker: nn.Module) -> Iterator[None]:
+    """Run the frozen base model: inside the block every adapter is skipped."""
+    layers = [module for module in thinker.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+def checkpoint_name(name: str) -> str | None:
+    """Map a learner's parameter name to the name of a full checkpoint.
+
+    Args:
+        name: as in `thinker.named_parameters()`.
+
+    Returns:
+        The checkpoint's name, or None for adapter weights, which have none of their own.
+    """
+    if ".lora_" in name:
+        return None
+    return CHECKPOINT_PREFIX + name.replace(".base_layer.", ".")
+
+
+def lora_layers(thinker: nn.Module) -> dict[str, LoraLayer]:
+    """Return every adapted layer under the checkpoint name of its weight."""
+    return {
+        f"{CHECKPOINT_PREFIX}{name}.weight": module
+        for name, module in thinker.named_modules()
+        if isinstance(module, LoraLayer)
+    }
+
+
+def merged_weight(layer: LoraLayer, weight: Tensor) -> Tensor:
+    """Return W + scaling * B A of an adapted layer, computed in float32.
+
+    Args:
+        layer: the adapted layer; its adapter weights must be gathered.
+        weight: its base weight, gathered.
+
+    Returns:
+        [out, in] in the weight's dtype.
+
+    Source: LoRA (arXiv 2106.09685), eq. 3.
+    """
+    (name,) = layer.active_adapters
+    delta = layer.lora_B[name].weight.float() @ layer.lora_A[name].weight.float()
+    return (weight.float() + layer.scaling[name] * delta).to(weight.dtype)
