@@ -7,6 +7,7 @@ Cross-field rules are in `configs/rules.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,8 +31,8 @@ def knob(
     """
     limits = {"ge": ge, "gt": gt, "le": le, "choices": choices}
     metadata = {name: limit for name, limit in limits.items() if limit is not None}
-    if isinstance(default, list | dict):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    if type(default) in (list, dict):
+        return field(default_factory=lambda: copy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -78,7 +79,8 @@ class ModelConfig:
     """Parts that are not trained: parameter-name prefixes below `thinker.`, such as `audio_tower`,
     `model.embed_tokens`."""
     gradient_checkpointing: bool = True
-    """Recompute activations layer by layer in the backward pass: less memory, about a third more time."""
+    """Recompute activations layer by layer in the backward pass: less memory, about a third more
+    time."""
     logits_chunk_tokens: int = knob(1024, ge=1)
     """Completion tokens per chunk of the vocabulary projection; bounds the [chunk, V] logits."""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -100,7 +102,8 @@ class DataConfig:
     )
     """System message of every prompt; empty for none."""
     question: str = "Which emotion does the speaker express? Choose from: {choices}."
-    """User message after the clip; `{choices}` is replaced by the labels. A manifest row may carry its own."""
+    """User message after the clip; `{choices}` is replaced by the labels. A manifest row may carry
+    its own."""
     choices: list[str] = knob(NINE_LABELS)
     """Labels that are offered, and the only ones a manifest may contain."""
     min_duration_s: float = knob(0.1, gt=0)
@@ -108,7 +111,8 @@ class DataConfig:
     max_duration_s: float = knob(30.0, gt=0, le=300)
     """Longest clip, in seconds. The audio encoder's own limit is 300."""
     bad_clips: str = knob("error", choices=["error", "skip"])
-    """What a clip that fails its check does: stop the run with a list of all, or be left out and counted."""
+    """What a clip that fails its check does: stop the run with a list of all, or be left out and
+    counted."""
     feature_cache_mb: int = knob(512, ge=1)
     """Mel features kept in memory per node, in MB (a 10 s clip takes 0.5)."""
     num_workers: int = knob(2, ge=1)
@@ -136,7 +140,8 @@ class RolloutConfig:
     group_size: int = knob(8, ge=2)
     """G, completions per prompt."""
     temperature: float = knob(1.0, gt=0)
-    """Sampling temperature of training rollouts; the learner divides its logits by the same number."""
+    """Sampling temperature of training rollouts; the learner divides its logits by the same
+    number."""
     max_completion_tokens: int = knob(512, ge=1)
     """Completions are cut here, end token included."""
     max_model_len: int = knob(4096, ge=16)
@@ -152,7 +157,8 @@ class SyncConfig:
     """Weights from the learner to the engines."""
 
     transport: str = knob("nccl", choices=["host", "nccl", "ipc"])
-    """`host`: shared memory of the node (CPU); `nccl`: engines on their own GPUs; `ipc`: colocated."""
+    """`host`: shared memory of the node (CPU); `nccl`: engines on their own GPUs; `ipc`:
+    colocated."""
     bucket_mb: int = knob(512, ge=1)
     """Size of one packed transfer, in MB; bounds the extra memory on both sides."""
     timeout_s: float = knob(300.0, gt=0)
@@ -191,7 +197,8 @@ class RewardsConfig:
     packages: list[str] = knob(["rewards"])
     """Top-level packages that a `target` may come from."""
     aliases: dict[str, str] = knob({})
-    """Answers that count as a label, such as `disgust: contempt or disgust`; for rewards and evaluation."""
+    """Answers that count as a label, such as `disgust: contempt or disgust`; for rewards and
+    evaluation."""
 
 
 @dataclass
@@ -209,7 +216,8 @@ class LossConfig:
     """What the learner minimizes."""
 
     kind: str = knob("policy", choices=["policy", "sft"])
-    """`policy`: clipped policy loss plus KL; `sft`: negative log-likelihood of the reference answer."""
+    """`policy`: clipped policy loss plus KL; `sft`: negative log-likelihood of the reference
+    answer."""
     clip_low: float = knob(0.2, ge=0, le=1)
     """The probability ratio is clipped below 1 - clip_low."""
     clip_high: float = knob(0.2, ge=0)
@@ -321,7 +329,8 @@ class ParityConfig:
     num_clips: int = knob(16, ge=0)
     """Clips that are compared; 0 = no gate."""
     max_gap: float = knob(2e-3, gt=0)
-    """Largest allowed difference of one token's log-probability, in nats (bfloat16 needs about 0.5)."""
+    """Largest allowed difference of one token's log-probability, in nats (bfloat16 needs about
+    0.5)."""
     mean_gap: float = knob(5e-4, gt=0)
     """Largest allowed mean difference, in nats (bfloat16 needs about 0.03)."""
 
