@@ -40,6 +40,8 @@ class TokenScores(NamedTuple):
     """[N] float32 nats, with gradient."""
     entropy: Tensor
     """[N] float32 nats, of the whole next-token distribution, detached."""
+    audio: Tensor
+    """[audio tokens, hidden] embeddings of the row's clips, detached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,8 @@ class PackedPolicy(nn.Module):
         self.chunk_tokens = chunk_tokens
         self.forbidden = list(forbidden_token_ids)
         self.audio_token_id = thinker.config.audio_token_id
+        tower = thinker.audio_tower
+        self.trains_audio = tower is not None and any(w.requires_grad for w in tower.parameters())
         thinker.model.set_attn_implementation(f"packed_{attention}")
 
     def encode_audio(self, row: PackedRow) -> Tensor:
@@ -235,7 +239,8 @@ class PackedPolicy(nn.Module):
             ValueError: the clips have more or fewer frames than the row has placeholders.
         """
         if audio is None:
-            audio = self.encode_audio(row)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.trains_audio):
+                audio = self.encode_audio(row)
         embeddings = self.thinker.model.embed_tokens(row.input_ids)
         # An embedding row is unused where the placeholder is: the clip's embedding takes its place.
         places = (row.input_ids == self.audio_token_id)[0].nonzero()[:, 0]
@@ -251,12 +256,12 @@ class PackedPolicy(nn.Module):
             position_ids=row.positions,
             use_cache=False,
         ).last_hidden_state[0]
-        return self._score(hidden[row.source], row.target)
+        return TokenScores(*self._score(hidden[row.source], row.target), audio.detach())
 
-    def _score(self, hidden: Tensor, target: Tensor) -> TokenScores:
+    def _score(self, hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Vocabulary projection in chunks: a lone one keeps its logits, several recompute them."""
         if len(target) <= self.chunk_tokens:
-            return TokenScores(*self._project(hidden, target))
+            return self._project(hidden, target)
         parts = [
             checkpoint(self._project, *chunk, use_reentrant=False)
             for chunk in zip(
@@ -264,7 +269,7 @@ class PackedPolicy(nn.Module):
             )
         ]
         logprobs, entropies = zip(*parts, strict=True)
-        return TokenScores(torch.cat(logprobs), torch.cat(entropies))
+        return torch.cat(logprobs), torch.cat(entropies)
 
     def _project(self, hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.thinker.lm_head(hidden).float() / self.temperature

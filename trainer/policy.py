@@ -1,4 +1,4 @@
-"""The policy model: loading, freezing, adapters, and its weights under their checkpoint names."""
+"""The policy model: loading, freezing and adapters."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from pathlib import Path
 
 import peft
 import torch
-from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import Tensor, nn
+from torch import nn
 from transformers import AutoConfig, Qwen2_5OmniThinkerForConditionalGeneration
 
 from configs.schema import LoraConfig, ModelConfig
-
-CHECKPOINT_PREFIX = "thinker."
-"""Prefix of the thinker's weights in a full Qwen2.5-Omni checkpoint."""
 
 
 def load_thinker(path: str | Path, dtype: str) -> Qwen2_5OmniThinkerForConditionalGeneration:
@@ -105,43 +101,3 @@ def adapters_off(thinker: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.enable_adapters(True)
-
-
-def checkpoint_name(name: str) -> str | None:
-    """Map a learner's parameter name to the name of a full checkpoint.
-
-    Args:
-        name: as in `thinker.named_parameters()`.
-
-    Returns:
-        The checkpoint's name, or None for adapter weights, which have none of their own.
-    """
-    if ".lora_" in name:
-        return None
-    return CHECKPOINT_PREFIX + name.replace(".base_layer.", ".")
-
-
-def lora_layers(thinker: nn.Module) -> dict[str, LoraLayer]:
-    """Return every adapted layer under the checkpoint name of its weight."""
-    return {
-        f"{CHECKPOINT_PREFIX}{name}.weight": module
-        for name, module in thinker.named_modules()
-        if isinstance(module, LoraLayer)
-    }
-
-
-def merged_weight(layer: LoraLayer, weight: Tensor) -> Tensor:
-    """Return W + scaling * B A of an adapted layer, computed in float32.
-
-    Args:
-        layer: the adapted layer; its adapter weights must be gathered.
-        weight: its base weight, gathered.
-
-    Returns:
-        [out, in] in the weight's dtype.
-
-    Source: LoRA (arXiv 2106.09685), eq. 3.
-    """
-    (name,) = layer.active_adapters
-    delta = layer.lora_B[name].weight.float() @ layer.lora_A[name].weight.float()
-    return (weight.float() + layer.scaling[name] * delta).to(weight.dtype)

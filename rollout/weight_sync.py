@@ -1,0 +1,225 @@
+"""New weights from the learner to the engines, over vLLM's native weight-transfer API.
+
+Three transports behind one protocol (init, start, update, finish):
+
+- `nccl`: engines on their own GPUs; vLLM's broadcast in packed buckets.
+- `ipc`: engines that share the learners' GPUs; vLLM's CUDA memory handles.
+- `host`: CPU; ours. Rank 0 puts buckets into the node's shared memory, engines map and load them.
+
+All start with `open_sender` on every learner rank and go through `Sender.send_weights`; rank 0
+talks to the engines, the others only take part in the gathering.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import ray
+import torch
+from torch import Tensor
+
+from configs.schema import SyncConfig
+from rollout.weights import WeightInfo, WeightSource
+
+MEGABYTE = 1 << 20
+
+
+class Sender(Protocol):
+    """The learner's side of one transport."""
+
+    def send_weights(self) -> None:
+        """Bring every engine to the learner's current weights. Collective over the ranks."""
+        ...
+
+
+class EngineClient:
+    """Drives the weight-transfer calls of all engines from learner rank 0.
+
+    Args:
+        engines: handles of the engine actors.
+        workers_per_engine: GPUs per engine; places engines in the transfer group.
+    """
+
+    def __init__(self, engines: Sequence[Any], workers_per_engine: int) -> None:
+        self._engines = list(engines)
+        self._workers = workers_per_engine
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        """Open the receiving side; every engine gets its own ranks in the transfer group."""
+        calls = []
+        for index, engine in enumerate(self._engines):
+            info = dict(init_info)
+            if "rank_offset" in info:
+                info["rank_offset"] += index * self._workers
+            calls.append(engine.init_weight_transfer.remote(info))
+        ray.get(calls)
+
+    def start_weight_update(self) -> None:
+        """Prepare every engine for new weights."""
+        ray.get([engine.start_weight_update.remote() for engine in self._engines])
+
+    def update_weights(self, update_info: Any) -> None:
+        """Hand one bucket to every engine and wait until all have loaded it."""
+        ray.get([engine.update_weights.remote(update_info) for engine in self._engines])
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        """Put the new weights in service."""
+        ray.get([engine.finish_weight_update.remote() for engine in self._engines])
+
+
+def open_sender(
+    config: SyncConfig,
+    source: WeightSource,
+    *,
+    rank: int,
+    engines: Sequence[Any],
+    workers_per_engine: int,
+    address: str,
+    port: int,
+) -> Sender:
+    """Open the learner's side of the configured transport.
+
+    Args:
+        config: transport and bucket size.
+        source: the weights to send.
+        rank: this learner rank; rank 0 sends.
+        engines: handles of the engine actors.
+        workers_per_engine: GPUs per engine.
+        address: address of rank 0, for the `nccl` rendezvous.
+        port: free port there.
+
+    Returns:
+        The sender; collective over all ranks.
+    """
+    client = EngineClient(engines, workers_per_engine)
+    bucket_bytes = config.bucket_mb * MEGABYTE
+    if config.transport == "host":
+        return HostSender(source, client, rank == 0, bucket_bytes)
+    # vLLM's trainer side needs CUDA, so it is imported only where it is used.
+    from vllm.distributed.weight_transfer.factory import WeightTransferTrainerFactory
+    from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
+    from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
+
+    if config.transport == "nccl":
+        info = NCCLTrainerInitInfo(
+            master_address=address,
+            master_port=port,
+            world_size=1 + len(engines) * workers_per_engine,
+            packed_buffer_size_bytes=bucket_bytes,
+            rank=rank,
+        )
+    else:
+        info = IPCTrainerInitInfo(packed=True, packed_buffer_size_bytes=bucket_bytes, rank=rank)
+    return WeightTransferTrainerFactory.trainer_init(info, client=client, source=source)
+
+
+class HostSender:
+    """Sends weights through the shared memory of the node: one copy in, mapped by every engine."""
+
+    def __init__(
+        self, source: WeightSource, client: EngineClient, is_sender: bool, bucket_bytes: int
+    ) -> None:
+        self._source = source
+        self._client = client
+        self._is_sender = is_sender
+        self._bucket_bytes = bucket_bytes
+        if is_sender:
+            client.init_weight_transfer_engine({})
+
+    def send_weights(self) -> None:
+        """Send every weight in buckets; see `Sender`."""
+        if not self._is_sender:
+            for _ in self._source:
+                pass
+            return
+        self._client.start_weight_update()
+        for bucket in self._buckets():
+            self._client.update_weights({"bucket": bucket})
+        self._client.finish_weight_update()
+
+    def _buckets(self) -> Iterator[ray.ObjectRef]:
+        """Stored lists of (WeightInfo, bytes)."""
+        bucket: list[tuple[WeightInfo, np.ndarray]] = []
+        size = 0
+        for name, weight in self._source:
+            info = WeightInfo(name, weight.dtype, tuple(weight.shape))
+            weight = weight.cpu().contiguous()
+            bucket.append((info, weight.reshape(-1).view(torch.uint8).numpy()))
+            size += weight.nbytes
+            if size >= self._bucket_bytes:
+                yield ray.put(bucket)
+                bucket, size = [], 0
+        if bucket:
+            yield ray.put(bucket)
+
+
+def register_host_receiver() -> None:
+    """Make the `host` transport known to vLLM in this process; call once, before the engine."""
+    from vllm.distributed.weight_transfer.base import (
+        WeightTransferEngine,
+        WeightTransferInitInfo,
+        WeightTransferUpdateInfo,
+    )
+    from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+    from vllm.model_executor.model_loader.reload import (
+        finalize_layerwise_reload,
+        initialize_layerwise_reload,
+    )
+
+    @dataclass
+    class HostInitInfo(WeightTransferInitInfo):
+        """Nothing to agree on: buckets describe themselves."""
+
+    @dataclass
+    class HostUpdateInfo(WeightTransferUpdateInfo):
+        """One bucket."""
+
+        bucket: list[tuple[WeightInfo, np.ndarray]]
+
+    class HostReceiver(WeightTransferEngine[HostInitInfo, HostUpdateInfo]):
+        """Loads buckets from shared memory.
+
+        Weights go through vLLM's layerwise reload: on a CPU it repacks them at load time, and
+        parameters that were repacked once cannot be loaded directly again.
+        """
+
+        init_info_cls = HostInitInfo
+        update_info_cls = HostUpdateInfo
+
+        def init_transfer_engine(self, init_info: HostInitInfo) -> None:
+            """Nothing to open."""
+
+        def start_weight_update(self) -> None:
+            """Prepare every layer for its new weights."""
+            initialize_layerwise_reload(self.model)
+
+        def update_weights(self, update_info: dict[str, Any]) -> None:
+            """Load one bucket; nothing runs asynchronously here."""
+            self.receive_weights(self.parse_update_info(update_info))
+
+        def receive_weights(self, update_info: HostUpdateInfo) -> None:
+            """Load the tensors of one bucket, straight from shared memory."""
+            self.model.load_weights(_tensors(update_info.bucket))
+
+        def finish_weight_update(self) -> None:
+            """Put the loaded layers in service."""
+            finalize_layerwise_reload(self.model, self.model_config)
+
+        def shutdown(self) -> None:
+            """Nothing to close."""
+
+    WeightTransferEngineFactory.register_engine("host", HostReceiver)
+
+
+def _tensors(bucket: Sequence[tuple[WeightInfo, np.ndarray]]) -> Iterator[tuple[str, Tensor]]:
+    """Views of a bucket's bytes; the shared memory lives as long as any view of it."""
+    for info, data in bucket:
+        with warnings.catch_warnings():
+            # Shared memory is read-only, and loading only reads it.
+            warnings.filterwarnings("ignore", message=".*not writable")
+            flat = torch.from_numpy(data)
+        yield info.name, flat.view(info.dtype).view(info.shape)

@@ -1,0 +1,65 @@
+"""Writes trained weights into a copy of the checkpoint they started from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def export_checkpoint(start: Path, target: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write a Hugging Face folder: the start checkpoint with new weights.
+
+    Whatever the run did not hold (vision tower, talker, tokenizer, processor) is taken over from
+    the start checkpoint, in the same files, names and number formats. The folder appears under its
+    name only when it is complete.
+
+    Args:
+        start: folder of the start checkpoint.
+        target: folder to write; replaced if it exists.
+        weights: full tensors under checkpoint names.
+
+    Raises:
+        ValueError: a weight has no place in the start checkpoint.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    left = dict(weights)
+    for source in sorted(start.iterdir()):
+        if source.suffix == ".safetensors":
+            _write_shard(source, partial / source.name, left)
+        elif source.is_file():
+            shutil.copy(source, partial / source.name)
+    if left:
+        raise ValueError(f"{start}: has no weight named {min(left)!r} ({len(left)} such weights)")
+    for file in partial.iterdir():
+        _sync(file)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    _sync(target.parent)
+
+
+def _write_shard(source: Path, target: Path, weights: dict[str, Tensor]) -> None:
+    """Copy one shard, taking the new weights it has a place for out of `weights`."""
+    tensors = {}
+    with safe_open(source, framework="pt") as shard:
+        metadata = shard.metadata()
+        for name in shard.keys():  # noqa: SIM118 (a safetensors handle does not iterate)
+            tensor = shard.get_tensor(name)
+            if name in weights:
+                tensor = weights.pop(name).to(tensor.dtype).contiguous()
+            tensors[name] = tensor
+    save_file(tensors, target, metadata=metadata)
+
+
+def _sync(path: Path) -> None:
+    """Make a file or folder durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)

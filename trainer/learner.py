@@ -1,0 +1,326 @@
+"""One learner rank: a DeepSpeed engine over packed rows.
+
+A plain class; `trainer.learner_group` runs one per GPU (or CPU process) as a Ray actor.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from configs.schema import RunConfig
+from data.records import FloatArray, Microbatch
+from rollout.weight_sync import Sender, open_sender
+from rollout.weights import WeightSource
+from trainer.logprobs import PackedPolicy, PackedRow, TokenScores, to_device
+from trainer.losses import importance_weights, kl_estimate, policy_loss, sft_loss
+from trainer.policy import adapters_off, load_thinker, prepare_thinker
+
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+import deepspeed
+
+CHECKPOINT_TAG = "learner"
+
+
+class LearnerSpec(NamedTuple):
+    """What a rank must know to join its group."""
+
+    config: RunConfig
+    rank: int
+    num_ranks: int
+    forbidden_token_ids: tuple[int, ...]
+
+
+class FrozenScores(NamedTuple):
+    """What is fixed during a step, per row; None where the loss does not ask for it."""
+
+    old: torch.Tensor | None
+    """[N] log-probs before the step's first update."""
+    reference: torch.Tensor | None
+    """[N] log-probs of the start policy."""
+
+
+def deepspeed_config(config: RunConfig) -> dict[str, Any]:
+    """Return DeepSpeed's own configuration of a run."""
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        # `step()` is the boundary: ranks and steps may differ in their number of rows.
+        "managed_gradient_accumulation": False,
+        "zero_optimization": {"stage": config.learner.zero_stage, "overlap_comm": False},
+        "bf16": {"enabled": config.model.dtype == "bfloat16"},
+        "gradient_clipping": config.optim.grad_clip,
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": 2**62,
+    }
+
+
+class Learner:
+    """Holds the policy's shard, its optimizer, and the frozen reference policy.
+
+    Args:
+        spec: run configuration and place in the group.
+        address: address of rank 0.
+        port: free port there.
+    """
+
+    def __init__(self, spec: LearnerSpec, address: str, port: int) -> None:
+        config = spec.config
+        self._config = config
+        self._spec = spec
+        os.environ.update(
+            RANK=str(spec.rank),
+            LOCAL_RANK="0",
+            WORLD_SIZE=str(spec.num_ranks),
+            MASTER_ADDR=address,
+            MASTER_PORT=str(port),
+        )
+        cuda = config.device == "cuda"
+        self._device = torch.device("cuda", 0) if cuda else torch.device("cpu")
+        if not cuda:
+            torch.set_num_threads(config.learner.cpu_threads)
+        deepspeed.init_distributed(
+            "nccl" if cuda else "gloo",
+            timeout=timedelta(seconds=config.learner.timeout_s),
+            verbose=False,
+        )
+        torch.manual_seed(config.seed)
+        thinker = load_thinker(config.model.path, config.model.dtype).to(self._device)
+        self._reference = self._build_reference(thinker)
+        prepare_thinker(thinker, config.model)
+        self._thinker = thinker
+        trained = [weight for weight in thinker.parameters() if weight.requires_grad]
+        optim = config.optim
+        optimizer = torch.optim.AdamW(
+            trained,
+            lr=optim.lr,
+            betas=(optim.beta1, optim.beta2),
+            eps=optim.eps,
+            weight_decay=optim.weight_decay,
+        )
+        self._engine = deepspeed.initialize(
+            model=self._packed(thinker), optimizer=optimizer, config=deepspeed_config(config)
+        )[0]
+        self._source = WeightSource(thinker, skip=config.model.freeze)
+        self._sender: Sender | None = None
+
+    def _packed(self, thinker: Any) -> PackedPolicy:
+        model = self._config.model
+        return PackedPolicy(
+            thinker,
+            attention=model.attention,
+            temperature=self._config.rollout.temperature,
+            forbidden_token_ids=self._spec.forbidden_token_ids,
+            chunk_tokens=model.logits_chunk_tokens,
+        )
+
+    def _build_reference(self, thinker: Any) -> Any:
+        """The frozen start policy, if the loss needs one and no adapters can stand in for it."""
+        config = self._config
+        if config.loss.kind != "policy" or config.loss.kl_coef == 0 or config.model.lora.rank:
+            return None
+        reference = copy.deepcopy(thinker).requires_grad_(False)
+        if "audio_tower" in config.model.freeze:
+            # The policy's own tower never changes, so its embeddings serve both.
+            reference.audio_tower = None
+        packed = self._packed(reference)
+        if config.learner.zero_stage < 3:
+            return packed
+        settings = deepspeed_config(config)
+        return deepspeed.initialize(model=packed, config=settings)[0]
+
+    def update(self, minibatches: Sequence[Sequence[Microbatch]], lr: float) -> dict[str, float]:
+        """Run one step: `epochs` passes over the minibatches, one optimizer update each.
+
+        Args:
+            minibatches: this rank's rows; features as arrays. The loss weights of each minibatch
+                sum to 1 over all ranks, and all ranks have equally many rows.
+            lr: learning rate of the step.
+
+        Returns:
+            This rank's share of the step's figures: summed over ranks they are means over tokens,
+            weighted like the loss and averaged over updates; keys that end in `_max` are maxima.
+        """
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = lr
+        loss = self._config.loss
+        batches = [[self._to_device(row) for row in rows] for rows in minibatches]
+        num_updates = loss.epochs * len(batches)
+        frozen: list[list[FrozenScores]] | None = None
+        if num_updates > 1 and loss.kind == "policy":
+            # The first update changes the policy, so what must stay fixed is computed before it.
+            frozen = [[self._frozen_scores(row) for row in batch] for batch in batches]
+        totals: dict[str, float] = {}
+        norms: list[float] = []
+        skipped = 0
+        for _ in range(loss.epochs):
+            for b, (batch, rows) in enumerate(zip(batches, minibatches, strict=True)):
+                for r, (tensors, row) in enumerate(zip(batch, rows, strict=True)):
+                    stats = self._backward(tensors, row, frozen[b][r] if frozen else None)
+                    _accumulate(totals, stats, 1.0 / num_updates)
+                self._engine.step()
+                skipped += not self._engine.was_step_applied()
+                norms.append(float(self._engine.get_global_grad_norm()))
+        # Equal on all ranks: a share each, so that the sum over ranks is the figure itself.
+        share = 1.0 / self._spec.num_ranks
+        totals["optim/grad_norm"] = share * sum(norms) / num_updates
+        totals["optim/skipped"] = share * skipped
+        return totals
+
+    def _to_device(self, row: Microbatch) -> PackedRow:
+        model = self._config.model
+        dtype = getattr(torch, model.dtype)
+        return to_device(row, row.features, self._device, model.attention, dtype)
+
+    def _backward(
+        self, tensors: PackedRow, row: Microbatch, frozen: FrozenScores | None
+    ) -> dict[str, float]:
+        """Loss, gradient and figures of one row."""
+        weights = torch.from_numpy(row.loss_weights).to(self._device)
+        scores = self._engine(tensors)
+        if self._config.loss.kind == "sft":
+            per_token, figures = sft_loss(scores.logprobs), {}
+            figures["sft/nll"] = per_token.detach()
+        else:
+            if frozen is None:
+                reference = self._reference_logprobs(tensors, scores.audio)
+                frozen = FrozenScores(scores.logprobs.detach(), reference)
+            per_token, figures = self._policy_loss(scores, row, frozen)
+        loss = (per_token * weights).sum()
+        # DeepSpeed averages gradients over ranks, but the weights sum to 1 over all of them.
+        self._engine.backward(loss * self._spec.num_ranks)
+        figures |= {"policy/loss": per_token.detach(), "policy/entropy": scores.entropy}
+        stats = {name: float((value * weights).sum()) for name, value in figures.items()}
+        if frozen is not None:
+            gap = (frozen.old.cpu() - torch.from_numpy(row.rollout_logprobs)).abs()
+            stats["policy/logprob_gap_max"] = float((gap * (weights.cpu() > 0)).max())
+        return stats
+
+    def _policy_loss(
+        self, scores: TokenScores, row: Microbatch, frozen: FrozenScores
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Loss [N] of each token and the figures [N] that describe it."""
+        loss = self._config.loss
+        advantages = torch.from_numpy(row.advantages).to(self._device)
+        rollout = torch.from_numpy(row.rollout_logprobs).to(self._device)
+        per_token, figures = policy_loss(
+            scores.logprobs,
+            frozen.old,
+            advantages,
+            clip_low=loss.clip_low,
+            clip_high=loss.clip_high,
+        )
+        correction = importance_weights(frozen.old, rollout, loss.importance_cap)
+        per_token = per_token * correction
+        named = {
+            "policy/ratio_mean": figures["ratio"],
+            "policy/clip_frac": figures["clipped"].float(),
+            "policy/importance_weight_mean": correction,
+            "policy/logprob_gap": (frozen.old - rollout).abs(),
+        }
+        if frozen.reference is not None:
+            kl = kl_estimate(scores.logprobs, frozen.reference, loss.kl_estimator)
+            per_token = per_token + loss.kl_coef * kl
+            named["policy/kl"] = kl.detach()
+        return per_token, named
+
+    @torch.no_grad()
+    def _frozen_scores(self, tensors: PackedRow) -> FrozenScores:
+        scores = self._engine(tensors)
+        reference = self._reference_logprobs(tensors, scores.audio)
+        return FrozenScores(scores.logprobs, reference)
+
+    @torch.no_grad()
+    def _reference_logprobs(self, tensors: PackedRow, audio: torch.Tensor) -> torch.Tensor | None:
+        """Log-probs [N] under the start policy; `audio` is used where its tower is the same."""
+        loss = self._config.loss
+        if loss.kl_coef == 0:
+            return None
+        if self._reference is None:
+            with adapters_off(self._thinker):
+                return self._engine(tensors).logprobs
+        shared = audio if "audio_tower" in self._config.model.freeze else None
+        return self._reference(tensors, shared).logprobs
+
+    @torch.no_grad()
+    def logprobs(self, rows: Sequence[Microbatch]) -> list[FloatArray]:
+        """Return the current policy's log-probs [N] of each row, in nats."""
+        return [self._engine(self._to_device(row)).logprobs.cpu().numpy() for row in rows]
+
+    def connect(self, engines: Sequence[Any], address: str, port: int) -> None:
+        """Open the weight transport to the engines; collective over the ranks."""
+        self._sender = open_sender(
+            self._config.sync,
+            self._source,
+            rank=self._spec.rank,
+            engines=engines,
+            workers_per_engine=self._config.rollout.tensor_parallel,
+            address=address,
+            port=port,
+        )
+
+    @torch.no_grad()
+    def send_weights(self) -> None:
+        """Bring all engines to the current weights; collective over the ranks."""
+        assert self._sender is not None, "connect() comes first"
+        self._sender.send_weights()
+
+    def save(self, folder: str) -> None:
+        """Write this rank's part of a checkpoint: weights, optimizer state and RNG."""
+        self._engine.save_checkpoint(
+            folder,
+            tag=CHECKPOINT_TAG,
+            client_state={"torch_rng": torch.get_rng_state()},
+            exclude_frozen_parameters=True,
+        )
+
+    def load(self, folder: str) -> None:
+        """Read a checkpoint that `CheckpointStore` has verified; DeepSpeed itself unpickles.
+
+        Raises:
+            ValueError: the folder holds no learner state for this number of ranks.
+        """
+        path, state = self._engine.load_checkpoint(
+            folder, tag=CHECKPOINT_TAG, load_module_strict=False
+        )
+        if path is None:
+            raise ValueError(f"{folder}: no learner state for {self._spec.num_ranks} ranks")
+        torch.set_rng_state(state["torch_rng"])
+
+    @torch.no_grad()
+    def full_weights(self) -> dict[str, torch.Tensor]:
+        """Return copies of all weights under checkpoint names on rank 0, nothing elsewhere."""
+        weights = {}
+        for name, weight in WeightSource(self._thinker):
+            if self._spec.rank == 0:
+                weights[name] = weight.cpu().clone()
+        return weights
+
+    def export(self, folder: str) -> None:
+        """Write the weights into a copy of the start checkpoint; collective, rank 0 writes."""
+        from trainer.export import export_checkpoint
+
+        weights = self.full_weights()
+        if self._spec.rank == 0:
+            export_checkpoint(Path(self._config.model.path), Path(folder), weights)
+
+    def close(self) -> None:
+        """Leave the process group; without it a good run can end in an abort."""
+        torch.distributed.barrier()
+        self._engine.destroy()
+        torch.distributed.destroy_process_group()
+
+
+def _accumulate(totals: dict[str, float], stats: dict[str, float], share: float) -> None:
+    """Add a row's figures: sums weighted by `share`, maxima as maxima."""
+    for name, value in stats.items():
+        if name.endswith("_max"):
+            totals[name] = max(totals.get(name, 0.0), value)
+        else:
+            totals[name] = totals.get(name, 0.0) + share * value

@@ -1,0 +1,221 @@
+"""All learner ranks as one object: packs samples, spreads rows, gathers figures."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+
+from configs.schema import RunConfig
+from data.batching import PADDING_ID, plan_update
+from data.records import FloatArray, Group, GroupSample, Microbatch
+from trainer.learner import Learner, LearnerSpec
+
+
+class LearnerError(RuntimeError):
+    """A learner rank failed or did not answer in time."""
+
+
+class LearnerActor:
+    """A rank in its own process; built by `start`, so that rank 0 can first name its address."""
+
+    def __init__(self, spec: LearnerSpec) -> None:
+        self._spec = spec
+        self._learner: Learner | None = None
+
+    def free_address(self) -> tuple[str, int]:
+        """Return this node's address and a free port on it."""
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            return ray.util.get_node_ip_address(), probe.getsockname()[1]
+
+    def start(self, address: str, port: int) -> None:
+        """Build the learner; collective over the ranks."""
+        self._learner = Learner(self._spec, address, port)
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Run a method of the learner."""
+        return getattr(self._learner, method)(*args)
+
+    def update(self, minibatches: Sequence[Sequence[Microbatch]], lr: float) -> dict[str, float]:
+        """Run `Learner.update` with the clips fetched from this node's memory."""
+        assert self._learner is not None
+        return self._learner.update([_fetch_features(rows) for rows in minibatches], lr)
+
+    def logprobs(self, rows: Sequence[Microbatch]) -> list[FloatArray]:
+        """Run `Learner.logprobs` with the clips fetched from this node's memory."""
+        assert self._learner is not None
+        return self._learner.logprobs(_fetch_features(rows))
+
+
+def _fetch_features(rows: Sequence[Microbatch]) -> list[Microbatch]:
+    """Replace references to clips by views of shared memory."""
+    return [replace(row, features=tuple(ray.get(list(row.features)))) for row in rows]
+
+
+class LearnerGroup:
+    """The learner ranks of a run.
+
+    Args:
+        config: the run.
+        forbidden_token_ids: see `PackedPolicy`.
+        actor_options: Ray options of each rank's actor (resources, placement, environment).
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        forbidden_token_ids: Sequence[int],
+        actor_options: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self._config = config
+        self._actors = []
+        for rank, options in enumerate(actor_options):
+            spec = LearnerSpec(config, rank, len(actor_options), tuple(forbidden_token_ids))
+            self._actors.append(ray.remote(LearnerActor).options(**options).remote(spec))
+
+    def start(self) -> None:
+        """Build all ranks and wait for them.
+
+        Raises:
+            LearnerError: a rank did not come up.
+        """
+        address, port = self._first("free_address")
+        self._wait([actor.start.remote(address, port) for actor in self._actors], "start")
+
+    def _first(self, method: str) -> Any:
+        return self._wait([getattr(self._actors[0], method).remote()], method)[0]
+
+    def _all(self, method: str, *args: Any) -> list[Any]:
+        return self._wait([actor.call.remote(method, *args) for actor in self._actors], method)
+
+    def _wait(self, calls: Sequence[Any], what: str, timeout_s: float | None = None) -> list[Any]:
+        """Wait for one call on each rank; a rank that fails first is reported first."""
+        timeout_s = timeout_s or self._config.learner.timeout_s
+        pending = list(calls)
+        while pending:
+            done, pending = ray.wait(pending, timeout=timeout_s)
+            if not done:
+                ranks = [rank for rank, call in enumerate(calls) if call in pending]
+                raise LearnerError(f"{what}: no answer from learner ranks {ranks} in {timeout_s} s")
+            try:
+                ray.get(done)
+            except ray.exceptions.RayActorError as error:
+                raise LearnerError(f"{what}: a learner rank died: {error}") from error
+        return ray.get(list(calls))
+
+    def update(self, samples: Sequence[GroupSample], lr: float) -> dict[str, float]:
+        """Train on a step's samples.
+
+        Args:
+            samples: groups with advantages; an empty list is a step without an update.
+            lr: learning rate of the step.
+
+        Returns:
+            The step's learner figures, see docs/metrics.md.
+        """
+        if not samples:
+            return {"optim/lr": lr, "optim/skipped": 1.0}
+        loss = self._config.loss
+        plans = [
+            plan_update(
+                [samples[i] for i in chunk],
+                budget=self._config.learner.tokens_per_microbatch,
+                num_ranks=len(self._actors),
+                aggregation=loss.aggregation,
+            )
+            for chunk in np.array_split(np.arange(len(samples)), loss.minibatches)
+            if len(chunk)
+        ]
+        calls = [
+            actor.update.remote([plan[rank] for plan in plans], lr)
+            for rank, actor in enumerate(self._actors)
+        ]
+        figures = _reduce(self._wait(calls, "update"))
+        rows = [row for plan in plans for rank in plan for row in rank]
+        figures["optim/lr"] = lr
+        figures["perf/packing_frac"] = _packing_frac(rows)
+        return figures
+
+    def logprobs(self, groups: Sequence[Group]) -> list[list[FloatArray]]:
+        """Return the policy's log-probs of every completion: per group, [G] arrays of [C] nats."""
+        everything = [
+            GroupSample(group, np.zeros(len(group.completions), np.float32), _all_true(group))
+            for group in groups
+        ]
+        # One group a row: the result needs no unpacking beyond its completions.
+        plans = [
+            plan_update([sample], budget=1, num_ranks=1, aggregation="token_mean")[0][0]
+            for sample in everything
+        ]
+        num_ranks = len(self._actors)
+        padded = plans + plans[:1] * (-len(plans) % num_ranks)
+        calls = [
+            actor.logprobs.remote(padded[rank::num_ranks])
+            for rank, actor in enumerate(self._actors)
+        ]
+        shares = self._wait(calls, "logprobs")
+        flat = [shares[i % num_ranks][i // num_ranks] for i in range(len(plans))]
+        return [
+            np.split(values, np.cumsum([len(c.token_ids) for c in group.completions])[:-1])
+            for values, group in zip(flat, groups, strict=True)
+        ]
+
+    def connect(self, engines: Sequence[Any]) -> None:
+        """Open the weight transport between all ranks and the engine actors."""
+        address, port = self._first("free_address")
+        calls = [actor.call.remote("connect", engines, address, port) for actor in self._actors]
+        self._wait(calls, "connect", self._config.sync.timeout_s)
+
+    def send_weights(self) -> None:
+        """Bring all engines to the current weights.
+
+        Raises:
+            LearnerError: the sync missed its deadline; engines may then hold mixed weights, and
+                the run must end.
+        """
+        calls = [actor.call.remote("send_weights") for actor in self._actors]
+        self._wait(calls, "weight sync", self._config.sync.timeout_s)
+
+    def save(self, folder: Path) -> None:
+        """Write the learner state of all ranks into a folder."""
+        self._all("save", str(folder))
+
+    def load(self, folder: Path) -> None:
+        """Read the learner state of all ranks from a verified folder."""
+        self._all("load", str(folder))
+
+    def export(self, folder: Path) -> None:
+        """Write a Hugging Face checkpoint."""
+        self._all("export", str(folder))
+
+    def close(self) -> None:
+        """Leave the process group and end the actors."""
+        self._all("close")
+        for actor in self._actors:
+            ray.kill(actor)
+
+
+def _all_true(group: Group) -> np.ndarray:
+    return np.ones(len(group.completions), np.bool_)
+
+
+def _reduce(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Join the ranks' figures: sums, and maxima for keys that end in `_max`."""
+    names = dict.fromkeys(name for share in shares for name in share)
+    return {
+        name: (max if name.endswith("_max") else sum)(share.get(name, 0.0) for share in shares)
+        for name in names
+    }
+
+
+def _packing_frac(rows: Sequence[Microbatch]) -> float:
+    """Share of the computed tokens that belong to real rows."""
+    real = sum(len(row.input_ids) for row in rows if PADDING_ID not in row.completion_ids)
+    return real / sum(len(row.input_ids) for row in rows)
