@@ -1,0 +1,161 @@
+"""The contract of a reward term: how it is named, loaded, and checked."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, SupportsFloat, cast
+
+from data.records import Group
+
+
+class RewardError(ValueError):
+    """A reward plug-in could not be loaded, failed, or returned something that is not a score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a reward term says about one group."""
+
+    values: tuple[float | None, ...]
+    """[G] in [0, 1]; None where the completion was not scored, which is never the same as 0."""
+    details: tuple[Mapping[str, Any], ...] = ()
+    """[G] JSON facts for the logs; may be left empty."""
+
+
+class Reward(Protocol):
+    """A reward term: built with keyword options from the config, then asked for a group at a time.
+
+    Weight, schedule and trust are applied elsewhere and never reach it. A class that reads the clip
+    says `needs_features = True` in its body; to others the clip is not sent.
+    """
+
+    def score(self, group: Group) -> Scores:
+        """Return raw scores of the group's completions, in their order.
+
+        Args:
+            group: A prompt and its G completions; `group.prompt.features` is the [M, F] array if
+                the class has `needs_features = True`, and None otherwise.
+
+        Returns:
+            G values in [0, 1] or None, and G details or none at all.
+        """
+        ...
+
+
+def reward_class(target: str, packages: Sequence[str]) -> type[Reward]:
+    """Return the class that a dotted target names, imported only after the allow-list was checked.
+
+    Args:
+        target: "module:Name", for example "my_rewards.humor:HumorReward".
+        packages: Top-level packages that rewards may be loaded from.
+
+    Raises:
+        RewardError: The target is malformed, outside the allow-list, cannot be imported, or is not
+            a class with a callable `score`.
+    """
+    module_name, _, name = target.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), name]):
+        raise RewardError(f"reward target {target!r}: expected 'module:ClassName'")
+    package = module_name.split(".")[0]
+    if package not in packages:
+        raise RewardError(
+            f"reward target {target!r}: package {package!r} is not in rewards.packages "
+            f"({', '.join(packages) or 'empty'}); add it there if you trust its code"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise RewardError(f"reward target {target!r}: cannot import it: {error}") from error
+    found = getattr(module, name, None)
+    if not inspect.isclass(found) or not callable(getattr(found, "score", None)):
+        raise RewardError(
+            f"reward target {target!r}: {module_name} has no class {name} with a score method"
+        )
+    return cast(type[Reward], found)
+
+
+def load_reward(target: str, options: Mapping[str, Any], allowed_packages: Sequence[str]) -> Reward:
+    """Return a new instance of the reward class that `target` names.
+
+    Args:
+        target: "module:Name".
+        options: Keyword arguments of the class.
+        allowed_packages: The config's `rewards.packages`.
+
+    Raises:
+        RewardError: As `reward_class`, or the class does not take these options.
+    """
+    found = reward_class(target, allowed_packages)
+    try:
+        inspect.signature(found).bind(**options)
+    except TypeError as error:
+        raise RewardError(
+            f"reward target {target!r}: options {sorted(options)} do not fit "
+            f"{found.__name__}{inspect.signature(found)}: {error}"
+        ) from error
+    return found(**options)
+
+
+def reads_features(found: type[Reward]) -> bool:
+    """Return whether a reward class asks for the clip's features (False unless it says so)."""
+    return bool(getattr(found, "needs_features", False))
+
+
+def validate_scores(name: str, group: Group, scores: Scores) -> Scores:
+    """Return the scores as plain Python values, or refuse them.
+
+    Bools and scalars of numpy or torch become floats. Missing details become empty ones.
+
+    Args:
+        name: Name of the reward term, for the message.
+        group: The group that was scored.
+        scores: What the plug-in returned.
+
+    Returns:
+        Scores with exactly G floats in [0, 1] or None, and exactly G details.
+
+    Raises:
+        RewardError: Not a `Scores`, not G values or details, a value that is no number, not finite
+            or outside [0, 1], or details that are not JSON.
+    """
+    where = f"reward {name!r}, example {group.prompt.example.id!r}"
+    if not isinstance(scores, Scores):
+        raise RewardError(
+            f"{where}: score() returned {type(scores).__name__}, expected rewards.base.Scores"
+        )
+    num = len(group.completions)
+    try:
+        found = tuple(scores.values)
+    except TypeError as error:
+        raise RewardError(f"{where}: values are {scores.values!r}, expected {num}") from error
+    if len(found) != num:
+        raise RewardError(f"{where}: {len(found)} values for {num} completions")
+    values = tuple(_plain_value(where, i, value) for i, value in enumerate(found))
+    try:
+        details = tuple(dict(detail) for detail in scores.details)
+        json.dumps(details, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RewardError(f"{where}: details are not JSON objects: {error}") from error
+    if len(details) not in (0, num):
+        raise RewardError(f"{where}: {len(details)} details for {num} completions")
+    return Scores(values, details or ({},) * num)
+
+
+def _plain_value(where: str, index: int, value: object) -> float | None:
+    if value is None:
+        return None
+    found = f"{where}: value {index} is {value!r}"
+    if not isinstance(value, SupportsFloat):
+        raise RewardError(f"{found}, expected a number in [0, 1] or None")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RewardError(f"{found}, expected a number in [0, 1] or None") from error
+    if not math.isfinite(number) or not 0.0 <= number <= 1.0:
+        raise RewardError(f"{found}, outside [0, 1]; return None for a completion left unscored")
+    return number
