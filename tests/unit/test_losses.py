@@ -1,0 +1,180 @@
+"""Token losses and their gradients by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.losses import importance_weights, kl_estimate, policy_loss, sft_loss, token_weights
+
+E = math.exp
+
+
+def tensor(*values: float, grad: bool = False) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64, requires_grad=grad)
+
+
+def gradient(loss: torch.Tensor, of: torch.Tensor) -> list[float]:
+    return torch.autograd.grad(loss.sum(), of)[0].tolist()
+
+
+# With old log-prob 0 the ratio is the value given; the clip is [0.8, 1.3].
+CLIP_CASES = {
+    # name: (ratio, advantage, loss, gradient with respect to the log-prob, clipped)
+    "inside, good": (1.1, 2.0, -2.2, -2.2, False),
+    "inside, bad": (1.1, -2.0, 2.2, 2.2, False),
+    "above, good": (1.5, 2.0, -2.6, 0.0, True),
+    "above, bad": (1.5, -2.0, 3.0, 3.0, False),
+    "below, good": (0.5, 2.0, -1.0, -1.0, False),
+    "below, bad": (0.5, -2.0, 1.6, 0.0, True),
+    "between the two bounds' sizes": (1.25, 2.0, -2.5, -2.5, False),
+    "no advantage": (1.5, 0.0, 0.0, 0.0, False),
+}
+
+
+@pytest.mark.parametrize("name", CLIP_CASES)
+def test_clip(name: str):
+    ratio, advantage, value, slope, clipped = CLIP_CASES[name]
+    logprobs = tensor(math.log(ratio), grad=True)
+    loss, stats = policy_loss(logprobs, tensor(0.0), tensor(advantage), clip_low=0.2, clip_high=0.3)
+    assert loss.item() == pytest.approx(value)
+    assert gradient(loss, logprobs) == pytest.approx([slope])
+    assert stats["ratio"].item() == pytest.approx(ratio)
+    assert stats["clipped"].tolist() == [clipped]
+    assert not stats["ratio"].requires_grad
+
+
+def test_on_policy_the_ratio_is_exactly_one_and_the_gradient_is_the_advantage():
+    logprobs = torch.tensor([-0.1, -7.3, -1e-6, -40.0], requires_grad=True)
+    advantages = torch.tensor([1.5, -0.5, 0.25, 3.0])
+    loss, stats = policy_loss(logprobs, logprobs.detach(), advantages, clip_low=0.2, clip_high=0.2)
+    assert stats["ratio"].tolist() == [1.0] * 4
+    assert not stats["clipped"].any()
+    assert loss.tolist() == [-1.5, 0.5, -0.25, -3.0]
+    assert gradient(loss, logprobs) == [-1.5, 0.5, -0.25, -3.0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "slopes"),
+    [
+        ("k1", [0.0, 0.5, -1.0], [1.0, 1.0, 1.0]),
+        ("k2", [0.0, 0.125, 0.5], [0.0, 0.5, -1.0]),
+        ("k3", [0.0, E(-0.5) + 0.5 - 1, E(1.0) - 2], [0.0, 1 - E(-0.5), 1 - E(1.0)]),
+    ],
+)
+def test_kl_estimates(kind, values: list[float], slopes: list[float]):
+    logprobs = tensor(-1.0, -1.5, -3.0, grad=True)
+    ref = tensor(-1.0, -2.0, -2.0)
+    kl = kl_estimate(logprobs, ref, kind)
+    assert kl.tolist() == pytest.approx(values)
+    assert gradient(kl, logprobs) == pytest.approx(slopes)
+
+
+@given(st.floats(-20, 0), st.floats(-20, 0))
+def test_k3_is_never_negative_and_pulls_towards_the_reference(logprob: float, ref: float):
+    logprobs = tensor(logprob, grad=True)
+    kl = kl_estimate(logprobs, tensor(ref), "k3")
+    (slope,) = gradient(kl, logprobs)
+    assert kl.item() >= 0
+    assert slope * (logprob - ref) >= 0
+
+
+def test_k3_keeps_small_differences_in_float32():
+    kl = kl_estimate(torch.tensor([-1.0]), torch.tensor([-1.0 + 2**-10]), "k3")
+    assert kl.item() == pytest.approx(2**-21, rel=1e-3)
+
+
+def test_the_mean_of_every_estimator_is_the_divergence():
+    policy = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    ref = torch.tensor([0.4, 0.4, 0.2], dtype=torch.float64)
+    exact = (policy * (policy / ref).log()).sum().item()
+    for kind in ("k1", "k3"):
+        estimate = kl_estimate(policy.log(), ref.log(), kind)
+        assert (policy * estimate).sum().item() == pytest.approx(exact)
+
+
+def test_importance_weights_are_truncated_above_only_and_carry_no_gradient():
+    old = tensor(-1.0, -1.0, -1.0, -1.0, grad=True)
+    rollout = tensor(-1.0, -1.0 - math.log(1.5), -4.0, -1.0 + math.log(4.0))
+    weights = importance_weights(old, rollout, cap=2.0)
+    assert weights.tolist() == pytest.approx([1.0, 1.5, 2.0, 0.25])
+    assert not weights.requires_grad
+
+
+def test_importance_weights_off_are_ones():
+    old = tensor(-1.0, -9.0, grad=True)
+    weights = importance_weights(old, tensor(-5.0, -1.0), cap=0.0)
+    assert weights.tolist() == [1.0, 1.0]
+    assert not weights.requires_grad
+
+
+def test_importance_weights_of_an_impossible_token_stay_finite():
+    assert importance_weights(tensor(0.0), tensor(-2000.0), cap=2.0).tolist() == [2.0]
+
+
+def test_sft_loss_is_the_negative_log_likelihood():
+    logprobs = tensor(math.log(0.5), math.log(0.25), grad=True)
+    loss = sft_loss(logprobs)
+    assert loss.tolist() == pytest.approx([math.log(2), math.log(4)])
+    assert gradient(loss, logprobs) == [-1.0, -1.0]
+
+
+LENGTHS = np.array([1, 3, 2])
+ALL = np.array([True, True, True])
+
+
+def test_token_mean_weighs_all_tokens_alike():
+    assert token_weights(LENGTHS, ALL, "token_mean") == pytest.approx([1 / 6] * 6)
+
+
+def test_sequence_mean_weighs_all_completions_alike():
+    weights = token_weights(LENGTHS, ALL, "sequence_mean")
+    assert weights == pytest.approx([1 / 3, *[1 / 9] * 3, *[1 / 6] * 2])
+    assert weights.dtype == np.float32
+
+
+def test_masked_completions_weigh_nothing_and_do_not_count():
+    mask = np.array([True, False, True])
+    assert token_weights(LENGTHS, mask, "token_mean") == pytest.approx(
+        [1 / 3, 0, 0, 0, 1 / 3, 1 / 3]
+    )
+    assert token_weights(LENGTHS, mask, "sequence_mean") == pytest.approx(
+        [0.5, 0, 0, 0, 0.25, 0.25]
+    )
+
+
+def test_completions_without_tokens_do_not_count():
+    weights = token_weights(np.array([0, 2]), np.array([True, True]), "sequence_mean")
+    assert weights.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean"])
+def test_everything_masked_is_zero_not_nan(aggregation):
+    assert token_weights(LENGTHS, ~ALL, aggregation).tolist() == [0.0] * 6
+    assert token_weights(LENGTHS[:0], ALL[:0], aggregation).tolist() == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.booleans()), min_size=1, max_size=64),
+    st.sampled_from(["token_mean", "sequence_mean"]),
+)
+def test_the_weights_of_an_update_sum_to_one(rows: list[tuple[int, bool]], aggregation):
+    lengths = np.array([length for length, _ in rows])
+    mask = np.array([kept for _, kept in rows])
+    weights = token_weights(lengths, mask, aggregation)
+    assert len(weights) == lengths.sum()
+    expected = 1.0 if lengths[mask].sum() else 0.0
+    assert weights.sum(dtype=np.float64) == pytest.approx(expected, abs=1e-6)
+
+
+def test_weighted_rows_add_up_to_the_mean_over_the_whole_update():
+    logprobs = tensor(-1.0, -2.0, -4.0, -3.0, -5.0, -9.0, grad=True)
+    weights = torch.from_numpy(token_weights(LENGTHS, ALL, "sequence_mean")).double()
+    loss = sft_loss(logprobs) * weights
+    in_rows = loss[:4].sum() + loss[4:].sum()
+    assert in_rows.item() == pytest.approx((1 + (2 + 4 + 3) / 3 + (5 + 9) / 2) / 3, rel=1e-6)

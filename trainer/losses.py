@@ -1,0 +1,146 @@
+"""Losses per completion token; the sum over tokens, rows and ranks is left to the caller.
+
+All tensors are [N]: the completion tokens of one row, log-probabilities in nats. The loss of a step
+is the sum of a function's result times `token_weights`, over every row of every rank.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.records import BoolArray, FloatArray, IntArray
+
+
+def policy_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    *,
+    clip_low: float,
+    clip_high: float,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the clipped policy-gradient loss of each token: `-min(r A, clip(r) A)`.
+
+    Args:
+        logprobs: [N] under the current policy; the gradient flows through them.
+        old_logprobs: [N] under the policy before this batch's first update, without gradient.
+            On-policy they are `logprobs.detach()`: then the ratio `r` is exactly 1, but its
+            gradient is not 0.
+        advantages: [N] advantage of the token's completion.
+        clip_low: The ratio is clipped below at `1 - clip_low`; in [0, 1].
+        clip_high: The ratio is clipped above at `1 + clip_high`; >= 0.
+
+    Returns:
+        The loss [N], and detached figures [N]: `ratio`, and `clipped` (bool), True where the clip
+        holds the token back, so that it has no gradient.
+
+    Source: PPO (arXiv 1707.06347), eq. 7; separate bounds: DAPO (arXiv 2503.14476), section 3.1.
+    """
+    ratio = torch.exp(logprobs - old_logprobs)
+    bounded = torch.clamp(ratio, 1.0 - clip_low, 1.0 + clip_high)
+    loss = -torch.minimum(ratio * advantages, bounded * advantages)
+    fixed = ratio.detach()
+    clipped = ((advantages > 0) & (fixed > 1.0 + clip_high)) | (
+        (advantages < 0) & (fixed < 1.0 - clip_low)
+    )
+    return loss, {"ratio": fixed, "clipped": clipped}
+
+
+def kl_estimate(logprobs: Tensor, ref_logprobs: Tensor, kind: Literal["k1", "k2", "k3"]) -> Tensor:
+    """Return an estimate of the policy's divergence from the reference policy, per token.
+
+    With `d = ref_logprobs - logprobs`: k1 = -d, k2 = d^2 / 2, k3 = exp(d) - d - 1. As loss terms
+    their gradients with respect to `logprobs` are 1, -d and 1 - exp(d).
+
+    Args:
+        logprobs: [N] under the current policy; the gradient flows through them.
+        ref_logprobs: [N] under the reference policy, without gradient.
+        kind: Which estimator; k2 and k3 are never negative, k1 has mean KL but any sign.
+
+    Returns:
+        [N] in nats.
+
+    Source: J. Schulman, "Approximating KL divergence" (2020); k3 as a loss term: DeepSeekMath
+    (arXiv 2402.03300), eq. 4.
+    """
+    return _KL_KINDS[kind](ref_logprobs - logprobs)
+
+
+def _k1(d: Tensor) -> Tensor:
+    return -d
+
+
+def _k2(d: Tensor) -> Tensor:
+    return 0.5 * d * d
+
+
+def _k3(d: Tensor) -> Tensor:
+    # expm1 keeps the digits that exp(d) - 1 loses where the two policies nearly agree.
+    return torch.expm1(d) - d
+
+
+_KL_KINDS = {"k1": _k1, "k2": _k2, "k3": _k3}
+
+
+def importance_weights(old_logprobs: Tensor, rollout_logprobs: Tensor, cap: float) -> Tensor:
+    """Return the weight that corrects each token for the gap between engine and learner.
+
+    Args:
+        old_logprobs: [N] by the learner, for the weights that sampled the tokens.
+        rollout_logprobs: [N] by the engine, when it sampled them.
+        cap: Largest weight; 0 switches the correction off.
+
+    Returns:
+        [N] without gradient: `min(exp(old - rollout), cap)` in (0, cap], or ones if off.
+
+    Source: the truncated ratio of IMPALA (arXiv 1802.01561), section 4.1, used between two
+    implementations of the same policy.
+    """
+    if cap == 0:
+        return torch.ones_like(old_logprobs, requires_grad=False)
+    return torch.exp(old_logprobs - rollout_logprobs).detach().clamp(max=cap)
+
+
+def sft_loss(logprobs: Tensor) -> Tensor:
+    """Return the negative log-likelihood [N] in nats of the target tokens `logprobs` [N] are of."""
+    return -logprobs
+
+
+def token_weights(
+    lengths: IntArray,
+    loss_mask: BoolArray,
+    aggregation: Literal["token_mean", "sequence_mean"],
+) -> FloatArray:
+    """Return the weight of each completion token in the loss of one whole update.
+
+    Args:
+        lengths: [B] tokens of every completion of the update, over all its rows and ranks.
+        loss_mask: [B] False where a completion carries no loss; its tokens weigh 0.
+        aggregation: `token_mean`: all tokens alike, 1 / (their number). `sequence_mean`: all
+            completions alike, 1 / (number of completions * tokens of this one).
+
+    Returns:
+        [N] float32 with N = sum of lengths, tokens of completion 0 first. They sum to 1, or are all
+        0 if nothing carries a loss. Completions without tokens do not count.
+
+    Source: `sequence_mean` is the averaging of DeepSeekMath (arXiv 2402.03300), eq. 3; `token_mean`
+    that of DAPO (arXiv 2503.14476), section 3.3.
+    """
+    counts = np.where(loss_mask, lengths, 0)
+    each = np.divide(1.0, _SHARES[aggregation](counts), out=np.zeros(len(counts)), where=counts > 0)
+    return np.repeat(each, lengths).astype(np.float32)
+
+
+def _token_shares(counts: IntArray) -> IntArray:
+    return np.full_like(counts, counts.sum())
+
+
+def _sequence_shares(counts: IntArray) -> IntArray:
+    return counts * np.count_nonzero(counts)
+
+
+_SHARES = {"token_mean": _token_shares, "sequence_mean": _sequence_shares}
