@@ -1,0 +1,271 @@
+"""Clips from disk: header checks without decoding, and mono 16 kHz samples.
+
+A clip is refused, never repaired: a cut, silent or mislabelled recording would train the policy on
+something that nobody can hear. Length is decided from the header, so that a small file that unpacks
+to hours costs nothing.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+from data.records import Example, FloatArray
+
+SAMPLE_RATE_HZ = 16_000
+"""Rate of every array that leaves this module; the model's audio encoder knows no other."""
+
+FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "NIST")
+"""Container formats that are read; the decoder's rarer formats are refused."""
+
+RATES_HZ = (4_000, 384_000)
+"""Lowest and highest sample rate of a file."""
+
+MAX_CHANNELS = 16
+"""Most channels of a file; with the rate, it bounds what a clip of allowed length can unpack to."""
+
+MAX_PEAK = 8.0
+"""Largest absolute sample, where full scale is 1; a float file in 16-bit units is far above it."""
+
+SILENCE_PEAK = 1e-4
+"""A clip whose samples stay this close to their mean is silent: -80 dB of full scale."""
+
+_MAX_CHUNKS = 1_000
+
+
+class AudioError(ValueError):
+    """A clip that cannot be used; the message names the file and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What a clip's header says."""
+
+    num_samples: int
+    """Samples per channel, at the file's own rate."""
+    sample_rate: int
+    """The file's own rate, in Hz."""
+    channels: int
+    """Channels of the file."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the clip, in seconds."""
+        return self.num_samples / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True)
+class ClipProblem:
+    """A clip of the manifest that cannot be used."""
+
+    example_id: str
+    """The example it belongs to."""
+    audio: str
+    """Path of the clip, relative to the audio root."""
+    message: str
+    """What is wrong and what to do; names the file."""
+
+
+def probe(path: str | Path) -> AudioInfo:
+    """Return what the header of a clip says, after checking the file without decoding it.
+
+    Args:
+        path: the clip.
+
+    Raises:
+        AudioError: missing, not a regular file, empty, not audio, a format that is not read, no
+            samples, an unusual rate or channel count, or a WAV file whose header and size disagree.
+    """
+    path = Path(path)
+    try:
+        _check_file(path)
+    except OSError as error:
+        raise AudioError(
+            f"{path}: {error.strerror}; fix the path in the manifest or data.audio_root"
+        ) from error
+    try:
+        header = sf.info(str(path))
+    except sf.SoundFileError as error:
+        raise AudioError(
+            f"{path}: is not a readable audio file ({error}); export it again as WAV or FLAC"
+        ) from error
+    info = AudioInfo(header.frames, header.samplerate, header.channels)
+    if header.format not in FORMATS:
+        raise AudioError(f"{path}: format {header.format} is not read; convert it to WAV or FLAC")
+    if info.num_samples <= 0:
+        raise AudioError(f"{path}: has a header but no samples; export it again or drop the row")
+    if not RATES_HZ[0] <= info.sample_rate <= RATES_HZ[1]:
+        raise AudioError(
+            f"{path}: sample rate {info.sample_rate} Hz is outside {RATES_HZ[0]} to {RATES_HZ[1]}; "
+            "the header is wrong, export it again"
+        )
+    if info.channels > MAX_CHANNELS:
+        raise AudioError(
+            f"{path}: {info.channels} channels, at most {MAX_CHANNELS} are read; mix it down first"
+        )
+    return info
+
+
+def read_audio(path: str | Path, *, min_duration_s: float, max_duration_s: float) -> FloatArray:
+    """Return the samples of a clip as one channel at 16 kHz.
+
+    Channels are averaged; other rates are resampled with soxr in its HQ setting.
+
+    Args:
+        path: the clip.
+        min_duration_s: shortest length, in seconds.
+        max_duration_s: longest length, in seconds; a longer clip is refused without decoding.
+
+    Returns:
+        [S] float32, full scale 1; S is within one sample of the duration times 16,000.
+
+    Raises:
+        AudioError: whatever `probe` refuses, a length outside the limits, damaged or missing data,
+            samples that are not finite or far over full scale, or silence.
+    """
+    path = Path(path)
+    info = probe(path)
+    _check_duration(path, info, min_duration_s, max_duration_s)
+    try:
+        with sf.SoundFile(str(path)) as file:
+            samples = file.read(info.num_samples, dtype="float32", always_2d=True)
+    except sf.SoundFileError as error:
+        raise AudioError(
+            f"{path}: cannot be decoded ({error}); the file is damaged, restore or re-export it"
+        ) from error
+    if len(samples) < info.num_samples:
+        raise AudioError(
+            f"{path}: holds {len(samples)} of the {info.num_samples} samples that its header "
+            "promises; the file is cut, restore or re-export it"
+        )
+    _check_samples(path, samples)
+    mono = samples.mean(axis=1, dtype=np.float32)
+    if float(np.abs(mono - mono.mean()).max()) < SILENCE_PEAK:
+        raise AudioError(f"{path}: is silent; drop the row or record the clip again")
+    if info.sample_rate != SAMPLE_RATE_HZ:
+        mono = soxr.resample(mono, info.sample_rate, SAMPLE_RATE_HZ, quality="HQ")
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def check_clips(
+    examples: Sequence[Example],
+    audio_root: str | Path,
+    *,
+    min_duration_s: float,
+    max_duration_s: float,
+    num_workers: int,
+    deep: bool = False,
+) -> list[ClipProblem]:
+    """Return the clips that cannot be used, in the order of the examples.
+
+    Args:
+        examples: rows of the manifest; a clip that several rows share is read once.
+        audio_root: folder that the clips' paths are relative to.
+        min_duration_s: shortest length, in seconds.
+        max_duration_s: longest length, in seconds.
+        num_workers: threads.
+        deep: decode every sample as well, which also finds damaged FLAC data, samples that are not
+            finite, and silence; takes milliseconds instead of microseconds per clip.
+    """
+    root = Path(audio_root)
+
+    def check(audio: str) -> str:
+        path = root / audio
+        try:
+            if deep:
+                read_audio(path, min_duration_s=min_duration_s, max_duration_s=max_duration_s)
+            else:
+                _check_duration(path, probe(path), min_duration_s, max_duration_s)
+        except AudioError as error:
+            return str(error)
+        return ""
+
+    clips = list(dict.fromkeys(example.audio for example in examples))
+    with ThreadPoolExecutor(num_workers) as pool:
+        messages = dict(zip(clips, pool.map(check, clips), strict=True))
+    return [
+        ClipProblem(example.id, example.audio, messages[example.audio])
+        for example in examples
+        if messages[example.audio]
+    ]
+
+
+def _check_file(path: Path) -> None:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioError(f"{path}: is not a regular file; name an audio file in the manifest")
+    if status.st_size == 0:
+        raise AudioError(f"{path}: is empty (0 bytes); copy or export it again")
+    if path.suffix.lower() == ".raw":
+        raise AudioError(f"{path}: headerless audio is not read; convert it to WAV or FLAC")
+    _check_wav_size(path, status.st_size)
+
+
+def _check_wav_size(path: Path, file_size: int) -> None:
+    """Compare a WAV file with its header: to the decoder, a cut file is just a shorter one."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return
+        riff_end = 8 + struct.unpack("<I", head[4:8])[0]
+        for _ in range(_MAX_CHUNKS):
+            chunk = file.read(8)
+            if len(chunk) < 8:
+                return
+            name, size = struct.unpack("<4sI", chunk)
+            if name == b"data":
+                break
+            file.seek(size + size % 2, 1)
+        else:
+            raise AudioError(
+                f"{path}: has no data in its first {_MAX_CHUNKS} chunks; export it again"
+            )
+        start = file.tell()
+    rest = file_size - start
+    if size > rest:
+        raise AudioError(
+            f"{path}: its header promises {size} bytes of samples and {rest} are there; the file "
+            "is cut or was written to a pipe, restore or re-export it"
+        )
+    if file_size - max(riff_end, start + size) > size:
+        raise AudioError(
+            f"{path}: its header promises {size} bytes of samples and {rest} follow; the header "
+            "was never completed, re-export the clip"
+        )
+
+
+def _check_duration(
+    path: Path, info: AudioInfo, min_duration_s: float, max_duration_s: float
+) -> None:
+    if info.duration_s < min_duration_s:
+        raise AudioError(
+            f"{path}: lasts {info.duration_s:.3f} s, shorter than data.min_duration_s = "
+            f"{min_duration_s:g}; drop the row or lower the limit"
+        )
+    if info.duration_s > max_duration_s:
+        raise AudioError(
+            f"{path}: lasts {info.duration_s:.1f} s, longer than data.max_duration_s = "
+            f"{max_duration_s:g}; cut the clip or raise the limit"
+        )
+
+
+def _check_samples(path: Path, samples: FloatArray) -> None:
+    if not np.isfinite(samples).all():
+        raise AudioError(
+            f"{path}: {int((~np.isfinite(samples)).sum())} samples are NaN or infinite; "
+            "re-export the clip"
+        )
+    peak = float(np.abs(samples).max())
+    if peak > MAX_PEAK:
+        raise AudioError(
+            f"{path}: samples reach {peak:g}, where full scale is 1; the float file is in other "
+            "units, divide it by its full scale"
+        )
