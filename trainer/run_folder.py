@@ -1,0 +1,261 @@
+"""The folder of a run: its layout, its lock, and how the same command resumes it.
+
+Layout: config.yaml, metrics.jsonl, samples/, tb/, checkpoints/, export/, run_status.json and,
+from the report tool, report.html.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+STATES = ("running", "finished", "preempted", "failed")
+"""What `state` in run_status.json may be."""
+
+MAY_DIFFER = (
+    "train.num_steps",
+    "log.*",
+    "eval.*",
+    "checkpoint.*",
+    "*.timeout_s",
+    "name",
+    "output_dir",
+)
+"""Config keys that may change when a run is resumed; `*` stands for anything."""
+
+Difference = tuple[str, Any, Any]
+"""Config key, value in the folder, value now."""
+
+_SAMPLES_NAME = re.compile(r"step_(\d{6,})\.jsonl")
+
+
+class RunFolderError(ValueError):
+    """The folder cannot be used for this run; the message says which folder, why and what to do."""
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, root: Path) -> None:
+        """Name the files below `root`; nothing is touched before `open`."""
+        self.root = root
+        self.config_path = root / "config.yaml"
+        self.metrics_path = root / "metrics.jsonl"
+        self.samples_dir = root / "samples"
+        self.tb_dir = root / "tb"
+        self.checkpoints_dir = root / "checkpoints"
+        self.export_dir = root / "export"
+        self.status_path = root / "run_status.json"
+        self.report_path = root / "report.html"
+        self._lock_path = root / ".lock"
+        self._lock: int | None = None
+
+    def open(
+        self, config_yaml: str, config_differences: Callable[[str], Sequence[Difference]]
+    ) -> bool:
+        """Take the folder for this run: a new one, or the one that this run had before.
+
+        The folder stays locked until `close` or the end of this process, however it ends. The
+        config of a run that left neither metrics nor checkpoints may be replaced by any other.
+
+        Args:
+            config_yaml: resolved config of this run; written to config.yaml.
+            config_differences: given the text of the folder's config.yaml, returns what differs
+                from this run's config.
+
+        Returns:
+            Whether the folder holds a run already, to be resumed.
+
+        Raises:
+            RunFolderError: the folder holds something else, is in use by a live run, cannot be
+                written, or was started with another config in a key outside `MAY_DIFFER`.
+        """
+        self._refuse_foreign_files()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise RunFolderError(f"{self.root}: cannot be created: {err.strerror}") from err
+        self._take_lock()
+        with ExitStack() as on_error:
+            on_error.callback(self.close)
+            resumed = self.config_path.exists()
+            if resumed and self._has_progress():
+                old_text = self.config_path.read_text(encoding="utf-8")
+                self._refuse_differences(config_differences(old_text))
+            if not resumed:
+                # Before config.yaml, whose presence means that the folder is complete.
+                self.write_status("running", 0, "", "")
+            write_atomically(self.config_path, config_yaml)
+            for folder in (self.samples_dir, self.checkpoints_dir):
+                folder.mkdir(exist_ok=True)
+            for folder in (self.root, self.samples_dir):
+                for leftover in folder.glob(".*.tmp-*"):
+                    leftover.unlink()
+            on_error.pop_all()
+        return resumed
+
+    def close(self) -> None:
+        """Let go of the lock; calling it twice does nothing."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def write_status(self, state: str, step: int, reason: str, resume_cmd: str) -> None:
+        """Replace run_status.json in one go.
+
+        Args:
+            state: one of `STATES`.
+            step: loop steps that are done.
+            reason: why it ended, for people; empty while it runs.
+            resume_cmd: command line that goes on with this run.
+        """
+        assert state in STATES, state
+        status = {"state": state, "step": step, "reason": reason, "resume_cmd": resume_cmd}
+        write_atomically(self.status_path, json.dumps(status, indent=1) + "\n")
+
+    def read_status(self) -> dict[str, Any]:
+        """Return what the last `write_status` wrote: state, step, reason, resume_cmd.
+
+        Raises:
+            RunFolderError: the file is missing or was not written by a run.
+        """
+        try:
+            status = json.loads(self.status_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as err:
+            raise RunFolderError(f"{self.status_path}: not readable: {err}") from err
+        if not isinstance(status, dict) or status.get("state") not in STATES:
+            raise RunFolderError(f"{self.status_path}: not the status of a run; states: {STATES}")
+        return status
+
+    def truncate_after(self, step: int) -> None:
+        """Drop metrics and samples of steps after `step`; a resumed run does those steps again.
+
+        A last line of metrics.jsonl that was cut off by a kill is dropped as well.
+
+        Args:
+            step: step of the checkpoint that the run goes on from; -1 when there is none and the
+                run starts over, which drops everything, step 0 included.
+
+        Raises:
+            RunFolderError: a line of metrics.jsonl other than a cut-off last one is damaged.
+        """
+        if self.metrics_path.exists():
+            with self.metrics_path.open(encoding="utf-8") as file:
+                lines = list(file)
+            kept = [
+                line
+                for number, line in enumerate(lines, start=1)
+                if line.endswith("\n") and self._step_of(line, number) <= step
+            ]
+            if kept != lines:
+                write_atomically(self.metrics_path, "".join(kept))
+        for path in sorted(self.samples_dir.glob("*")):
+            match = _SAMPLES_NAME.fullmatch(path.name)
+            if match and int(match.group(1)) > step:
+                path.unlink()
+
+    def _step_of(self, line: str, number: int) -> int:
+        try:
+            return int(json.loads(line)["step"])
+        except (ValueError, KeyError, TypeError) as err:
+            raise RunFolderError(
+                f"{self.metrics_path}:{number}: not a row with a step; remove the line to go on"
+            ) from err
+
+    def _refuse_foreign_files(self) -> None:
+        if self.root.exists() and not self.root.is_dir():
+            raise RunFolderError(f"{self.root}: is a file, not a folder")
+        if not self.root.is_dir():
+            return
+        visible = sorted(path.name for path in self.root.iterdir() if path.name[0] != ".")
+        if not visible:
+            return
+        if not self.status_path.exists():
+            raise RunFolderError(
+                f"{self.root}: output folder of another run or program (holds {visible[0]!r}, no "
+                f"{self.status_path.name}); choose another `name` or `output_dir`"
+            )
+        self.read_status()
+
+    def _has_progress(self) -> bool:
+        has_rows = self.metrics_path.exists() and self.metrics_path.stat().st_size > 0
+        return has_rows or any(self.checkpoints_dir.glob("step_*"))
+
+    def _refuse_differences(self, differences: Sequence[Difference]) -> None:
+        refused = [
+            (key, _shown(old), _shown(new))
+            for key, old, new in differences
+            if not any(fnmatchcase(key, pattern) for pattern in MAY_DIFFER)
+        ]
+        if not refused:
+            return
+        rows = [("key", "in the folder", "now"), *refused]
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        table = "\n".join(
+            f"  {key:<{widths[0]}}  {old:<{widths[1]}}  {new}" for key, old, new in rows
+        )
+        raise RunFolderError(
+            f"{self.root}: was started with another config:\n{table}\n"
+            "Set these back to go on with that run, or choose another `name` or `output_dir`. "
+            f"Free to change: {', '.join(MAY_DIFFER)}."
+        )
+
+    def _take_lock(self) -> None:
+        # flock, not a file that must be deleted: the kernel frees it whatever kills the process.
+        try:
+            lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as err:
+            raise RunFolderError(f"{self.root}: cannot be written: {err.strerror}") from err
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            holder = os.read(lock, 200).decode(errors="replace") or "another process"
+            os.close(lock)
+            raise RunFolderError(
+                f"{self.root}: in use by {holder}; wait for it, stop it, or choose another `name`"
+            ) from err
+        except OSError as err:
+            os.close(lock)
+            raise RunFolderError(
+                f"{self.root}: its file system has no locks ({err.strerror}); choose an "
+                "`output_dir` on one that has"
+            ) from err
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        self._lock = lock
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file so that readers, and a kill at any moment, see the old or the new content.
+
+    Args:
+        path: the file; its folder exists.
+        text: new content, written as UTF-8 and synced to disk.
+
+    Raises:
+        OSError: the file, which the error names, cannot be written; the old one stays.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, str(path)) from err
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
