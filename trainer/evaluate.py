@@ -1,0 +1,162 @@
+"""Greedy evaluation through the engines, and the numbers that speech-emotion papers report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from data.records import Group, IntArray, Prompt
+from rewards.accuracy import answer_of, canonical_label
+
+
+class Generator(Protocol):
+    """What `evaluate` needs of the engines."""
+
+    def generate(
+        self, prompts: Sequence[Prompt], *, greedy: bool, num_completions: int
+    ) -> Iterator[Group]:
+        """Yield one group per prompt, in any order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EvalReport:
+    """Classification results over K choices."""
+
+    num_examples: int
+    """Examples, at least 1."""
+    accuracy: float
+    """Share of right answers (WA), in [0, 1]."""
+    ua: float
+    """Mean recall over the classes that have examples, in [0, 1]."""
+    macro_f1: float
+    """Mean F1 over the classes that have examples, in [0, 1]."""
+    format_frac: float
+    """Share of examples with a readable answer, be it one of the choices or not."""
+    recalls: Mapping[str, float]
+    """Class -> recall, for the classes that have examples, in the order of `choices`."""
+    choices: tuple[str, ...]
+    """The K classes."""
+    confusion: IntArray
+    """[K, K + 1] examples by gold class and answer; the last column counts no or other answers."""
+
+    def to_metrics(self, prefix: str = "eval") -> dict[str, float]:
+        """Return `prefix/name` -> value: accuracy, ua, macro_f1, format_frac, recall_CLASS."""
+        metrics = {
+            f"{prefix}/accuracy": self.accuracy,
+            f"{prefix}/ua": self.ua,
+            f"{prefix}/macro_f1": self.macro_f1,
+            f"{prefix}/format_frac": self.format_frac,
+        }
+        for label, recall in self.recalls.items():
+            metrics[f"{prefix}/recall_{label.replace(' ', '_')}"] = recall
+        return metrics
+
+
+def classification_report(
+    labels: Sequence[str], answers: Sequence[str | None], choices: Sequence[str]
+) -> EvalReport:
+    """Return accuracy, UA, macro F1 and confusion of answers against gold labels.
+
+    An answer that is None or none of the choices is a wrong answer: it lowers the recall of its
+    gold class and is nobody's false positive. Equal to scikit-learn's `balanced_accuracy_score`
+    (UA), and to `f1_score` with `average="macro"`, `zero_division=0` and the gold classes as
+    `labels`.
+
+    Args:
+        labels: gold class of each example, each one of `choices`.
+        answers: what the policy answered; None = no readable answer.
+        choices: the K classes, all different.
+
+    Raises:
+        ValueError: no examples, lengths that differ, or a gold label outside `choices`.
+    """
+    if not labels or len(labels) != len(answers):
+        raise ValueError(f"{len(labels)} labels and {len(answers)} answers: need equal counts > 0")
+    index = {choice: column for column, choice in enumerate(choices)}
+    unknown = sorted(set(labels) - index.keys())
+    if unknown:
+        raise ValueError(f"gold labels {unknown} are not among the choices {list(choices)}")
+    num_choices = len(index)
+    confusion = np.zeros((num_choices, num_choices + 1), dtype=np.int64)
+    for label, answer in zip(labels, answers, strict=True):
+        column = num_choices if answer is None else index.get(answer, num_choices)
+        confusion[index[label], column] += 1
+
+    right = confusion.diagonal()
+    gold = confusion.sum(axis=1)
+    answered = confusion[:, :num_choices].sum(axis=0)
+    present = gold > 0
+    recall = right[present] / gold[present]
+    f1 = 2 * right[present] / (gold + answered)[present]
+    names = [choice for choice, is_present in zip(index, present, strict=True) if is_present]
+    return EvalReport(
+        num_examples=len(labels),
+        accuracy=float(right.sum() / len(labels)),
+        ua=float(recall.mean()),
+        macro_f1=float(f1.mean()),
+        format_frac=sum(answer is not None for answer in answers) / len(answers),
+        recalls=dict(zip(names, recall.tolist(), strict=True)),
+        choices=tuple(index),
+        confusion=confusion,
+    )
+
+
+def evaluate(
+    engines: Generator,
+    prompts: Sequence[Prompt],
+    choices: Sequence[str],
+    aliases: Mapping[str, str],
+) -> tuple[EvalReport, list[dict[str, Any]]]:
+    """Answer every prompt greedily and compare with the gold labels.
+
+    Args:
+        engines: the engine pool.
+        prompts: prompts with different example ids.
+        choices: the K classes, as the report names them.
+        aliases: answer -> class it counts as.
+
+    Returns:
+        The report, and one row per prompt in the order of `prompts`: id, audio, label, text,
+        answer, correct, finish_reason, policy_version, as in the sample files of training.
+
+    Raises:
+        ValueError: no prompts, a gold label that is no choice, two choices that mean the same, or
+            groups that do not match the prompts.
+    """
+    names = {canonical_label(choice, aliases): choice for choice in choices}
+    if len(names) != len(choices):
+        raise ValueError(f"choices {list(choices)}: two of them count as the same answer")
+    groups = {
+        group.prompt.example.id: group
+        for group in engines.generate(prompts, greedy=True, num_completions=1)
+    }
+    ids = [prompt.example.id for prompt in prompts]
+    if len(groups) != len(ids) or groups.keys() != set(ids):
+        raise ValueError(f"{len(ids)} prompts gave {len(groups)} different groups")
+    rows = [_row(groups[example_id], names, aliases) for example_id in ids]
+    report = classification_report(
+        [row["label"] for row in rows], [row["answer"] for row in rows], choices
+    )
+    return report, rows
+
+
+def _row(group: Group, names: Mapping[str, str], aliases: Mapping[str, str]) -> dict[str, Any]:
+    """Return the sample row of a greedy completion, its labels spelled as in the choices."""
+    example = group.prompt.example
+    (completion,) = group.completions
+    gold = canonical_label(example.label, aliases)
+    answer = answer_of(completion.text, aliases)
+    return {
+        "id": example.id,
+        "audio": example.audio,
+        "label": names.get(gold, example.label),
+        "text": completion.text,
+        "answer": None if answer is None else names.get(answer, answer),
+        "correct": answer == gold,
+        "finish_reason": completion.finish_reason,
+        "policy_version": completion.policy_version,
+    }
