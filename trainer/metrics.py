@@ -1,0 +1,247 @@
+"""What a step is worth writing down: its numbers, its samples, and the files they go to.
+
+Every key that is computed or written here has a row in docs/metrics.md.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tensorboard.compat.proto.event_pb2 import (  # generated at import: no types to see
+    Event,  # pyright: ignore[reportAttributeAccessIssue]
+    SessionLog,  # pyright: ignore[reportAttributeAccessIssue]
+)
+from tensorboard.compat.proto.summary_pb2 import (
+    Summary,  # pyright: ignore[reportAttributeAccessIssue]
+)
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from data.records import Completion, GroupSample, ScoredGroup
+from rewards.accuracy import answer_of, is_correct
+from rewards.parse import parse_output
+from trainer.console import log
+from trainer.run_folder import RunFolder, write_atomically
+
+
+class MetricsWriter:
+    """Appends to metrics.jsonl and TensorBoard, and writes the sample files of a run folder."""
+
+    def __init__(self, folder: RunFolder, tensorboard: bool, first_step: int) -> None:
+        """Open the files for appending.
+
+        Args:
+            folder: an open run folder.
+            tensorboard: write TensorBoard event files as well.
+            first_step: first step that will be written; TensorBoard hides what an earlier life of
+                the run wrote for this step and later ones.
+        """
+        self._samples_dir = folder.samples_dir
+        self._file = folder.metrics_path.open("a", encoding="utf-8")
+        self._events = _Events(folder.tb_dir, first_step) if tensorboard else None
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one row: `step`, then the values by key.
+
+        Args:
+            step: loop step the values belong to.
+            values: key -> finite number, in the unit that docs/metrics.md names.
+
+        Raises:
+            ValueError: a value is not finite; the message names its key. Nothing is written.
+            OSError: metrics.jsonl cannot be written.
+        """
+        finite = {key: float(values[key]) for key in sorted(values)}
+        for key, value in finite.items():
+            if not math.isfinite(value):
+                raise ValueError(f"metric {key} at step {step} is {value}; it must be finite")
+        try:
+            self._file.write(json.dumps({"step": step, **finite}) + "\n")
+            self._file.flush()
+        except OSError as err:
+            raise OSError(err.errno, err.strerror, self._file.name) from err
+        if self._events is not None:
+            self._events.write(step, finite)
+
+    def write_samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write samples/step_NNNNNN.jsonl, one row a line, in one go.
+
+        Args:
+            step: loop step the completions were sampled for.
+            rows: JSON data without NaN; see `sample_rows`.
+        """
+        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        write_atomically(self._samples_dir / f"step_{step:06d}.jsonl", text)
+
+    def close(self) -> None:
+        """Finish the files."""
+        self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+
+class _Events:
+    """A TensorBoard event file; the first failure costs a warning and ends it."""
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        self._file: BinaryIO | None = None
+        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
+        try:
+            folder.mkdir(exist_ok=True)
+            self._file = (folder / name).open("ab")
+        except OSError as err:
+            self._give_up(err)
+        # A session start at a step makes TensorBoard drop what it read for that step and later.
+        self._add(
+            Event(step=first_step, file_version="brain.Event:2"),
+            Event(step=first_step, session_log=SessionLog(status=SessionLog.START)),
+        )
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        scalars = [Summary.Value(tag=key, simple_value=value) for key, value in values.items()]
+        self._add(Event(step=step, summary=Summary(value=scalars)))
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _add(self, *events: Event) -> None:
+        if self._file is None:
+            return
+        records = RecordWriter(self._file)
+        try:
+            for event in events:
+                event.wall_time = time.time()
+                records.write(event.SerializeToString())
+            self._file.flush()
+        except OSError as err:
+            self._give_up(err)
+
+    def _give_up(self, err: OSError) -> None:
+        log(f"warning: no more TensorBoard events, the run goes on: {err}")
+        with suppress(OSError):
+            self.close()
+        self._file = None
+
+
+def rollout_metrics(scored: Sequence[ScoredGroup], num_samples: int) -> dict[str, float]:
+    """Return the metrics of a step that follow from its scored groups alone.
+
+    A term that was not scored for a single completion has a coverage and a weight, but no mean.
+    Standard deviations are over all completions of the step, divided by their number.
+
+    Args:
+        scored: the groups of the step, at least one.
+        num_samples: groups that are left after the flat ones were dropped.
+
+    Returns:
+        Key -> value for the keys `rollout/*`, `reward/*`, `trust/mean` and `advantage/flat_frac`
+        of docs/metrics.md.
+    """
+    assert scored and 0 <= num_samples <= len(scored)
+    completions = [completion for item in scored for completion in item.group.completions]
+    rewards = [reward for item in scored for reward in item.rewards]
+    metrics = _completion_metrics(completions)
+    metrics["rollout/prompt_tokens_mean"] = statistics.fmean(
+        len(item.group.prompt.token_ids) for item in scored
+    )
+    metrics["reward/mean"] = statistics.fmean(rewards)
+    metrics["reward/std"] = statistics.pstdev(rewards)
+    for name in _term_names(scored):
+        values = _term_values(scored, name)
+        metrics[f"reward/{name}_coverage"] = len(values) / len(completions)
+        metrics[f"reward/{name}_weight"] = statistics.fmean(
+            item.weights.get(name, 0.0) for item in scored
+        )
+        if values:
+            metrics[f"reward/{name}_mean"] = statistics.fmean(values)
+            metrics[f"reward/{name}_std"] = statistics.pstdev(values)
+    if "reward/accuracy_mean" in metrics:
+        metrics["rollout/accuracy"] = metrics["reward/accuracy_mean"]
+    metrics["trust/mean"] = statistics.fmean(item.trust for item in scored)
+    metrics["advantage/flat_frac"] = 1 - num_samples / len(scored)
+    return metrics
+
+
+def sample_rows(
+    step: int,
+    scored: Sequence[ScoredGroup],
+    samples: Sequence[GroupSample],
+    aliases: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """Return one row per completion of a step, as the sample files hold them.
+
+    Args:
+        step: loop step.
+        scored: all groups of the step; `group` of a row is the position in here.
+        samples: groups with their advantages. A group that was dropped as flat has advantage 0.
+        aliases: answer -> label it counts as.
+
+    Returns:
+        Rows with id, group, step, audio, label, text, answer (None = unreadable), correct, terms
+        (raw values, None = not scored), trust, weights, reward, advantage, finish_reason and
+        policy_version.
+    """
+    advantages = {id(sample.group): sample.advantages for sample in samples}
+    rows: list[dict[str, Any]] = []
+    for position, item in enumerate(scored):
+        example = item.group.prompt.example
+        credit = advantages.get(id(item.group))
+        names = _term_names([item])
+        for i, completion in enumerate(item.group.completions):
+            values = {name: item.terms.values.get(name) for name in names}
+            rows.append(
+                {
+                    "id": example.id,
+                    "group": position,
+                    "step": step,
+                    "audio": example.audio,
+                    "label": example.label,
+                    "text": completion.text,
+                    "answer": answer_of(completion.text, aliases),
+                    "correct": is_correct(completion.text, example.label, aliases),
+                    "terms": {n: None if v is None else v[i] for n, v in values.items()},
+                    "trust": item.trust,
+                    "weights": {name: item.weights.get(name, 0.0) for name in names},
+                    "reward": item.rewards[i],
+                    "advantage": 0.0 if credit is None else float(credit[i]),
+                    "finish_reason": completion.finish_reason,
+                    "policy_version": completion.policy_version,
+                }
+            )
+    return rows
+
+
+def _completion_metrics(completions: Sequence[Completion]) -> dict[str, float]:
+    num_tokens = [len(completion.token_ids) for completion in completions]
+    return {
+        "rollout/format_frac": statistics.fmean(
+            parse_output(completion.text).well_formed for completion in completions
+        ),
+        "rollout/completion_tokens_mean": statistics.fmean(num_tokens),
+        "rollout/completion_tokens_max": float(max(num_tokens)),
+        "rollout/truncated_frac": statistics.fmean(
+            completion.finish_reason == "length" for completion in completions
+        ),
+    }
+
+
+def _term_names(scored: Sequence[ScoredGroup]) -> list[str]:
+    """Return the names of all terms, computed or only weighted, in their first order."""
+    names = [name for item in scored for name in (*item.weights, *item.terms.values)]
+    return list(dict.fromkeys(names))
+
+
+def _term_values(scored: Sequence[ScoredGroup], name: str) -> list[float]:
+    return [
+        value for item in scored for value in item.terms.values.get(name, ()) if value is not None
+    ]
