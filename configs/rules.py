@@ -1,0 +1,195 @@
+"""Rules that tie several keys together; ranges of single keys stand in the schema."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from configs.schema import RunConfig
+
+NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+"""Names of reward terms: they are part of metric keys."""
+
+TARGET_PATTERN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+"""`module:Class`."""
+
+SECRET_PATTERN = re.compile(r"(.*_)?(api_key|password|secret|auth_token|access_token)", re.I)
+"""Option names that would hold a secret; `api_key_env`, which holds a name, does not match."""
+
+
+def check_rules(config: RunConfig) -> list[str]:
+    """Return one line per broken rule, naming the keys and what to do; empty if all is well."""
+    policy_only = () if config.loss.kind == "sft" else (*_reward_sum(config), *_step_size(config))
+    return [
+        *_run(config),
+        *_device(config),
+        *_placement(config),
+        *_data(config),
+        *_splits(config),
+        *_lengths(config),
+        *_reward_terms(config),
+        *_aliases(config),
+        *_optimizer(config),
+        *policy_only,
+    ]
+
+
+def _run(config: RunConfig) -> Iterator[str]:
+    name = PurePosixPath(config.name)
+    if not name.parts or name.is_absolute() or ".." in name.parts:
+        yield f"name: found {config.name!r}; allowed is a folder name that stays below output_dir"
+    if not config.output_dir:
+        yield "output_dir: is empty; name the folder that holds all runs"
+
+
+def _device(config: RunConfig) -> Iterator[str]:
+    if config.device == "cpu":
+        for key, found, needed in (
+            ("sync.transport", config.sync.transport, "host"),
+            ("model.dtype", config.model.dtype, "float32"),
+            ("model.attention", config.model.attention, "sdpa"),
+            ("rollout.tensor_parallel", config.rollout.tensor_parallel, 1),
+            ("rollout.colocate", config.rollout.colocate, False),
+        ):
+            if found != needed:
+                yield f"{key}: found {found}; device: cpu needs {str(needed).lower()}"
+    elif config.sync.transport == "host":
+        yield "sync.transport: host is for device: cpu; on cuda use nccl, or ipc when colocated"
+
+
+def _placement(config: RunConfig) -> Iterator[str]:
+    rollout = config.rollout
+    if rollout.colocate and config.sync.transport != "ipc":
+        yield f"sync.transport: found {config.sync.transport}; rollout.colocate needs ipc"
+    if config.sync.transport == "ipc" and not rollout.colocate:
+        yield "sync.transport: ipc needs rollout.colocate: true; engines on their own GPUs use nccl"
+    if not rollout.colocate:
+        return
+    if rollout.tensor_parallel > 1:
+        yield (
+            f"rollout.tensor_parallel: found {rollout.tensor_parallel}; rollout.colocate needs 1, "
+            "since an engine shares the one GPU of its rank"
+        )
+    num_engine_gpus = rollout.num_engines * rollout.tensor_parallel
+    if num_engine_gpus != config.learner.num_ranks:
+        yield (
+            f"rollout.num_engines: {num_engine_gpus} engine GPUs beside learner.num_ranks: "
+            f"{config.learner.num_ranks}; rollout.colocate needs as many"
+        )
+
+
+def _data(config: RunConfig) -> Iterator[str]:
+    data = config.data
+    if data.min_duration_s >= data.max_duration_s:
+        yield (
+            f"data.min_duration_s: {data.min_duration_s:g} is not below data.max_duration_s: "
+            f"{data.max_duration_s:g}"
+        )
+    folded = Counter(choice.strip().casefold() for choice in data.choices)
+    repeated = sorted(choice for choice, count in folded.items() if count > 1)
+    if repeated:
+        yield f"data.choices: listed more than once: {', '.join(repeated)}"
+    if len(folded) < 2 or "" in folded:
+        yield f"data.choices: found {data.choices}; needs at least two labels, none of them empty"
+    if not data.question.strip():
+        yield "data.question: is empty; the policy needs a question"
+    unknown = sorted(set(re.findall(r"\{(\w*)\}", data.question)) - {"choices"})
+    if unknown:
+        yield f"data.question: unknown placeholder {{{unknown[0]}}}; allowed is {{choices}}"
+
+
+def _splits(config: RunConfig) -> Iterator[str]:
+    train = config.data.train_split
+    if not train:
+        yield "data.train_split: is empty; name the value of `split` in the training rows"
+    if config.eval.every_steps > 0 and not config.eval.split:
+        yield "eval.split: is empty, but eval.every_steps is above 0; name a split or set 0"
+    for key, split in (
+        ("eval.split", config.eval.split),
+        ("eval.test_split", config.eval.test_split),
+    ):
+        if split and split == train:
+            yield f"{key}: {split} is data.train_split; clips of the training are no evaluation"
+
+
+def _lengths(config: RunConfig) -> Iterator[str]:
+    rollout = config.rollout
+    if rollout.max_completion_tokens >= rollout.max_model_len:
+        yield (
+            f"rollout.max_completion_tokens: {rollout.max_completion_tokens} leaves no room for a "
+            f"prompt in rollout.max_model_len: {rollout.max_model_len}"
+        )
+    if config.parity.mean_gap > config.parity.max_gap:
+        yield (
+            f"parity.mean_gap: {config.parity.mean_gap:g} is above parity.max_gap: "
+            f"{config.parity.max_gap:g}"
+        )
+
+
+def _reward_terms(config: RunConfig) -> Iterator[str]:
+    counts = Counter(term.name for term in config.rewards.terms)
+    for name, count in counts.items():
+        if count > 1:
+            yield f"rewards.terms: {count} terms are named {name!r}; every term needs its own name"
+    for index, term in enumerate(config.rewards.terms):
+        key = f"rewards.terms.{index}"
+        if not NAME_PATTERN.fullmatch(term.name):
+            yield f"{key}.name: found {term.name!r}; allowed are letters, digits and _"
+        if not TARGET_PATTERN.fullmatch(term.target):
+            yield f"{key}.target: found {term.target!r}; allowed is module:Class"
+        elif re.split("[.:]", term.target)[0] not in config.rewards.packages:
+            yield (
+                f"{key}.target: {term.target} is outside rewards.packages: "
+                f"{', '.join(config.rewards.packages)}; add its top-level package there if you "
+                "trust it"
+            )
+        for option in filter(SECRET_PATTERN.fullmatch, term.options):
+            yield (
+                f"{key}.options.{option}: a secret does not belong in a configuration, which is "
+                f"written to the run folder; put it in the environment and give its name as "
+                f"{option}_env"
+            )
+
+
+def _aliases(config: RunConfig) -> Iterator[str]:
+    choices = config.data.choices
+    for alias, label in config.rewards.aliases.items():
+        if label not in choices:
+            yield (
+                f"rewards.aliases: {alias} stands for {label!r}, which is not in data.choices: "
+                f"{', '.join(choices)}"
+            )
+        if alias in choices and alias != label:
+            yield f"rewards.aliases: {alias} is a label of data.choices itself"
+
+
+def _optimizer(config: RunConfig) -> Iterator[str]:
+    optim = config.optim
+    if optim.warmup_steps > config.train.num_steps:
+        yield (
+            f"optim.warmup_steps: {optim.warmup_steps} is above train.num_steps: "
+            f"{config.train.num_steps}"
+        )
+    for key, beta in (("optim.beta1", optim.beta1), ("optim.beta2", optim.beta2)):
+        if beta >= 1:
+            yield f"{key}: found {beta:g}; allowed is below 1"
+    if config.model.lora.rank > 0 and not config.model.lora.targets:
+        yield "model.lora.targets: is empty, but model.lora.rank is above 0"
+
+
+def _reward_sum(config: RunConfig) -> Iterator[str]:
+    if not any(term.weight > 0 for term in config.rewards.terms):
+        yield (
+            "rewards.terms: no term has a weight above 0, so every group would be flat and nothing "
+            "would be learned"
+        )
+
+
+def _step_size(config: RunConfig) -> Iterator[str]:
+    if config.train.prompts_per_step < config.loss.minibatches:
+        yield (
+            f"train.prompts_per_step: {config.train.prompts_per_step} prompts do not fill "
+            f"loss.minibatches: {config.loss.minibatches}; a minibatch holds whole groups"
+        )
