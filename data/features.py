@@ -1,0 +1,171 @@
+"""Log-mel features: computed once per clip, unpadded, and shared by engine and learner."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from data.records import FloatArray
+
+if TYPE_CHECKING:
+    from transformers import WhisperFeatureExtractor
+
+NUM_MEL_BINS = 128
+"""M, mel bins of a frame."""
+
+HOP_SAMPLES = 160
+"""Samples per frame: 10 ms at 16 kHz."""
+
+MIN_FRAMES = 3
+"""Fewest frames that the audio encoder turns into an embedding."""
+
+_NUM_CLIP_LOCKS = 64
+
+
+def num_audio_tokens(num_frames: int) -> int:
+    """Return how many embeddings the audio encoder makes of a clip: about one per 40 ms.
+
+    Args:
+        num_frames: F, frames of the clip.
+
+    Raises:
+        ValueError: fewer than `MIN_FRAMES` frames, which give no embedding at all.
+
+    Source: Qwen2.5-Omni technical report (arXiv 2503.20215): a convolution of stride 2, then a
+    pooling by 2, so one embedding per 40 ms; rounding as in the model's own processor.
+    """
+    if num_frames < MIN_FRAMES:
+        raise ValueError(f"a clip of {num_frames} frames is too short, it needs {MIN_FRAMES}")
+    after_convolution = (num_frames - 1) // 2 + 1
+    return (after_convolution - 2) // 2 + 1
+
+
+class FeatureExtractor:
+    """The checkpoint's feature extractor without its padding of every clip to 300 s.
+
+    The padding shows in the last frames, whose windows reach past the clip, and in the largest
+    value of all frames, which sets the floor. A tail of one window of zeros reproduces both, so
+    the values are bit for bit those of the padded result, at a small part of the cost. Threads may
+    share it.
+    """
+
+    def __init__(self, extractor: WhisperFeatureExtractor) -> None:
+        """Wrap the feature extractor of a processor.
+
+        Raises:
+            ValueError: its rate, hop, mel bins or dither are not those of Qwen2.5-Omni.
+        """
+        found = {
+            "sampling_rate": extractor.sampling_rate,
+            "hop_length": extractor.hop_length,
+            "feature_size": extractor.feature_size,
+            "dither": extractor.dither,
+        }
+        needed = {
+            "sampling_rate": 16_000,
+            "hop_length": HOP_SAMPLES,
+            "feature_size": NUM_MEL_BINS,
+            "dither": 0.0,
+        }
+        if found != needed:
+            raise ValueError(
+                f"the checkpoint's feature extractor has {found}; Qwen2.5-Omni needs {needed}"
+            )
+        self._extractor = extractor
+        self._tail = np.zeros(extractor.n_fft, dtype=np.float32)
+
+    def __call__(self, samples: FloatArray) -> FloatArray:
+        """Return the log-mel features of a clip.
+
+        Args:
+            samples: [S] float32, 16 kHz, full scale 1.
+
+        Returns:
+            [M, F] float32 with F = ceil(S / 160), about -1 to 2 (log10 energy, shifted and scaled).
+        """
+        padded = np.concatenate([samples, self._tail])
+        batch = self._extractor(
+            padded,
+            sampling_rate=self._extractor.sampling_rate,
+            padding="do_not_pad",
+            truncation=False,
+            return_tensors="np",
+        )
+        num_frames = -(-len(samples) // HOP_SAMPLES)
+        return np.ascontiguousarray(batch["input_features"][0][:, :num_frames], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFeatures:
+    """The features of one clip, as the cache hands them out."""
+
+    value: Any
+    """What `publish` made of the [M, F] float32 array: the array itself, or a reference to it."""
+    num_frames: int
+    """F, in 10 ms frames."""
+    num_bytes: int
+    """Size of the array."""
+
+
+def keep_array(features: FloatArray) -> Any:
+    """Return the features as they are: the `publish` of a cache within one process."""
+    return features
+
+
+class FeatureCache:
+    """Features of the most recently used clips, one copy per clip; threads may share it.
+
+    A clip that several threads ask for at a time is computed once.
+    """
+
+    def __init__(
+        self,
+        max_mb: int,
+        compute: Callable[[Path], FloatArray],
+        publish: Callable[[FloatArray], Any] = keep_array,
+    ) -> None:
+        """Make an empty cache.
+
+        Args:
+            max_mb: memory for features, in MB; the clip that was not used for longest goes first.
+            compute: path of a clip -> [M, F] float32; its errors reach the caller of `get`.
+            publish: called once per computed clip; what it returns is kept and handed out.
+        """
+        self._max_bytes = max_mb * 1_000_000
+        self._compute = compute
+        self._publish = publish
+        self._kept: OrderedDict[Path, ClipFeatures] = OrderedDict()
+        self._num_bytes = 0
+        self._lock = Lock()
+        self._clip_locks = [Lock() for _ in range(_NUM_CLIP_LOCKS)]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the features that are kept, in bytes."""
+        return self._num_bytes
+
+    def get(self, path: Path) -> ClipFeatures:
+        """Return the features of a clip, computed now unless they are kept.
+
+        Raises:
+            AudioError: or whatever else `compute` raises; a failure is not remembered.
+        """
+        with self._clip_locks[hash(path) % _NUM_CLIP_LOCKS]:
+            with self._lock:
+                if path in self._kept:
+                    self._kept.move_to_end(path)
+                    return self._kept[path]
+            array = self._compute(path)
+            features = ClipFeatures(self._publish(array), array.shape[1], array.nbytes)
+            with self._lock:
+                self._kept[path] = features
+                self._num_bytes += features.num_bytes
+                while self._num_bytes > self._max_bytes:
+                    self._num_bytes -= self._kept.popitem(last=False)[1].num_bytes
+            return features

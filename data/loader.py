@@ -1,0 +1,185 @@
+"""The order of training prompts: endless, seeded, prefetched, and resumable to the prompt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from data.audio import AudioError
+from data.records import Example, IntArray, Prompt
+
+logger = logging.getLogger(__name__)
+
+
+class CursorError(ValueError):
+    """A saved position that does not belong to these examples or this seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """One example of the stream, on its way to a prompt."""
+
+    example: Example
+    epoch: int
+    next_position: int
+    prompt: Future[Prompt]
+
+
+def manifest_digest(examples: Sequence[Example]) -> str:
+    """Return a sha256 in hex over the ids, labels and clip paths of the examples, in order."""
+    digest = hashlib.sha256()
+    for example in examples:
+        row = json.dumps([example.id, example.label, example.audio])
+        digest.update(row.encode("ascii") + b"\n")
+    return digest.hexdigest()
+
+
+class PromptLoader:
+    """Batches of prompts without end, the next one prepared in threads while one is in use.
+
+    The stream is the epochs one after another; epoch e is the permutation that numpy's
+    `Generator(PCG64([seed, e]))` draws. A batch may span two epochs, and then hold an example
+    twice. What is prefetched does not count as used: the saved position is that of the batches
+    handed out.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        build: Callable[[Example], Prompt],
+        *,
+        prompts_per_step: int,
+        seed: int,
+        num_workers: int,
+        bad_clips: str = "error",
+    ) -> None:
+        """Make a loader at the start of epoch 0.
+
+        Args:
+            examples: training rows.
+            build: example -> prompt; called in threads.
+            prompts_per_step: P, prompts of a batch.
+            seed: seed of the order.
+            num_workers: threads.
+            bad_clips: on an `AudioError`, stop with it (`error`), or draw the next example instead
+                and count (`skip`).
+
+        Raises:
+            ValueError: fewer examples than a batch needs.
+        """
+        if len(examples) < prompts_per_step:
+            raise ValueError(
+                f"the training split has {len(examples)} rows and a step needs {prompts_per_step} "
+                "prompts; lower train.prompts_per_step or add rows"
+            )
+        self._examples = list(examples)
+        self._build = build
+        self._prompts_per_step = prompts_per_step
+        self._seed = seed
+        self._skip = bad_clips == "skip"
+        self._digest = manifest_digest(examples)
+        self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="prompts")
+        self._ahead: deque[_Draw] = deque()
+        self._num_skipped = 0
+        self._go_to(0, 0)
+
+    @property
+    def num_skipped(self) -> int:
+        """Clips that were left out since this loader was made."""
+        return self._num_skipped
+
+    def next_batch(self) -> list[Prompt]:
+        """Return the next P prompts and start on those after them.
+
+        Raises:
+            AudioError: a clip cannot be used and bad clips stop the run, or as many clips in a row
+                were left out as there are examples; names the example.
+        """
+        batch: list[Prompt] = []
+        skipped_in_a_row = 0
+        while len(batch) < self._prompts_per_step:
+            self._draw_ahead()
+            draw = self._ahead.popleft()
+            self._epoch, self._position = draw.epoch, draw.next_position
+            try:
+                batch.append(draw.prompt.result())
+                skipped_in_a_row = 0
+            except AudioError as error:
+                skipped_in_a_row += 1
+                if not self._skip or skipped_in_a_row >= len(self._examples):
+                    raise AudioError(f"example {draw.example.id!r}: {error}") from error
+                self._num_skipped += 1
+                logger.warning("left out example %r: %s", draw.example.id, error)
+        self._draw_ahead()
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position after the last batch: {seed, epoch, position, manifest}, all JSON."""
+        return {
+            "seed": self._seed,
+            "epoch": self._epoch,
+            "position": self._position,
+            "manifest": self._digest,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to a saved position: the same batches follow that followed it then.
+
+        Raises:
+            CursorError: the position was saved with other examples or another seed, or is none.
+        """
+        if state.keys() != self.state_dict().keys():
+            raise CursorError(f"the saved data position has the keys {sorted(state)}")
+        if state["manifest"] != self._digest:
+            raise CursorError(
+                "the training rows changed since the checkpoint (ids, labels, clips or their "
+                f"order): digest {self._digest[:12]}, saved {str(state['manifest'])[:12]}; "
+                "restore the manifest or start a new run"
+            )
+        if state["seed"] != self._seed:
+            raise CursorError(
+                f"the checkpoint was made with seed {state['seed']} and the run has "
+                f"{self._seed}; set seed back or start a new run"
+            )
+        epoch, position = state["epoch"], state["position"]
+        if not (isinstance(epoch, int) and epoch >= 0) or not (
+            isinstance(position, int) and 0 <= position <= len(self._examples)
+        ):
+            raise CursorError(f"the saved data position is impossible: {dict(state)}")
+        for draw in self._ahead:
+            draw.prompt.cancel()
+        self._go_to(epoch, position)
+
+    def close(self) -> None:
+        """Stop the threads; prompts that nobody took are dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._ahead.clear()
+
+    def _go_to(self, epoch: int, position: int) -> None:
+        self._epoch, self._position = epoch, position
+        self._draw_epoch, self._draw_position = epoch, position
+        self._order = self._permutation(epoch)
+        self._ahead.clear()
+
+    def _permutation(self, epoch: int) -> IntArray:
+        generator = np.random.Generator(np.random.PCG64([self._seed, epoch]))
+        return generator.permutation(len(self._examples))
+
+    def _draw_ahead(self) -> None:
+        """Keep one batch of prompts in the making."""
+        while len(self._ahead) < self._prompts_per_step:
+            if self._draw_position == len(self._examples):
+                self._draw_epoch, self._draw_position = self._draw_epoch + 1, 0
+                self._order = self._permutation(self._draw_epoch)
+            example = self._examples[self._order[self._draw_position]]
+            self._draw_position += 1
+            future = self._pool.submit(self._build, example)
+            self._ahead.append(_Draw(example, self._draw_epoch, self._draw_position, future))

@@ -1,0 +1,219 @@
+"""Prompts as the models see them, through the checkpoint's own chat template and tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import Qwen2_5OmniProcessor
+
+from configs.schema import DataConfig
+from data.audio import AudioError, read_audio
+from data.features import FeatureCache, FeatureExtractor, keep_array, num_audio_tokens
+from data.manifest import fill_choices
+from data.records import Example, FloatArray, IntArray, Prompt
+
+ANSWER_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+"""Tags of a well-formed answer, in order."""
+
+
+class PromptError(ValueError):
+    """A checkpoint or an example that does not give a valid prompt; the message names it."""
+
+
+def load_processor(checkpoint_path: str | Path) -> Qwen2_5OmniProcessor:
+    """Return the processor of a checkpoint folder; nothing is downloaded, no foreign code is run.
+
+    Raises:
+        PromptError: not a folder, or it has no chat template.
+    """
+    path = Path(checkpoint_path)
+    if not path.is_dir():
+        raise PromptError(f"{path}: is not a folder; set model.path to a Qwen2.5-Omni checkpoint")
+    processor = Qwen2_5OmniProcessor.from_pretrained(str(path), local_files_only=True)
+    if processor.chat_template is None:
+        raise PromptError(f"{path}: has no chat template; copy it from the original checkpoint")
+    return processor
+
+
+def target_text(example: Example) -> str:
+    """Return the reference answer of an example, for supervised fine-tuning.
+
+    Raises:
+        PromptError: the example has no reasoning, or its reasoning holds an answer tag.
+    """
+    if example.reasoning is None:
+        raise PromptError(f"example {example.id!r} has no 'reasoning'; add it or drop the row")
+    for tag in ANSWER_TAGS:
+        if tag in example.reasoning:
+            raise PromptError(
+                f"the reasoning of example {example.id!r} holds {tag}; write the text between the "
+                "tags only"
+            )
+    return f"<think>{example.reasoning}</think><answer>{example.label}</answer>"
+
+
+class PromptBuilder:
+    """Examples to prompts and text to tokens and back, all by the checkpoint's own processor."""
+
+    end_token_id: int
+    """The token that ends an answer."""
+    pad_token_id: int
+    """The tokenizer's padding token."""
+    audio_token_id: int
+    """The placeholder that audio embeddings replace."""
+    forbidden_token_ids: tuple[int, ...]
+    """Ascending: modality and chat control tokens, which no answer may contain. The end token is
+    not among them, nor is a tag of the answer format that the tokenizer has as one token."""
+    extract_features: FeatureExtractor
+    """Samples -> features, as this checkpoint computes them."""
+
+    def __init__(self, checkpoint_path: str | Path, config: DataConfig) -> None:
+        """Load the processor of a checkpoint folder.
+
+        Args:
+            checkpoint_path: folder in Hugging Face layout.
+            config: the system prompt is taken from it.
+
+        Raises:
+            PromptError: an unusable checkpoint, or a system prompt with control tokens.
+        """
+        processor = load_processor(checkpoint_path)
+        self._tokenizer: Any = processor.tokenizer
+        self._template = processor.chat_template
+        self.extract_features = FeatureExtractor(processor.feature_extractor)
+        added = self._tokenizer.added_tokens_decoder
+        self.end_token_id = self._special_id(checkpoint_path, "eos_token")
+        self.pad_token_id = self._special_id(checkpoint_path, "pad_token")
+        self.audio_token_id = self._tokenizer.convert_tokens_to_ids(processor.audio_token)
+        tags = set(self._tokenizer("".join(ANSWER_TAGS))["input_ids"])
+        self._control_tokens = {i: str(token) for i, token in added.items() if i not in tags}
+        self.forbidden_token_ids = tuple(sorted(self._control_tokens.keys() - {self.end_token_id}))
+        self._refuse_control_tokens(config.system_prompt, "data.system_prompt")
+        self._system_prompt = config.system_prompt
+
+    def render(self, example: Example) -> str:
+        """Return the chat-formatted prompt of an example, with one audio placeholder.
+
+        The question's `{choices}` is filled, should the example still carry the template.
+
+        Raises:
+            PromptError: the question holds a control token.
+        """
+        question = fill_choices(example.question, example.choices)
+        self._refuse_control_tokens(question, f"the question of example {example.id!r}")
+        messages = [
+            {
+                "role": "user",
+                "content": [{"type": "audio"}, {"type": "text", "text": question}],
+            }
+        ]
+        if self._system_prompt:
+            content = [{"type": "text", "text": self._system_prompt}]
+            messages.insert(0, {"role": "system", "content": content})
+        return self._tokenizer.apply_chat_template(
+            messages, chat_template=self._template, tokenize=False, add_generation_prompt=True
+        )
+
+    def build(self, example: Example, features: Any, num_frames: int) -> Prompt:
+        """Return the prompt of an example.
+
+        Args:
+            example: the example.
+            features: [M, F] float32 log-mel features or a reference to them; kept as it is.
+            num_frames: F.
+
+        Raises:
+            PromptError: the question holds a control token, or the chat template does not place
+                the clip exactly once.
+            AudioError: the clip is too short for the audio encoder.
+        """
+        text = self.render(example)
+        token_ids = self._token_ids(text)
+        places = np.flatnonzero(token_ids == self.audio_token_id)
+        if len(places) != 1:
+            raise PromptError(
+                f"the chat template places the clip of example {example.id!r} {len(places)} times "
+                "instead of once; use the template of a Qwen2.5-Omni checkpoint"
+            )
+        try:
+            num_tokens = num_audio_tokens(num_frames)
+        except ValueError as error:
+            raise AudioError(f"{example.audio}: {error}; raise data.min_duration_s") from error
+        before, after = token_ids[: places[0]], token_ids[places[0] + 1 :]
+        clip = np.full(num_tokens, self.audio_token_id, dtype=np.int64)
+        return Prompt(example, text, np.concatenate([before, clip, after]), features, num_frames)
+
+    def encode_target(self, text: str) -> IntArray:
+        """Return [C] int64: the tokens of an answer and the end token.
+
+        Raises:
+            PromptError: the text holds a control token.
+        """
+        self._refuse_control_tokens(text, f"the answer {text[:40]!r}")
+        return np.append(self._token_ids(text, add_special_tokens=False), self.end_token_id)
+
+    def decode(self, token_ids: Sequence[int] | IntArray) -> str:
+        """Return the text of a completion: its final end token goes, other tokens stay visible."""
+        return self.decode_batch([token_ids])[0]
+
+    def decode_batch(self, token_ids: Sequence[Sequence[int] | IntArray]) -> list[str]:
+        """Return `decode` of each completion."""
+        rows = [np.asarray(row, dtype=np.int64).tolist() for row in token_ids]
+        rows = [row[:-1] if row and row[-1] == self.end_token_id else row for row in rows]
+        return [
+            self._tokenizer.decode(
+                row, skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+            for row in rows
+        ]
+
+    def _special_id(self, checkpoint_path: str | Path, name: str) -> int:
+        token = self._tokenizer.special_tokens_map.get(name)
+        if token is None:
+            raise PromptError(f"{checkpoint_path}: the tokenizer has no {name}; set it there")
+        return self._tokenizer.convert_tokens_to_ids(str(token))
+
+    def _token_ids(self, text: str, *, add_special_tokens: bool = True) -> IntArray:
+        encoded = self._tokenizer(text, add_special_tokens=add_special_tokens)
+        return np.asarray(encoded["input_ids"], dtype=np.int64)
+
+    def _refuse_control_tokens(self, text: str, where: str) -> None:
+        for token in self._control_tokens.values():
+            if token in text:
+                raise PromptError(f"{where} holds the control token {token}; remove it")
+
+
+def prompt_function(
+    builder: PromptBuilder,
+    config: DataConfig,
+    publish: Callable[[FloatArray], Any] = keep_array,
+) -> Callable[[Example], Prompt]:
+    """Return the way from an example to its prompt: read the clip, compute or recall its features.
+
+    Args:
+        builder: of the policy's checkpoint.
+        config: audio root, limits and cache size are taken from it.
+        publish: features -> what prompts carry, such as a reference into shared memory.
+
+    Returns:
+        A function that threads may share. It raises AudioError for a clip that cannot be used, and
+        PromptError for a question that cannot.
+    """
+    root = Path(config.audio_root)
+
+    def compute(path: Path) -> FloatArray:
+        samples = read_audio(
+            path, min_duration_s=config.min_duration_s, max_duration_s=config.max_duration_s
+        )
+        return builder.extract_features(samples)
+
+    cache = FeatureCache(config.feature_cache_mb, compute, publish)
+
+    def build(example: Example) -> Prompt:
+        features = cache.get(root / example.audio)
+        return builder.build(example, features.value, features.num_frames)
+
+    return build

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+from itertools import islice
+from threading import Event
+
+import numpy as np
+import pytest
+
+from data.audio import AudioError
+from data.loader import CursorError, PromptLoader
+from data.records import Example, Prompt
+from tests.fixtures import make_example
+
+EXAMPLES = [make_example(number) for number in range(10)]
+
+
+def build(example: Example) -> Prompt:
+    return Prompt(example, example.id, np.arange(3), None, num_frames=3)
+
+
+def build_but_not_3_and_7(example: Example) -> Prompt:
+    if example.id in ("clip-3", "clip-7"):
+        raise AudioError(f"{example.audio}: is silent")
+    return build(example)
+
+
+def make_loader(
+    examples: list[Example] = EXAMPLES, num_prompts: int = 4, seed: int = 5, **options: object
+) -> PromptLoader:
+    options = {"build": build, "num_workers": 2} | options
+    return PromptLoader(examples, prompts_per_step=num_prompts, seed=seed, **options)
+
+
+def take(loader: PromptLoader, num_batches: int) -> list[list[str]]:
+    batches = [[p.example.id for p in loader.next_batch()] for _ in range(num_batches)]
+    loader.close()
+    return batches
+
+
+def expected_stream(seed: int = 5) -> list[str]:
+    order: list[int] = []
+    for epoch in range(4):
+        order.extend(np.random.Generator(np.random.PCG64([seed, epoch])).permutation(10))
+    return [f"clip-{index}" for index in order]
+
+
+def test_batches_are_the_seeded_permutations_one_after_another() -> None:
+    batches = take(make_loader(), 8)
+    assert [len(batch) for batch in batches] == [4] * 8
+    assert [id for batch in batches for id in batch] == expected_stream()[:32]
+    assert sorted(expected_stream()[:10]) == sorted(example.id for example in EXAMPLES)
+
+
+def test_another_seed_gives_another_order() -> None:
+    assert take(make_loader(seed=6), 5) != take(make_loader(), 5)
+
+
+@pytest.mark.parametrize("num_done", [0, 1, 2, 3, 5])
+def test_a_resumed_stream_continues_exactly(num_done: int) -> None:
+    loader = make_loader()
+    for _ in range(num_done):
+        loader.next_batch()
+    state = json.loads(json.dumps(loader.state_dict()))
+    rest = take(loader, 4)
+    resumed = make_loader()
+    resumed.next_batch()  # a batch that is under way must not leak into the resumed stream
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    assert take(resumed, 4) == rest
+
+
+def test_the_saved_position_ignores_the_prefetched_batch() -> None:
+    loader = make_loader()
+    for _ in range(3):
+        loader.next_batch()
+    state = loader.state_dict()
+    loader.close()
+    assert (state["seed"], state["epoch"], state["position"]) == (5, 1, 2)
+
+
+def test_the_next_batch_is_built_while_one_is_in_use() -> None:
+    built = {example.id: Event() for example in EXAMPLES}
+
+    def record(example: Example) -> Prompt:
+        built[example.id].set()
+        return build(example)
+
+    loader = make_loader(build=record)
+    loader.next_batch()
+    assert all(built[id].wait(timeout=10) for id in expected_stream()[4:8])
+    assert not any(built[id].is_set() for id in expected_stream()[8:10])
+    loader.close()
+
+
+def test_bad_clips_stop_the_run_by_default_and_name_the_example() -> None:
+    loader = make_loader(build=build_but_not_3_and_7)
+    with pytest.raises(AudioError, match=r"example 'clip-[37]': clip-[37]\.wav: is silent"):
+        for _ in range(3):
+            loader.next_batch()
+    loader.close()
+
+
+def test_skipped_clips_are_counted_and_replaced_by_the_next() -> None:
+    loader = make_loader(build=build_but_not_3_and_7, bad_clips="skip")
+    good = (id for id in expected_stream() if id not in ("clip-3", "clip-7"))
+    assert take(loader, 4) == [list(islice(good, 4)) for _ in range(4)]
+    assert loader.num_skipped == 4
+
+
+def test_a_stream_with_skipped_clips_resumes_exactly() -> None:
+    options = {"build": build_but_not_3_and_7, "bad_clips": "skip"}
+    loader = make_loader(**options)
+    for _ in range(3):
+        loader.next_batch()
+    state = loader.state_dict()
+    resumed = make_loader(**options)
+    resumed.load_state_dict(state)
+    assert take(resumed, 3) == take(loader, 3)
+
+
+def test_a_corpus_of_bad_clips_ends_in_an_error() -> None:
+    def refuse(example: Example) -> Prompt:
+        raise AudioError(f"{example.audio}: is silent")
+
+    loader = make_loader(build=refuse, bad_clips="skip")
+    with pytest.raises(AudioError, match="is silent"):
+        loader.next_batch()
+    assert loader.num_skipped == 9
+    loader.close()
+
+
+def test_errors_that_are_no_clip_errors_are_not_skipped() -> None:
+    def fail(example: Example) -> Prompt:
+        raise ValueError("bug")
+
+    loader = make_loader(build=fail, bad_clips="skip")
+    with pytest.raises(ValueError, match="bug"):
+        loader.next_batch()
+    loader.close()
+
+
+def test_a_batch_may_use_every_example_but_not_more() -> None:
+    (batch,) = take(make_loader(num_prompts=10), 1)
+    assert sorted(batch) == sorted(example.id for example in EXAMPLES)
+    with pytest.raises(ValueError, match="has 10 rows and a step needs 11 prompts"):
+        make_loader(num_prompts=11)
+
+
+@pytest.mark.parametrize(
+    "change", [{"label": "angry"}, {"audio": "other.wav"}, {"id": "other"}, None]
+)
+def test_a_position_in_other_examples_is_refused(change: dict[str, str] | None) -> None:
+    saved = make_loader().state_dict()
+    changed = list(reversed(EXAMPLES))
+    if change is not None:
+        changed = [make_example(0, **change), *EXAMPLES[1:]]
+    with pytest.raises(CursorError, match="rows changed since the checkpoint"):
+        make_loader(changed).load_state_dict(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 6}, "made with seed 6 and the run has 5"),
+        ({"position": 11}, "impossible"),
+        ({"epoch": -1}, "impossible"),
+        ({"epoch": "1"}, "impossible"),
+        ({"more": 1}, "has the keys"),
+    ],
+)
+def test_a_position_that_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
+    loader = make_loader()
+    with pytest.raises(CursorError, match=message):
+        loader.load_state_dict(loader.state_dict() | change)
