@@ -23,7 +23,7 @@ from data.records import Example, FloatArray
 SAMPLE_RATE_HZ = 16_000
 """Rate of every array that leaves this module; the model's audio encoder knows no other."""
 
-FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "NIST")
+FORMATS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "OGG", "MP3", "AIFF", "AU", "NIST")
 """Container formats that are read; the decoder's rarer formats are refused."""
 
 RATES_HZ = (4_000, 384_000)
@@ -136,11 +136,12 @@ def read_audio(path: str | Path, *, min_duration_s: float, max_duration_s: float
     _check_duration(path, info, min_duration_s, max_duration_s)
     try:
         with sf.SoundFile(str(path)) as file:
-            samples = file.read(info.num_samples, dtype="float32", always_2d=True)
+            read = file.read(info.num_samples, dtype="float32", always_2d=True)
     except sf.SoundFileError as error:
         raise AudioError(
             f"{path}: cannot be decoded ({error}); the file is damaged, restore or re-export it"
         ) from error
+    samples = np.asarray(read, dtype=np.float32)
     if len(samples) < info.num_samples:
         raise AudioError(
             f"{path}: holds {len(samples)} of the {info.num_samples} samples that its header "

@@ -73,9 +73,9 @@ def test_a_row_may_carry_its_own_question_and_choices(root: Path) -> None:
 
 
 def test_byte_order_mark_empty_lines_crlf_and_null_fields_are_tolerated(root: Path) -> None:
-    line = json.dumps(ROW | {"speaker": None, "text": " ", "split": "caf\u00e9"})
+    line = json.dumps(ROW | {"speaker": None, "text": " ", "split": "\u00fcben"})
     (example,) = read(root, b"\xef\xbb\xbf\r\n" + line.encode() + b"\r\n\r\n")
-    assert (example.speaker, example.transcript, example.split) == (None, None, "caf\u00e9")
+    assert (example.speaker, example.transcript, example.split) == (None, None, "\u00fcben")
 
 
 def test_a_line_separator_inside_a_text_does_not_end_the_row(root: Path) -> None:
