@@ -1,0 +1,72 @@
+"""What the demo needs before it can start: the tiny checkpoint and the corpus.
+
+Run `python -m demo.material FOLDER` to build both.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.corpus import build_corpus
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Where the demo's inputs lie."""
+
+    checkpoint: Path
+    """Folder of the untrained policy."""
+    corpus: Path
+    """Folder that the clips' paths are relative to; holds `manifest.jsonl`."""
+
+
+def prepare(
+    root: Path,
+    *,
+    num_train: int = 1000,
+    num_eval: int = 180,
+    num_test: int = 360,
+    num_cold_start: int = 270,
+    seed: int = 0,
+) -> Material:
+    """Build `root/checkpoint` and `root/corpus`, each only if its folder is absent.
+
+    Folders appear complete or not at all, so one that exists is taken as it is, whatever sizes and
+    seed it was built with; remove it to build it anew.
+
+    Args:
+        root: folder of both.
+        num_train: clips of split `train`.
+        num_eval: clips of split `eval`.
+        num_test: clips of split `test`.
+        num_cold_start: clips of split `cold_start`.
+        seed: draws the weights and the clips.
+    """
+    material = Material(checkpoint=root / "checkpoint", corpus=root / "corpus")
+    if not material.checkpoint.exists():
+        from demo.checkpoint import build_checkpoint  # imports torch: seconds, not for a look
+
+        build_checkpoint(material.checkpoint, seed=seed)
+    if not material.corpus.exists():
+        build_corpus(
+            material.corpus,
+            num_train=num_train,
+            num_eval=num_eval,
+            num_test=num_test,
+            num_cold_start=num_cold_start,
+            seed=seed,
+        )
+    return material
+
+
+def main() -> None:
+    """Build both into the folder given on the command line."""
+    parser = argparse.ArgumentParser(description="Build the demo's checkpoint and corpus.")
+    parser.add_argument("root", type=Path, help="folder to build into")
+    print(prepare(parser.parse_args().root))
+
+
+if __name__ == "__main__":
+    main()
