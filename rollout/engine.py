@@ -71,7 +71,6 @@ class RolloutEngine:
         from vllm import LLM, SamplingParams
         from vllm.config.weight_transfer import WeightTransferConfig
         from vllm.sampling_params import RequestOutputKind
-        from vllm.transformers_utils.tokenizer import get_tokenizer
 
         from rollout.weight_sync import register_host_receiver
 
@@ -100,7 +99,7 @@ class RolloutEngine:
             trust_remote_code=False,
             weight_transfer_config=WeightTransferConfig(backend=spec.transport),
         )
-        self._tokenizer = get_tokenizer(spec.model_path)
+        self._tokenizer = self._llm.get_tokenizer()
         self._base_params = SamplingParams(
             temperature=rollout.temperature,
             max_tokens=rollout.max_completion_tokens,

@@ -10,7 +10,7 @@ import ray
 
 from data.batching import spread_rows
 from data.records import Completion, Group, Prompt
-from rollout.engine import EngineSpec, RolloutEngine, RolloutError
+from rollout.engine import EngineSpec, RolloutEngine, RolloutError, engine_environment
 
 
 class EngineActor(RolloutEngine):
@@ -45,7 +45,9 @@ class EnginePool:
         self._spec = spec
         self._version = 0
         self.actors = [
-            ray.remote(EngineActor).options(**options).remote(spec, index)
+            ray.remote(EngineActor)
+            .options(**with_environment(options, engine_environment(spec)))
+            .remote(spec, index)
             for index, options in enumerate(actor_options)
         ]
 
@@ -142,3 +144,10 @@ class EnginePool:
         """End the engines."""
         for actor in self.actors:
             ray.kill(actor)
+
+
+def with_environment(options: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return Ray actor options with environment variables added; those in `options` win."""
+    runtime = dict(options.get("runtime_env", {}))
+    runtime["env_vars"] = {**variables, **runtime.get("env_vars", {})}
+    return {**options, "runtime_env": runtime}

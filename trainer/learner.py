@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import deepspeed
 import torch
 
 from configs.schema import RunConfig
@@ -21,9 +22,6 @@ from rollout.weights import WeightSource
 from trainer.logprobs import PackedPolicy, PackedRow, TokenScores, to_device
 from trainer.losses import importance_weights, kl_estimate, policy_loss, sft_loss
 from trainer.policy import adapters_off, load_thinker, prepare_thinker
-
-os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
-import deepspeed
 
 CHECKPOINT_TAG = "learner"
 
@@ -44,6 +42,11 @@ class FrozenScores(NamedTuple):
     """[N] log-probs before the step's first update."""
     reference: torch.Tensor | None
     """[N] log-probs of the start policy."""
+
+
+def learner_environment(config: RunConfig) -> dict[str, str]:
+    """Return the environment variables a rank's process needs before DeepSpeed is imported."""
+    return {"DS_ACCELERATOR": config.device, "TOKENIZERS_PARALLELISM": "false"}
 
 
 def deepspeed_config(config: RunConfig) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import ray
 from configs.schema import RunConfig
 from data.batching import PADDING_ID, plan_update
 from data.records import FloatArray, Group, GroupSample, Microbatch
-from trainer.learner import Learner, LearnerSpec
+from rollout.pool import with_environment
+from trainer.learner import Learner, LearnerSpec, learner_environment
 
 
 class LearnerError(RuntimeError):
@@ -78,6 +79,7 @@ class LearnerGroup:
         self._actors = []
         for rank, options in enumerate(actor_options):
             spec = LearnerSpec(config, rank, len(actor_options), tuple(forbidden_token_ids))
+            options = with_environment(options, learner_environment(config))
             self._actors.append(ray.remote(LearnerActor).options(**options).remote(spec))
 
     def start(self) -> None:

@@ -1,0 +1,272 @@
+"""Builds the parts of a run from its configuration: data, engines, learner, rewards, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+
+from configs.load import config_differences, dump_config
+from configs.schema import RewardTermConfig, RunConfig
+from data.audio import check_clips
+from data.loader import PromptLoader
+from data.manifest import ManifestError, read_manifest, select_split
+from data.prompts import PromptBuilder, prompt_function
+from data.records import Example, Prompt
+from launch.cluster import engine_options, learner_options
+from rewards.pool import RewardPool
+from rewards.schedule import Schedule
+from rollout.engine import EngineSpec
+from rollout.pool import EnginePool
+from trainer.checkpoint import Checkpoint, CheckpointStore
+from trainer.console import log
+from trainer.learner_group import LearnerGroup
+from trainer.logprobs import FORBIDDEN_LOGIT
+from trainer.loop import Parts, evaluation, sync_weights, train
+from trainer.metrics import MetricsWriter
+from trainer.parity import check_parity, measure_parity
+from trainer.run_folder import RunFolder
+from trainer.sft import SftParts, train_sft
+
+ACCURACY_TARGET = "rewards.accuracy:AccuracyReward"
+MAX_LISTED_CLIPS = 20
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The rows of a run's manifest."""
+
+    train: Sequence[Example]
+    eval: Sequence[Example]
+    test: Sequence[Example]
+
+
+def read_data(config: RunConfig) -> Splits:
+    """Read and check manifest and clips; needs no Ray.
+
+    Args:
+        config: the run.
+
+    Returns:
+        The splits the run uses; those it does not use are empty.
+
+    Raises:
+        ManifestError: a bad row, split or clip; all of them are listed at once.
+    """
+    data = config.data
+    examples = read_manifest(
+        data.manifest,
+        audio_root=data.audio_root,
+        choices=data.choices,
+        question_template=data.question,
+    )
+    rl = config.loss.kind == "policy"
+    wanted = config.eval.split if rl and config.eval.every_steps else ""
+    limit = config.eval.max_examples or None
+    splits = Splits(
+        train=select_split(examples, data.train_split),
+        eval=select_split(examples, wanted)[:limit] if wanted else [],
+        test=select_split(examples, config.eval.test_split)
+        if rl and config.eval.test_split
+        else [],
+    )
+    used = {row.id: row for row in (*splits.train, *splits.eval, *splits.test)}
+    problems = check_clips(
+        list(used.values()),
+        data.audio_root,
+        min_duration_s=data.min_duration_s,
+        max_duration_s=data.max_duration_s,
+        num_workers=data.num_workers,
+    )
+    if problems and data.bad_clips == "error":
+        listed = "\n".join(f"{p.example_id}: {p.message}" for p in problems[:MAX_LISTED_CLIPS])
+        raise ManifestError(
+            f"{data.manifest}: {len(problems)} clips cannot be used (data.bad_clips=skip leaves "
+            f"them out)\n{listed}"
+        )
+    bad = {problem.example_id for problem in problems}
+    if bad:
+        log(f"leaving out {len(bad)} clips that cannot be used, first {problems[0].message}")
+    return Splits(
+        *(
+            [row for row in rows if row.id not in bad]
+            for rows in (splits.train, splits.eval, splits.test)
+        )
+    )
+
+
+def run_rl(
+    config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
+) -> int:
+    """Build everything, resume if there is something to resume, and run the RL loop.
+
+    Args:
+        config: the run; Ray is connected.
+        folder: opened.
+        data: from `read_data`.
+        stop_requested: see `Parts`.
+
+    Returns:
+        The step reached.
+    """
+    builder, build_prompt, loader = _prompts(config, data)
+    spec = engine_spec(config, builder)
+    engines = EnginePool(spec, engine_options(config))
+    learner = _learner(config, builder)
+    terms = with_aliases(config)
+    rewards = RewardPool(terms, config.rewards.packages)
+    learner.start()
+    engines.start()
+    rewards.ping()
+    learner.connect(engines.actors)
+    log(f"engines, learner and rewards are up: {', '.join(t.target for t in terms)}")
+    schedule = Schedule({term.name: term.weight for term in terms})
+    store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
+    step = _resume(folder, store, learner, loader, schedule)
+    writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
+    parts = Parts(
+        loader=loader,
+        engines=engines,
+        rewards=rewards,
+        schedule=schedule,
+        learner=learner,
+        writer=writer,
+        store=store,
+        build_prompt=build_prompt,
+        eval_examples=data.eval,
+        test_examples=data.test,
+        stop_requested=stop_requested,
+    )
+    if step:
+        sync_weights(learner, engines, version=step)
+    first_row = _parity(config, parts, data)
+    if step == 0:
+        first_row |= evaluation(config, parts, "eval", data.eval)
+        first_row |= evaluation(config, parts, "test_before", data.test)
+        writer.write(0, first_row)
+    step = train(config, parts, step)
+    _finish(config, folder, learner, step)
+    writer.close()
+    loader.close()
+    rewards.close()
+    engines.close()
+    learner.close()
+    return step
+
+
+def run_sft(
+    config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
+) -> int:
+    """Build the parts of a supervised run, resume if possible, and run it; see `run_rl`."""
+    builder, _, loader = _prompts(config, data)
+    learner = _learner(config, builder)
+    learner.start()
+    store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
+    step = _resume(folder, store, learner, loader, None)
+    writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1)
+    parts = SftParts(loader, builder, learner, writer, store, stop_requested)
+    step = train_sft(config, parts, step)
+    _finish(config, folder, learner, step)
+    writer.close()
+    loader.close()
+    learner.close()
+    return step
+
+
+def open_folder(config: RunConfig, folder: RunFolder) -> bool:
+    """Take the run folder for this configuration; True if it holds a run to resume."""
+    return folder.open(dump_config(config), lambda old: config_differences(old, config))
+
+
+def engine_spec(config: RunConfig, builder: PromptBuilder) -> EngineSpec:
+    """Return what every engine of a run shares."""
+    return EngineSpec(
+        model_path=config.model.path,
+        rollout=config.rollout,
+        transport=config.sync.transport,
+        dtype=config.model.dtype,
+        device=config.device,
+        seed=config.seed,
+        end_token_id=builder.end_token_id,
+        forbidden_token_ids=tuple(builder.forbidden_token_ids),
+        forbidden_logit=FORBIDDEN_LOGIT,
+    )
+
+
+def with_aliases(config: RunConfig) -> list[RewardTermConfig]:
+    """Return the reward terms; the accuracy term gets the run's label aliases."""
+    return [
+        replace(term, options={"aliases": dict(config.rewards.aliases)} | term.options)
+        if term.target == ACCURACY_TARGET
+        else term
+        for term in config.rewards.terms
+    ]
+
+
+def _prompts(
+    config: RunConfig, data: Splits
+) -> tuple[PromptBuilder, Callable[[Example], Prompt], PromptLoader]:
+    builder = PromptBuilder(config.model.path, config.data)
+    # In shared memory: one copy of a clip's features per node, whoever reads them.
+    build_prompt = prompt_function(builder, config.data, ray.put)
+    loader = PromptLoader(
+        data.train,
+        build_prompt,
+        prompts_per_step=config.train.prompts_per_step,
+        seed=config.seed,
+        num_workers=config.data.num_workers,
+        bad_clips=config.data.bad_clips,
+    )
+    return builder, build_prompt, loader
+
+
+def _learner(config: RunConfig, builder: PromptBuilder) -> LearnerGroup:
+    return LearnerGroup(
+        config,
+        forbidden_token_ids=builder.forbidden_token_ids,
+        actor_options=learner_options(config),
+    )
+
+
+def _resume(
+    folder: RunFolder,
+    store: CheckpointStore,
+    learner: LearnerGroup,
+    loader: PromptLoader,
+    schedule: Schedule | None,
+) -> int:
+    """Load the newest good checkpoint, if any, and drop what was written after it."""
+    checkpoint: Checkpoint | None = store.latest()
+    if checkpoint is None:
+        folder.truncate_after(-1)
+        return 0
+    learner.load(checkpoint.path)
+    state: Mapping[str, Any] = checkpoint.state
+    loader.load_state_dict(state["loader"])
+    if schedule is not None:
+        schedule.load_state_dict(state["schedule"])
+    folder.truncate_after(checkpoint.step)
+    log(f"resuming after step {checkpoint.step}: {checkpoint.path} is the newest good checkpoint")
+    return checkpoint.step
+
+
+def _parity(config: RunConfig, parts: Parts, data: Splits) -> dict[str, float]:
+    """Run the gate on the first clips of the training split."""
+    if config.parity.num_clips == 0:
+        return {}
+    prompts = [parts.build_prompt(row) for row in data.train[: config.parity.num_clips]]
+    report = measure_parity(parts.engines, parts.learner, prompts, seed=config.seed)
+    check_parity(report, config.parity)
+    log(
+        f"parity: log-prob gap max {report.max_gap:.1e}, mean {report.mean_gap:.1e}, correlation "
+        f"{report.correlation:.6f} on {len(prompts)} clips"
+    )
+    return report.to_metrics()
+
+
+def _finish(config: RunConfig, folder: RunFolder, learner: LearnerGroup, step: int) -> None:
+    if config.checkpoint.export and step == config.train.num_steps:
+        learner.export(folder.export_dir)
+        log(f"exported {folder.export_dir}")

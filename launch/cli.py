@@ -1,0 +1,158 @@
+"""What all training commands share: arguments, checks before Ray, exit codes, run status."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.load import ConfigError, load_config
+from configs.schema import RunConfig
+from data.manifest import ManifestError
+from launch.preflight import preflight
+
+if TYPE_CHECKING:  # what follows is heavy, and a typing error should not wait for it
+    from launch.assemble import Splits
+    from trainer.run_folder import RunFolder
+
+QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    # Features and weights are read-only views of shared memory, and nobody writes to them.
+    "PYTHONWARNINGS": "ignore:The given NumPy array is not writable",
+}
+"""Environment of the driver and, through it, of local workers: no hub, no bars, no false alarms."""
+
+EXIT_DONE, EXIT_CONFIG, EXIT_PREFLIGHT, EXIT_FAILED, EXIT_PREEMPTED = 0, 2, 3, 4, 75
+
+
+def parse_arguments(description: str, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse `--config FILE [key=value ...] [--dry-run]`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--config", required=True, metavar="FILE", help="YAML file of the run")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="dotted settings over the file, such as train.num_steps=10; docs/configuration.md",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check everything, print the plan, start nothing"
+    )
+    return parser.parse_intermixed_args(argv)
+
+
+class StopRequest:
+    """Turns the first SIGTERM or Ctrl-C into a request to save and leave; the second one kills."""
+
+    def __init__(self) -> None:
+        self._requested = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def __call__(self) -> bool:
+        """Return whether the run was asked to stop."""
+        return self._requested
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if self._requested:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self._requested = True
+        print("stop requested: saving after this step; once more to leave at once", flush=True)
+
+
+def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
+    """Run a training command.
+
+    Args:
+        kind: `policy` (RL) or `sft`; the configuration must be of this kind.
+        description: for `--help`.
+        argv: arguments without the program name; None = those of this process.
+
+    Returns:
+        The exit code: 0 done, 2 configuration or data, 3 preflight, 4 run failed, 75 preempted and
+        saved.
+    """
+    arguments = parse_arguments(description, argv)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        config = load_config(arguments.config, arguments.overrides)
+        if config.loss.kind != kind:
+            raise ConfigError(f"{arguments.config}: loss.kind is {config.loss.kind}, needs {kind}")
+    except ConfigError as error:
+        return _fail(EXIT_CONFIG, error)
+
+    problems = preflight(config)
+    for problem in problems:
+        print(f"{problem.level}: {problem.what}; {problem.fix}", file=sys.stderr)
+    if any(problem.level == "error" for problem in problems):
+        return EXIT_PREFLIGHT
+
+    from launch.assemble import read_data
+
+    try:
+        data = read_data(config)
+    except ManifestError as error:
+        return _fail(EXIT_CONFIG, error)
+    if arguments.dry_run:
+        from launch.plan import describe_plan
+
+        print(describe_plan(config, data))
+        return EXIT_DONE
+    command = shlex.join(["python", *sys.argv]) if argv is None else ""
+    return _execute(kind, config, data, command)
+
+
+def _execute(kind: str, config: RunConfig, data: Splits, command: str) -> int:
+    """Open the folder, connect Ray, run, and write the outcome down."""
+    from launch.assemble import open_folder, run_rl, run_sft
+    from launch.cluster import connect
+    from trainer.console import log
+    from trainer.run_folder import RunFolder, RunFolderError
+
+    folder = RunFolder(Path(config.output_dir) / config.name)
+    try:
+        open_folder(config, folder)
+    except RunFolderError as error:
+        return _fail(EXIT_CONFIG, error)
+    folder.write_status("running", 0, "", command)
+    log(f"run folder: {folder.root.resolve()}")
+    run: Callable[..., int] = run_rl if kind == "policy" else run_sft
+    try:
+        connect(config)
+        step = run(config, folder, data, StopRequest())  # Ray has set its own handlers before
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}"
+        folder.write_status("failed", _last_step(folder), reason, command)
+        if not isinstance(error, Exception):
+            raise
+        traceback.print_exc()
+        return _fail(EXIT_FAILED, error)
+    if step < config.train.num_steps:
+        folder.write_status("preempted", step, "asked to stop", command)
+        log(f"saved after step {step}; run the same command again to go on")
+        return EXIT_PREEMPTED
+    folder.write_status("finished", step, "", command)
+    log(f"finished {step} steps: {folder.root.resolve()}")
+    return EXIT_DONE
+
+
+def _last_step(folder: RunFolder) -> int:
+    """The last step that has a metrics row."""
+    lines = folder.metrics_path.read_text().splitlines() if folder.metrics_path.exists() else []
+    return int(json.loads(lines[-1])["step"]) if lines else 0
+
+
+def _fail(code: int, error: BaseException) -> int:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return code

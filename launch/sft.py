@@ -1,0 +1,16 @@
+#!/usr/bin/env python
+"""Fine-tune a policy on reference reasoning, with the RL learner.
+
+python launch/sft.py --config FILE [key=value ...] [--dry-run]
+"""
+
+import sys
+from pathlib import Path
+
+# The repository comes first on the path: its package names are common words.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from launch.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main("sft", "Fine-tune a policy on reference reasoning, with the RL learner."))

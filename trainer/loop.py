@@ -1,0 +1,185 @@
+"""The main loop: one step from prompts to new weights in the engines. Read this first.
+
+Strictly on-policy: every completion of a step is sampled with the weights that the step updates.
+Generation, scoring and learning are Ray actors behind the objects in `Parts`; groups stream, so
+rewards are computed while other groups still generate. What is left out on purpose: a critic, a
+replay buffer, stale rollouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from configs.schema import RunConfig
+from data.loader import PromptLoader
+from data.records import Example, Prompt, ScoredGroup
+from rewards.combine import combine
+from rewards.pool import RewardPool
+from rewards.schedule import Schedule
+from rollout.pool import EnginePool
+from trainer.advantages import to_samples
+from trainer.checkpoint import CheckpointStore
+from trainer.clock import StepClock
+from trainer.console import log, progress_line
+from trainer.evaluate import evaluate
+from trainer.learner_group import LearnerGroup
+from trainer.lr import learning_rate
+from trainer.metrics import MetricsWriter, rollout_metrics, sample_rows
+
+MAX_IDLE_STEPS = 20
+"""Steps in a row without an optimizer update after which a run gives up."""
+
+
+class NoSignalError(RuntimeError):
+    """The run cannot learn: no step had a usable gradient for a long time."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of; `launch.assemble` builds it."""
+
+    loader: PromptLoader
+    engines: EnginePool
+    rewards: RewardPool
+    schedule: Schedule
+    learner: LearnerGroup
+    writer: MetricsWriter
+    store: CheckpointStore
+    build_prompt: Callable[[Example], Prompt]
+    eval_examples: Sequence[Example]
+    """Evaluated during the run; may be empty."""
+    test_examples: Sequence[Example]
+    """Evaluated before the first and after the last step; may be empty."""
+    stop_requested: Callable[[], bool]
+    """True once the run was asked to save and leave."""
+
+
+def train(config: RunConfig, parts: Parts, step: int) -> int:
+    """Run the loop from `step` to the end, or until asked to stop.
+
+    Args:
+        config: the run.
+        parts: built and started, engines and learner at the weights of `step`.
+        step: updates done so far.
+
+    Returns:
+        The step that was reached; its checkpoint is written.
+    """
+    idle_steps = 0
+    while step < config.train.num_steps and not parts.stop_requested():
+        clock = StepClock()
+        prompts = parts.loader.next_batch()
+        clock.lap("data")
+
+        weights = parts.schedule.weights()
+        groups = parts.engines.generate(prompts, seed=rollout_seed(config.seed, step))
+        stream = clock.until_exhausted("rollout", groups)
+        scored = [
+            combine(group, terms, weights) for group, terms in parts.rewards.score(stream, weights)
+        ]
+        scored = in_prompt_order(scored, prompts)
+        parts.schedule.observe(scored)
+        samples = to_samples(
+            scored, normalize=config.advantage.normalize, tolerance=config.advantage.tolerance
+        )
+        clock.lap("reward")
+
+        parts.engines.sleep()
+        rate = learning_rate(step, config.train.num_steps, config.optim)
+        figures = parts.learner.update(samples, rate)
+        clock.lap("update")
+
+        step += 1
+        sync_weights(parts.learner, parts.engines, version=step)
+        clock.lap("sync")
+
+        metrics = rollout_metrics(scored, len(samples)) | figures
+        metrics |= throughput(scored, clock.seconds("rollout"))
+        metrics["data/skipped_clips"] = parts.loader.num_skipped
+        if is_due(step, config.eval.every_steps, config.train.num_steps):
+            metrics |= evaluation(config, parts, "eval", parts.eval_examples)
+        if step == config.train.num_steps:
+            metrics |= evaluation(config, parts, "test_after", parts.test_examples)
+        clock.lap("eval")
+        metrics |= clock.metrics()
+        if is_due(step, config.log.samples_every, config.train.num_steps):
+            aliases = config.rewards.aliases
+            parts.writer.write_samples(step, sample_rows(step, scored, samples, aliases))
+        parts.writer.write(step, metrics)
+        log(progress_line(step, config.train.num_steps, metrics))
+        if is_due(step, config.checkpoint.every_steps, config.train.num_steps):
+            save_checkpoint(parts, step)
+
+        idle_steps = idle_steps + 1 if metrics["optim/skipped"] else 0
+        if idle_steps >= MAX_IDLE_STEPS:
+            raise NoSignalError(
+                f"{idle_steps} steps without an update, up to step {step}: every group was flat "
+                "(all its rewards equal) or the gradient was not finite; see advantage/flat_frac "
+                "and the samples"
+            )
+    if parts.stop_requested():
+        save_checkpoint(parts, step)
+    return step
+
+
+def sync_weights(learner: LearnerGroup, engines: EnginePool, version: int) -> None:
+    """Bring the engines to the learner's weights and drop whatever the old ones computed."""
+    learner.send_weights()
+    engines.activate(version)
+
+
+def save_checkpoint(parts: Parts, step: int) -> None:
+    """Publish a checkpoint from which the run goes on as if it had never stopped."""
+    folder = parts.store.begin(step)
+    try:
+        parts.learner.save(folder)
+        state = {
+            "step": step,
+            "loader": parts.loader.state_dict(),
+            "schedule": parts.schedule.state_dict(),
+        }
+        parts.store.publish(step, state)
+    finally:
+        parts.store.discard(step)
+
+
+def evaluation(
+    config: RunConfig, parts: Parts, prefix: str, examples: Sequence[Example]
+) -> dict[str, float]:
+    """Return greedy results on a fixed set, as metrics `PREFIX/...`; nothing for an empty set."""
+    if not examples:
+        return {}
+    prompts = [parts.build_prompt(example) for example in examples]
+    choices, aliases = config.data.choices, config.rewards.aliases
+    report, _ = evaluate(parts.engines, prompts, choices, aliases)
+    log(
+        f"{prefix}: {report.num_examples} clips, accuracy {report.accuracy:.3f}, UA {report.ua:.3f}"
+    )
+    return report.to_metrics(prefix)
+
+
+def in_prompt_order(scored: Sequence[ScoredGroup], prompts: Sequence[Prompt]) -> list[ScoredGroup]:
+    """Undo the order of completion, which no run repeats."""
+    place = {id(prompt): position for position, prompt in enumerate(prompts)}
+    return sorted(scored, key=lambda item: place[id(item.group.prompt)])
+
+
+def throughput(scored: Sequence[ScoredGroup], rollout_s: float) -> dict[str, float]:
+    """Return completions and completion tokens per second of generation."""
+    completions = [completion for item in scored for completion in item.group.completions]
+    num_tokens = sum(len(completion.token_ids) for completion in completions)
+    return {
+        "perf/completions_per_s": len(completions) / rollout_s,
+        "perf/completion_tokens_per_s": num_tokens / rollout_s,
+    }
+
+
+def is_due(step: int, every_steps: int, num_steps: int) -> bool:
+    """Return whether something is due after `step`: on its period, and always at the end."""
+    return every_steps > 0 and (step % every_steps == 0 or step == num_steps)
+
+
+def rollout_seed(seed: int, step: int) -> int:
+    """Return the sampling seed of a step; steps of runs with different seeds never share one."""
+    return seed * 10_000_019 + step
