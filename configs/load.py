@@ -43,16 +43,17 @@ TYPE_NAMES: Mapping[Any, str] = {
 class ConfigError(ValueError):
     """The configuration cannot be used; `problems` has one line for everything that is wrong."""
 
-    def __init__(self, path: str | Path, problems: Sequence[str]) -> None:
-        """Keep the problems and make a message of all of them.
+    def __init__(self, where: str | Path, *problems: str) -> None:
+        """Make a message of all problems.
 
         Args:
-            path: The file that was asked for.
+            where: The file that was asked for; or the whole message, if no problems follow.
             problems: Each says where (file or command line, key), what was found, what is allowed.
         """
-        self.problems = tuple(problems)
+        self.problems = problems
         lines = "\n".join(f"  - {problem}" for problem in problems)
-        super().__init__(f"{path}: {len(problems)} configuration problem(s):\n{lines}")
+        count = f": {len(problems)} configuration problem(s):\n" if problems else ""
+        super().__init__(f"{where}{count}{lines}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         if problem is not None:
             problems.append(f"{setting.where}: {setting.key}: {problem}")
     if problems:
-        raise ConfigError(path, problems)
+        raise ConfigError(path, *problems)
     config = cast(RunConfig, OmegaConf.to_object(tree))
     broken = check_rules(config)
     if broken:
-        raise ConfigError(path, broken)
+        raise ConfigError(path, *broken)
     return config
 
 
@@ -172,14 +173,14 @@ def _read_yaml(path: Path, asked: Path) -> dict[str, Any]:
     try:
         loaded = OmegaConf.load(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(asked, [f"{path}: cannot be read: {error}"]) from error
+        raise ConfigError(asked, f"{path}: cannot be read: {error}") from error
     except YAMLError as error:
-        raise ConfigError(asked, [f"{path}: not valid YAML: {error}"]) from error
+        raise ConfigError(asked, f"{path}: not valid YAML: {error}") from error
     except OmegaConfBaseException as error:
         problem = f"{path}: {error}; `${{...}}` is not supported, write the value itself"
-        raise ConfigError(asked, [problem]) from error
+        raise ConfigError(asked, problem) from error
     if not isinstance(loaded, DictConfig):
-        raise ConfigError(asked, [f"{path}: found a list; a configuration is a mapping of keys"])
+        raise ConfigError(asked, f"{path}: found a list; a configuration is a mapping of keys")
     return cast(dict[str, Any], OmegaConf.to_container(loaded, resolve=False))
 
 

@@ -117,11 +117,11 @@ def test_override_of_one_reward_term_keeps_the_others() -> None:
 @pytest.mark.parametrize(
     ("typo", "nearest"),
     [
-        ("rollout.temprature", "rollout.temperature"),
+        ("rollout.temperatures", "rollout.temperature"),
         ("lr", "optim.lr"),
         ("train.lr", "optim.lr"),
         ("rollout.groupsize", "rollout.group_size"),
-        ("rewards.terms.1.wieght", "rewards.terms.1.weight"),
+        ("rewards.terms.1.weights", "rewards.terms.1.weight"),
         ("optim.betas", "optim.beta1"),
         ("loss.kl", "loss.kl_coef"),
     ],
@@ -132,15 +132,15 @@ def test_typo_names_the_nearest_key(typo: str, nearest: str) -> None:
 
 
 def test_typo_in_a_file_names_the_file(tmp_path: Path) -> None:
-    base = write(tmp_path / "base.yaml", "sync: {transprot: host}\n")
-    text = "defaults: base.yaml\nrewards:\n  terms:\n    - {name: a, targt: 'rewards.x:A'}\n"
+    base = write(tmp_path / "base.yaml", "sync: {transports: host}\n")
+    text = "defaults: base.yaml\nrewards:\n  terms:\n    - {name: a, targets: 'rewards.x:A'}\n"
     first, second = problems_of(write(tmp_path / "run.yaml", text))
     assert (
         first
-        == f"{tmp_path / 'run.yaml'}: rewards.terms.0.targt: unknown key; the nearest is "
+        == f"{tmp_path / 'run.yaml'}: rewards.terms.0.targets: unknown key; the nearest is "
         + ("rewards.terms.0.target")
     )
-    assert second == f"{base}: sync.transprot: unknown key; the nearest is sync.transport"
+    assert second == f"{base}: sync.transports: unknown key; the nearest is sync.transport"
 
 
 @pytest.mark.parametrize(

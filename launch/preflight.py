@@ -1,0 +1,365 @@
+"""Checks of the machine and the files, in seconds and before Ray starts.
+
+Only what would fail later, and worse. A machine that joins a cluster speaks for itself alone: GPUs
+of the cluster are counted by `launch.cluster.connect`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from configparser import ConfigParser
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from configs.schema import RunConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository."""
+
+UPLOAD_LIMIT_BYTES = 100 * 2**20
+"""Ray refuses a larger working directory (HTTP 413)."""
+
+NEVER_UPLOADED = {".git", ".venv", "venv", "__pycache__"}
+"""Folders that Ray leaves out of a working directory by itself."""
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where Ray keeps objects; clips and weights travel through it."""
+
+MIN_STOP_WAIT_S = 60.0
+"""Time that `ray job stop` must leave for the last checkpoint."""
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that will stop or hurt the run."""
+
+    level: Literal["error", "warning"]
+    """An error stops the run before it starts."""
+    what: str
+    """What was found, and where."""
+    fix: str
+    """What to do about it."""
+
+    def __str__(self) -> str:
+        """Return the problem and its fix on two lines."""
+        return f"{self.level}: {self.what}\n  fix: {self.fix}"
+
+
+def preflight(config: RunConfig, submit_dir: Path | None = None) -> list[Problem]:
+    """Return what stands in the way of a run, errors first.
+
+    Args:
+        config: The run; relative paths in it are below the current folder.
+        submit_dir: The folder that is about to be uploaded by `ray job submit --working-dir`; None
+            if the run starts here.
+    """
+    found = [
+        *check_versions(config.device),
+        *check_folder(Path.cwd()),
+        *check_checkpoint(config),
+        *check_data(config),
+        *check_output(config),
+        *check_shared_memory(config),
+        *check_gpus(config),
+        *check_authentication(submitting=submit_dir is not None),
+    ]
+    if in_ray_job():
+        found += check_job_stop()
+    if submit_dir is not None:
+        found += check_upload(submit_dir)
+    return sorted(found, key=lambda problem: problem.level)
+
+
+def in_ray_job() -> bool:
+    """Return whether this process was started by `ray job submit`."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def joins_cluster() -> bool:
+    """Return whether a running cluster is to be used rather than a Ray of our own."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+if not joins_cluster():
+    # Ray reads this when it is imported, and this module comes before. "0" means one machine only:
+    # a local instance then opens its ports on 127.0.0.1 and not on all interfaces.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+
+def num_gpus_needed(config: RunConfig) -> int:
+    """Return how many GPUs the learner ranks and engines take together; 0 on a CPU."""
+    if config.device == "cpu":
+        return 0
+    rollout = config.rollout
+    engines = 0 if rollout.colocate else rollout.num_engines * rollout.tensor_parallel
+    return config.learner.num_ranks + engines
+
+
+def _setup() -> ConfigParser:
+    """Return setup.cfg, where packages and pins stand once."""
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    return setup
+
+
+def check_folder(folder: Path) -> Iterator[Problem]:
+    """Yield packages of the current folder that Ray workers would import instead of ours.
+
+    Args:
+        folder: The current folder; Ray puts it first on the path of every worker.
+    """
+    if folder.resolve() == ROOT:
+        return
+    names = _setup()["options"]["packages"].split()
+    same = [
+        name
+        for name in names
+        if (folder / name / "__init__.py").is_file() or (folder / f"{name}.py").is_file()
+    ]
+    if same:
+        yield Problem(
+            "error",
+            f"{folder} has modules named like ours, and workers would import them: "
+            f"{', '.join(same)}",
+            f"start the run in {ROOT}, or in a folder without them",
+        )
+
+
+def check_versions(device: str) -> Iterator[Problem]:
+    """Yield what differs from the Python and the pinned packages of setup.cfg.
+
+    Args:
+        device: `cpu` or `cuda`; each has its own vLLM.
+    """
+    setup = _setup()
+    lock = f"requirements/{'gpu' if device == 'cuda' else 'cpu'}.lock"
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if python not in SpecifierSet(setup["options"]["python_requires"]):
+        yield Problem(
+            "error",
+            f"Python {python}, but setup.cfg says {setup['options']['python_requires']}",
+            f"make an environment with that Python and install {lock} in it",
+        )
+    extra = "gpu" if device == "cuda" else "cpu"
+    lines = setup["options"]["install_requires"] + "\n" + setup["options.extras_require"][extra]
+    for requirement in map(Requirement, filter(None, map(str.strip, lines.splitlines()))):
+        try:
+            installed = version(requirement.name)
+        except PackageNotFoundError:
+            what = f"{requirement.name} is not installed, and device is {device}"
+            yield Problem("error", what, f"pip install -r {lock}")
+            continue
+        if installed not in requirement.specifier:
+            what = f"{requirement.name} {installed}, tested with {requirement.specifier} only"
+            yield Problem("warning", what, f"pip install -r {lock}")
+
+
+def check_checkpoint(config: RunConfig) -> Iterator[Problem]:
+    """Yield what is missing in the folder of the policy that the run starts from."""
+    folder = Path(config.model.path)
+    if not folder.is_dir():
+        yield Problem("error", f"model.path: no folder {folder}", _how_to_get(config.model.path))
+        return
+    weights = [path.name for path in folder.glob("*.safetensors")]
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        weights_missing = sorted(set(named) - set(weights))
+    else:
+        weights_missing = [] if weights else ["*.safetensors"]
+    alternatives = [
+        ("config.json",),
+        ("tokenizer.json", "vocab.json"),
+        ("processor_config.json", "preprocessor_config.json"),
+    ]
+    parts_missing = [
+        " or ".join(names)
+        for names in alternatives
+        if not any((folder / name).is_file() for name in names)
+    ]
+    missing = [*parts_missing, *weights_missing]
+    if missing:
+        yield Problem(
+            "error",
+            f"model.path: {folder} lacks {', '.join(missing)}",
+            "fetch the whole checkpoint again; weights are read from safetensors files only",
+        )
+
+
+def _how_to_get(path: str) -> str:
+    if path.startswith("runs/demo/"):
+        return "run `make demo`, which makes the tiny checkpoint, its corpus and the SFT stage"
+    if in_ray_job() and not Path(path).is_absolute():
+        return "give an absolute path that every node sees: a job runs in a copy of the code alone"
+    return "fetch it to this place, or name the right one"
+
+
+def check_data(config: RunConfig) -> Iterator[Problem]:
+    """Yield a missing or empty manifest and a missing audio folder; rows are read later."""
+    manifest = Path(config.data.manifest)
+    if not manifest.is_file():
+        what = f"data.manifest: no file {manifest}"
+        yield Problem("error", what, _how_to_get(config.data.manifest))
+    elif manifest.stat().st_size == 0:
+        yield Problem("error", f"data.manifest: {manifest} is empty", "write it again")
+    if not Path(config.data.audio_root).is_dir():
+        what = f"data.audio_root: no folder {config.data.audio_root}"
+        yield Problem("error", what, _how_to_get(config.data.audio_root))
+
+
+def check_output(config: RunConfig) -> Iterator[Problem]:
+    """Yield an output folder that would vanish, cannot be written, or is too small."""
+    output = Path(config.output_dir)
+    if in_ray_job() and not output.is_absolute():
+        yield Problem(
+            "error",
+            f"output_dir: {output} is relative, but a job runs in a folder that is deleted later",
+            "give an absolute path that every node sees, such as output_dir=/data/runs",
+        )
+    existing = output.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        yield Problem(
+            "error",
+            f"output_dir: {existing} is not a folder that you may write to",
+            "choose another output_dir",
+        )
+        return
+    weights = sum(path.stat().st_size for path in Path(config.model.path).glob("*.safetensors"))
+    free = shutil.disk_usage(existing).free
+    # Weights and two optimizer moments; bfloat16 weights come with all three in float32.
+    checkpoint = weights * (7 if config.model.dtype == "bfloat16" else 3)
+    wanted = checkpoint * (config.checkpoint.keep_last + 1) + weights
+    if free < wanted:
+        yield Problem(
+            "error" if free < 3 * weights else "warning",
+            f"output_dir: {free / GIB:.1f} GiB free in {existing}; full checkpoints and the export "
+            f"take up to {wanted / GIB:.1f}",
+            "free some space, choose another output_dir, or lower checkpoint.keep_last",
+        )
+
+
+def check_upload(folder: Path) -> Iterator[Problem]:
+    """Yield an upload that Ray would refuse, with its largest files.
+
+    Args:
+        folder: The working directory of the job.
+    """
+    sizes = upload_sizes(folder)
+    total = sum(sizes.values())
+    if total > UPLOAD_LIMIT_BYTES:
+        largest = sorted(sizes, key=lambda name: sizes[name], reverse=True)[:3]
+        listed = ", ".join(f"{name} ({sizes[name] / 2**20:.0f} MiB)" for name in largest)
+        yield Problem(
+            "error",
+            f"{folder}: {total / 2**20:.0f} MiB to upload, Ray takes 100; largest: {listed}",
+            "add them to .gitignore; audio, checkpoints and runs belong on a shared file system",
+        )
+
+
+def upload_sizes(folder: Path) -> dict[str, int]:
+    """Return path below the folder -> bytes of every file that `ray job submit` uploads.
+
+    Ignored files of a git repository are left out, as Ray does; links are followed.
+    """
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed: list[Path]
+    if (folder / ".git").exists() and shutil.which("git") is not None:
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=30)
+        listed = [folder / os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+    else:
+        listed = [folder]
+    files = [file for path in listed for file in _files_below(path)]
+    return {str(file.relative_to(folder)): file.stat().st_size for file in files}
+
+
+def _files_below(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    for parent, folders, names in os.walk(path, followlinks=True):
+        folders[:] = [name for name in folders if name not in NEVER_UPLOADED]
+        yield from (Path(parent) / name for name in names if (Path(parent) / name).is_file())
+
+
+def check_shared_memory(config: RunConfig) -> Iterator[Problem]:
+    """Yield a /dev/shm that is too small for clips and weights, as in a plain container."""
+    if not SHARED_MEMORY.is_dir():
+        return
+    needed = (config.data.feature_cache_mb + 2 * config.sync.bucket_mb) * 10**6
+    total = shutil.disk_usage(SHARED_MEMORY).total
+    if total < needed:
+        yield Problem(
+            "warning",
+            f"{SHARED_MEMORY} has {total / GIB:.2f} GiB, clips and weights in transfer take up to "
+            f"{needed / GIB:.2f}; Ray then uses the disk, which is slow",
+            "in a container: --shm-size=16g (Kubernetes: an emptyDir with medium Memory)",
+        )
+
+
+def check_gpus(config: RunConfig) -> Iterator[Problem]:
+    """Yield too few GPUs on this machine, and engines that leave the learner no memory."""
+    needed = num_gpus_needed(config)
+    if needed and not joins_cluster():
+        import torch  # here alone: it takes seconds, and CPU runs need none of it
+
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if found < needed:
+            yield Problem(
+                "error",
+                f"{found} CUDA devices, but learner ranks and engines take {needed}",
+                "lower learner.num_ranks and rollout.num_engines, join a cluster with RAY_ADDRESS, "
+                "or run configs/tiny.yaml on the CPU",
+            )
+    if config.rollout.colocate and config.rollout.gpu_memory_frac > 0.6:
+        yield Problem(
+            "warning",
+            f"rollout.gpu_memory_frac: {config.rollout.gpu_memory_frac:g} beside a learner on the "
+            "same GPU",
+            "start with about 0.4",
+        )
+
+
+def check_authentication(*, submitting: bool) -> Iterator[Problem]:
+    """Yield a token that others can read, and a cluster token that this shell would not send.
+
+    Args:
+        submitting: A job is about to be submitted from this shell.
+    """
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    has_token = token.is_file() or "RAY_AUTH_TOKEN" in os.environ
+    if token.is_file() and token.stat().st_mode & 0o077:
+        mode = token.stat().st_mode & 0o777
+        what = f"{token} has mode {mode:o}: others on this machine can use your cluster"
+        yield Problem("warning", what, f"chmod 600 {token}")
+    speaks_to_cluster = submitting or (joins_cluster() and not in_ray_job())
+    if speaks_to_cluster and has_token and "RAY_AUTH_MODE" not in os.environ:
+        yield Problem(
+            "warning",
+            "RAY_AUTH_MODE is not set, but there is a Ray token: `ray start` turns token "
+            "authentication on by itself, and clients that do not send the token are refused",
+            "export RAY_AUTH_MODE=token",
+        )
+
+
+def check_job_stop() -> Iterator[Problem]:
+    """Yield a grace period of `ray job stop` that is too short for a checkpoint."""
+    wait_s = float(os.environ.get("RAY_JOB_STOP_WAIT_TIME_S", "3"))
+    if wait_s < MIN_STOP_WAIT_S:
+        yield Problem(
+            "warning",
+            f"`ray job stop` kills this run {wait_s:g} s after asking it to stop, too soon to save",
+            "start the cluster with RAY_JOB_STOP_WAIT_TIME_S=300",
+        )

@@ -1,0 +1,261 @@
+"""Preflight: what it finds in folders and environments that are made here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from configs.load import load_config
+from configs.schema import RunConfig
+from launch.preflight import (
+    ROOT,
+    Problem,
+    check_authentication,
+    check_checkpoint,
+    check_data,
+    check_folder,
+    check_gpus,
+    check_job_stop,
+    check_output,
+    check_upload,
+    check_versions,
+    num_gpus_needed,
+    preflight,
+    upload_sizes,
+)
+
+TINY = ROOT / "configs" / "tiny.yaml"
+OMNI = ROOT / "configs" / "omni_7b.yaml"
+MIB = 2**20
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No cluster, no job, no token of the machine that runs the tests."""
+    for name in list(os.environ):
+        if name.startswith("RAY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+
+
+def complete_run(tmp_path: Path, *overrides: str) -> RunConfig:
+    """A configuration whose files all exist."""
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    for name in ("config.json", "tokenizer.json", "processor_config.json"):
+        (checkpoint / name).write_text("{}", encoding="utf-8")
+    (checkpoint / "model.safetensors").write_bytes(bytes(1000))
+    (tmp_path / "manifest.jsonl").write_text("{}\n", encoding="utf-8")
+    files = [
+        f"model.path={checkpoint}",
+        f"data.manifest={tmp_path / 'manifest.jsonl'}",
+        f"data.audio_root={tmp_path}",
+        f"output_dir={tmp_path / 'new' / 'runs'}",
+    ]
+    return load_config(TINY, [*files, *overrides])
+
+
+def only(problems: Sequence[Problem]) -> Problem:
+    (problem,) = problems
+    return problem
+
+
+def git_repository(folder: Path) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True, timeout=30)
+
+
+def test_a_complete_tiny_run_has_no_errors(tmp_path: Path) -> None:
+    found = preflight(complete_run(tmp_path))
+    assert [str(problem) for problem in found if problem.level == "error"] == []
+
+
+def test_missing_tiny_files_point_to_make_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load_config(TINY)
+    checkpoint = only(list(check_checkpoint(config)))
+    assert checkpoint.level == "error"
+    assert checkpoint.what == "model.path: no folder runs/demo/sft/export"
+    manifest, audio = check_data(config)
+    assert manifest.what == "data.manifest: no file runs/demo/material/corpus/manifest.jsonl"
+    assert audio.what == "data.audio_root: no folder runs/demo/material/corpus"
+    assert all("make demo" in problem.fix for problem in (checkpoint, manifest, audio))
+
+
+def test_checkpoint_parts_are_named(tmp_path: Path) -> None:
+    config = complete_run(tmp_path)
+    assert list(check_checkpoint(config)) == []
+    folder = Path(config.model.path)
+    (folder / "tokenizer.json").unlink()
+    assert only(list(check_checkpoint(config))).what.endswith("lacks tokenizer.json or vocab.json")
+    (folder / "vocab.json").write_text("{}", encoding="utf-8")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    problem = only(list(check_checkpoint(config)))
+    assert problem.what.endswith("lacks *.safetensors")
+    assert "safetensors files only" in problem.fix
+    (folder / "model-00001-of-00002.safetensors").write_bytes(b"")
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": shards}), encoding="utf-8")
+    problem = only(list(check_checkpoint(config)))
+    assert problem.what.endswith("lacks model-00002-of-00002.safetensors")
+
+
+def test_empty_manifest(tmp_path: Path) -> None:
+    config = complete_run(tmp_path)
+    Path(config.data.manifest).write_text("", encoding="utf-8")
+    assert only(list(check_data(config))).what.endswith("manifest.jsonl is empty")
+
+
+def test_relative_paths_in_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = complete_run(tmp_path, "output_dir=runs", "data.audio_root=clips")
+    assert list(check_output(config)) == []
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    problem = only(list(check_output(config)))
+    assert problem.level == "error"
+    assert problem.what.startswith("output_dir: runs is relative")
+    assert "absolute path" in only(list(check_data(config))).fix
+    stop = only(list(check_job_stop()))
+    assert "3 s after" in stop.what
+    assert stop in preflight(config)
+    monkeypatch.setenv("RAY_JOB_STOP_WAIT_TIME_S", "300")
+    assert list(check_job_stop()) == []
+
+
+def test_output_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("", encoding="utf-8")
+    config = complete_run(tmp_path, f"output_dir={tmp_path / 'taken' / 'runs'}")
+    assert "is not a folder that you may write to" in only(list(check_output(config))).what
+
+
+def test_too_little_disk(tmp_path: Path) -> None:
+    config = complete_run(tmp_path)
+    weights = Path(config.model.path) / "model.safetensors"
+    free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
+    os.truncate(weights, free // 5)  # sparse: three checkpoints and an export do not fit
+    assert only(list(check_output(config))).level == "warning"
+    os.truncate(weights, free // 2)
+    assert only(list(check_output(config))).level == "error"
+
+
+def test_upload_counts_what_git_does_not_ignore(tmp_path: Path) -> None:
+    git_repository(tmp_path)
+    (tmp_path / ".gitignore").write_text("runs/\n", encoding="utf-8")
+    for name, size in (("runs/big.bin", 200 * MIB), ("data/clip.wav", 60 * MIB), ("a.py", 10)):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.truncate(path, size)
+    assert upload_sizes(tmp_path) == {".gitignore": 6, "data/clip.wav": 60 * MIB, "a.py": 10}
+    assert list(check_upload(tmp_path)) == []
+    os.truncate(tmp_path / "data" / "clip.wav", 101 * MIB)
+    problem = only(list(check_upload(tmp_path)))
+    assert problem.level == "error"
+    assert "101 MiB to upload, Ray takes 100; largest: data/clip.wav (101 MiB)" in problem.what
+
+
+def test_upload_without_git_leaves_out_what_ray_leaves_out(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "linked.bin").write_bytes(bytes(7))
+    folder = tmp_path / "work"
+    (folder / ".venv").mkdir(parents=True)
+    (folder / ".venv" / "library.so").write_bytes(bytes(5))
+    (folder / "a.py").write_bytes(bytes(3))
+    (folder / "link").symlink_to(outside)
+    assert upload_sizes(folder) == {"a.py": 3, "link/linked.bin": 7}
+
+
+def test_submitting_from_the_repository_is_small_enough(tmp_path: Path) -> None:
+    config = complete_run(tmp_path)
+    assert not any("to upload" in problem.what for problem in preflight(config, ROOT))
+
+
+def test_token_that_others_can_read(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret", encoding="utf-8")
+    token.chmod(0o644)
+    problem = only(list(check_authentication(submitting=False)))
+    assert problem.level == "warning"
+    assert problem.fix == f"chmod 600 {token}"
+    assert "secret" not in str(problem)
+    token.chmod(0o600)
+    assert list(check_authentication(submitting=False)) == []
+
+
+def test_token_that_this_shell_would_not_send(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(check_authentication(submitting=True)) == []
+    (tmp_path / "token").touch(mode=0o600)
+    assert only(list(check_authentication(submitting=True))).fix == "export RAY_AUTH_MODE=token"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert only(list(check_authentication(submitting=False))).fix == "export RAY_AUTH_MODE=token"
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert list(check_authentication(submitting=True)) == []
+
+
+def test_gpus_are_counted_per_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    colocate = ["rollout.colocate=true", "sync.transport=ipc"]
+    assert num_gpus_needed(load_config(TINY)) == 0
+    assert num_gpus_needed(load_config(OMNI)) == 8
+    assert num_gpus_needed(load_config(OMNI, ["rollout.tensor_parallel=2"])) == 12
+    assert num_gpus_needed(load_config(OMNI, colocate)) == 4
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert "gpu_memory_frac: 0.85" in only(list(check_gpus(load_config(OMNI, colocate)))).what
+    assert list(check_gpus(load_config(OMNI))) == []
+
+
+def test_more_gpus_than_any_machine_has() -> None:
+    config = load_config(OMNI, ["learner.num_ranks=1000"])
+    problem = only(list(check_gpus(config)))
+    assert problem.level == "error"
+    assert "learner ranks and engines take 1004" in problem.what
+
+
+def test_modules_that_shadow_ours(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    assert list(check_folder(tmp_path)) == []
+    (tmp_path / "data" / "__init__.py").touch()
+    (tmp_path / "trainer.py").touch()
+    problem = only(list(check_folder(tmp_path)))
+    assert problem.what.endswith("data, trainer")
+    assert list(check_folder(ROOT)) == []
+
+
+def test_versions_of_this_environment() -> None:
+    assert not any(problem.what.startswith("Python") for problem in check_versions("cpu"))
+    assert not any(problem.what.startswith("ray") for problem in check_versions("cpu"))
+
+
+def test_errors_come_first_and_read_well(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.touch(mode=0o644)
+    token.chmod(0o644)
+    config = complete_run(tmp_path, "data.audio_root=/nowhere")
+    levels = [problem.level for problem in preflight(config)]
+    assert levels == sorted(levels)
+    assert levels[0] == "error"
+    shown = str(preflight(config)[0])
+    assert shown == (
+        "error: data.audio_root: no folder /nowhere\n"
+        "  fix: fetch it to this place, or name the right one"
+    )
+
+
+def test_importing_preflight_loads_no_heavy_library() -> None:
+    code = (
+        "import sys, launch.preflight\n"
+        "print([name for name in ('torch', 'ray', 'vllm', 'omegaconf') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
