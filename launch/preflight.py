@@ -199,10 +199,10 @@ def check_checkpoint(config: RunConfig) -> Iterator[Problem]:
 
 
 def _how_to_get(path: str) -> str:
-    if path.startswith("runs/demo/"):
-        return "run `make demo`, which makes the tiny checkpoint, its corpus and the SFT stage"
     if in_ray_job() and not Path(path).is_absolute():
         return "give an absolute path that every node sees: a job runs in a copy of the code alone"
+    if path.startswith("runs/demo/"):
+        return "run `make demo`, which makes the tiny checkpoint, its corpus and the SFT stage"
     return "fetch it to this place, or name the right one"
 
 
