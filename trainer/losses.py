@@ -1,18 +1,15 @@
 """Losses per completion token; the sum over tokens, rows and ranks is left to the caller.
 
 All tensors are [N]: the completion tokens of one row, log-probabilities in nats. The loss of a step
-is the sum of a function's result times `token_weights`, over every row of every rank.
+is the sum of a function's result times `Microbatch.loss_weights`, over every row of every rank.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from data.records import BoolArray, FloatArray, IntArray
 
 
 def policy_loss(
@@ -108,39 +105,3 @@ def importance_weights(old_logprobs: Tensor, rollout_logprobs: Tensor, cap: floa
 def sft_loss(logprobs: Tensor) -> Tensor:
     """Return the negative log-likelihood [N] in nats of the target tokens `logprobs` [N] are of."""
     return -logprobs
-
-
-def token_weights(
-    lengths: IntArray,
-    loss_mask: BoolArray,
-    aggregation: Literal["token_mean", "sequence_mean"],
-) -> FloatArray:
-    """Return the weight of each completion token in the loss of one whole update.
-
-    Args:
-        lengths: [B] tokens of every completion of the update, over all its rows and ranks.
-        loss_mask: [B] False where a completion carries no loss; its tokens weigh 0.
-        aggregation: `token_mean`: all tokens alike, 1 / (their number). `sequence_mean`: all
-            completions alike, 1 / (number of completions * tokens of this one).
-
-    Returns:
-        [N] float32 with N = sum of lengths, tokens of completion 0 first. They sum to 1, or are all
-        0 if nothing carries a loss. Completions without tokens do not count.
-
-    Source: `sequence_mean` is the averaging of DeepSeekMath (arXiv 2402.03300), eq. 3; `token_mean`
-    that of DAPO (arXiv 2503.14476), section 3.3.
-    """
-    counts = np.where(loss_mask, lengths, 0)
-    each = np.divide(1.0, _SHARES[aggregation](counts), out=np.zeros(len(counts)), where=counts > 0)
-    return np.repeat(each, lengths).astype(np.float32)
-
-
-def _token_shares(counts: IntArray) -> IntArray:
-    return np.full_like(counts, counts.sum())
-
-
-def _sequence_shares(counts: IntArray) -> IntArray:
-    return counts * np.count_nonzero(counts)
-
-
-_SHARES = {"token_mean": _token_shares, "sequence_mean": _sequence_shares}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.losses import importance_weights, kl_estimate, policy_loss, sft_loss, token_weights
+from trainer.losses import importance_weights, kl_estimate, policy_loss, sft_loss
 
 E = math.exp
 
@@ -122,59 +121,3 @@ def test_sft_loss_is_the_negative_log_likelihood():
     loss = sft_loss(logprobs)
     assert loss.tolist() == pytest.approx([math.log(2), math.log(4)])
     assert gradient(loss, logprobs) == [-1.0, -1.0]
-
-
-LENGTHS = np.array([1, 3, 2])
-ALL = np.array([True, True, True])
-
-
-def test_token_mean_weighs_all_tokens_alike():
-    assert token_weights(LENGTHS, ALL, "token_mean") == pytest.approx([1 / 6] * 6)
-
-
-def test_sequence_mean_weighs_all_completions_alike():
-    weights = token_weights(LENGTHS, ALL, "sequence_mean")
-    assert weights == pytest.approx([1 / 3, *[1 / 9] * 3, *[1 / 6] * 2])
-    assert weights.dtype == np.float32
-
-
-def test_masked_completions_weigh_nothing_and_do_not_count():
-    mask = np.array([True, False, True])
-    assert token_weights(LENGTHS, mask, "token_mean") == pytest.approx(
-        [1 / 3, 0, 0, 0, 1 / 3, 1 / 3]
-    )
-    assert token_weights(LENGTHS, mask, "sequence_mean") == pytest.approx(
-        [0.5, 0, 0, 0, 0.25, 0.25]
-    )
-
-
-def test_completions_without_tokens_do_not_count():
-    weights = token_weights(np.array([0, 2]), np.array([True, True]), "sequence_mean")
-    assert weights.tolist() == [0.5, 0.5]
-
-
-@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean"])
-def test_everything_masked_is_zero_not_nan(aggregation):
-    assert token_weights(LENGTHS, ~ALL, aggregation).tolist() == [0.0] * 6
-    assert token_weights(LENGTHS[:0], ALL[:0], aggregation).tolist() == []
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 300), st.booleans()), min_size=1, max_size=64),
-    st.sampled_from(["token_mean", "sequence_mean"]),
-)
-def test_the_weights_of_an_update_sum_to_one(rows: list[tuple[int, bool]], aggregation):
-    lengths = np.array([length for length, _ in rows])
-    mask = np.array([kept for _, kept in rows])
-    weights = token_weights(lengths, mask, aggregation)
-    assert len(weights) == lengths.sum()
-    expected = 1.0 if lengths[mask].sum() else 0.0
-    assert weights.sum(dtype=np.float64) == pytest.approx(expected, abs=1e-6)
-
-
-def test_weighted_rows_add_up_to_the_mean_over_the_whole_update():
-    logprobs = tensor(-1.0, -2.0, -4.0, -3.0, -5.0, -9.0, grad=True)
-    weights = torch.from_numpy(token_weights(LENGTHS, ALL, "sequence_mean")).double()
-    loss = sft_loss(logprobs) * weights
-    in_rows = loss[:4].sum() + loss[4:].sum()
-    assert in_rows.item() == pytest.approx((1 + (2 + 4 + 3) / 3 + (5 + 9) / 2) / 3, rel=1e-6)
