@@ -73,7 +73,7 @@ class EnginePool:
         self,
         prompts: Sequence[Prompt],
         *,
-        seed: int,
+        seed: int = 0,
         num_completions: int | None = None,
         greedy: bool = False,
     ) -> Iterator[Group]:
@@ -82,6 +82,7 @@ class EnginePool:
         Args:
             prompts: features as references into shared memory.
             seed: of this call; with the same weights and engines it gives the same tokens.
+                Greedy calls do not use it.
             num_completions: G; by default the configured group size, or 1 when greedy.
             greedy: take the likeliest token instead of sampling.
 
