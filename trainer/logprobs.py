@@ -25,12 +25,21 @@ FORBIDDEN_LOGIT = -100.0
 
 
 class GroupSpan(NamedTuple):
-    """Where one group lies in its row, and who sees whom in it."""
+    """Where one group lies in its row, and how its completions line up side by side."""
 
     start: int
-    end: int
+    """First token of the prompt."""
+    length: int
+    """L, tokens of the prompt."""
+    slots: Tensor
+    """[G * C] row position of each token of the completions, padded to the longest (C)."""
+    num_completions: int
+    """G"""
+    kept: Tensor
+    """[tokens] which of the slots are tokens, not padding, in the order of the row."""
     bias: Tensor
-    """[end - start, end - start] 0 where the key is visible, -inf elsewhere."""
+    """[C, L + C] 0 where a completion's token sees a key (prompt, then itself), else -inf. Padding
+    comes last, so that the causal order hides it."""
 
 
 class TokenScores(NamedTuple):
@@ -101,22 +110,33 @@ def to_device(
     )
 
 
-def _visible(query: Tensor, key: Tensor) -> Tensor:
-    """Segment rule: own segment, or the prompt (segment 0)."""
-    return (query == key) | (key == 0)
-
-
 def _group_spans(
     groups: Tensor, segments: Tensor, device: torch.device, dtype: torch.dtype
 ) -> tuple[GroupSpan, ...]:
-    """One dense mask per group; no mask ever spans two groups."""
+    """One span per group; no mask ever spans two groups, or two completions."""
     spans = []
     start = 0
     for size in torch.unique_consecutive(groups, return_counts=True)[1].tolist():
-        segment = segments[start : start + size].to(device)
-        visible = _visible(segment[:, None], segment[None, :]).tril()
-        bias = torch.zeros(size, size, dtype=dtype, device=device)
-        spans.append(GroupSpan(start, start + size, bias.masked_fill_(~visible, -torch.inf)))
+        segment = segments[start : start + size]
+        prompt, *lengths = torch.unique_consecutive(segment, return_counts=True)[1].tolist()
+        longest = max(lengths)
+        offsets = torch.tensor([start + prompt + sum(lengths[:i]) for i in range(len(lengths))])
+        place = torch.arange(longest)
+        is_token = place < torch.tensor(lengths)[:, None]
+        slots = torch.where(is_token, offsets[:, None] + place, offsets[:, None])
+        hidden = place[:, None] < place
+        bias = torch.zeros(longest, prompt + longest, dtype=dtype)
+        bias[:, prompt:].masked_fill_(hidden, -torch.inf)
+        spans.append(
+            GroupSpan(
+                start,
+                prompt,
+                slots.flatten().to(device),
+                len(lengths),
+                is_token.flatten().nonzero()[:, 0].to(device),
+                bias.to(device),
+            )
+        )
         start += size
     return tuple(spans)
 
@@ -126,7 +146,8 @@ def _block_mask(groups: Tensor, segments: Tensor) -> BlockMask:
 
     def visible(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         same_group = groups[query] == groups[key]
-        return same_group & _visible(segments[query], segments[key]) & (query >= key)
+        same_segment = segments[query] == segments[key]
+        return same_group & (same_segment | (segments[key] == 0)) & (query >= key)
 
     length = len(groups)
     return create_block_mask(visible, None, None, length, length, device=str(groups.device))
@@ -141,22 +162,33 @@ def _packed_sdpa(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Dense attention group by group; [1, heads, T, head_dim] in, [1, T, heads, head_dim] out."""
+    """Dense attention group by group; [1, heads, T, head_dim] in, [1, T, heads, head_dim] out.
+
+    The prompt attends to itself once; the completions follow as a batch of G that shares its keys.
+    """
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key = key.repeat_interleave(repeats, dim=1)
         value = value.repeat_interleave(repeats, dim=1)
-    parts = [
-        scaled_dot_product_attention(
-            query[:, :, start:end],
-            key[:, :, start:end],
-            value[:, :, start:end],
-            attn_mask=bias,
-            scale=scaling,
+    parts = []
+    for span in attention_mask:
+        prompt = [x.narrow(2, span.start, span.length) for x in (query, key, value)]
+        parts.append(scaled_dot_product_attention(*prompt, is_causal=True, scale=scaling))
+        own = [_side_by_side(x, span) for x in (query, key, value)]
+        shared = [x.expand(span.num_completions, -1, -1, -1) for x in prompt[1:]]
+        keys, values = (torch.cat(pair, dim=2) for pair in zip(shared, own[1:], strict=True))
+        output = scaled_dot_product_attention(
+            own[0], keys, values, attn_mask=span.bias, scale=scaling
         )
-        for start, end, bias in attention_mask
-    ]
+        flat = output.transpose(0, 1).flatten(1, 2)
+        parts.append(flat.index_select(1, span.kept)[None])
     return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+def _side_by_side(x: Tensor, span: GroupSpan) -> Tensor:
+    """[1, heads, T, head_dim] -> [G, heads, C, head_dim]: a group's completions as a batch."""
+    tokens = x[0].index_select(1, span.slots)
+    return tokens.unflatten(1, (span.num_completions, -1)).transpose(0, 1)
 
 
 _compiled_flex: Callable[..., Tensor] = torch.compile(flex_attention, dynamic=True)
@@ -275,7 +307,7 @@ class PackedPolicy(nn.Module):
         logits = self.thinker.lm_head(hidden).float() / self.temperature
         logits = logits.index_add(
             1,
-            torch.tensor(self.forbidden, device=logits.device),
+            torch.tensor(self.forbidden, dtype=torch.long, device=logits.device),
             torch.full((len(target), len(self.forbidden)), FORBIDDEN_LOGIT, device=logits.device),
         )
         logprobs = torch.log_softmax(logits, dim=-1)
