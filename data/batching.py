@@ -18,7 +18,7 @@ PADDING_ID = -1
 
 
 def num_row_tokens(sample: GroupSample) -> int:
-    """Return the tokens a sample takes in a row: its prompt once, plus every unmasked completion."""
+    """Return the tokens a sample takes in a row: its prompt once, and its unmasked completions."""
     kept = zip(sample.group.completions, sample.loss_mask, strict=True)
     completions = sum(len(completion.token_ids) for completion, keep in kept if keep)
     return len(sample.group.prompt.token_ids) + completions
@@ -81,7 +81,6 @@ def build_row(samples: Sequence[GroupSample], weights: Sequence[Sequence[float]]
     group_ids: list[IntArray] = []
     segment_ids: list[IntArray] = []
     source: list[IntArray] = []
-    owners: list[int] = []
     lengths: list[int] = []
     rollout: list[FloatArray] = []
     advantages: list[float] = []
@@ -104,7 +103,6 @@ def build_row(samples: Sequence[GroupSample], weights: Sequence[Sequence[float]]
             predictors = np.arange(offset - 1, offset + num_tokens - 1)
             predictors[:1] = start + len(prompt) - 1
             source.append(predictors)
-            owners.append(len(owners))
             lengths.append(num_tokens)
             rollout.append(completion.rollout_logprobs)
             advantages.append(float(sample.advantages[i]))
@@ -114,15 +112,14 @@ def build_row(samples: Sequence[GroupSample], weights: Sequence[Sequence[float]]
         start = offset
     input_ids = np.concatenate(ids)
     segments = np.concatenate(segment_ids)
-    row_positions = np.concatenate(positions)
     return Microbatch(
         input_ids=input_ids,
-        positions=np.broadcast_to(row_positions, (3, len(row_positions))),
+        positions=np.broadcast_to(np.concatenate(positions), (3, len(input_ids))),
         group_ids=np.concatenate(group_ids),
         segment_ids=segments,
         source=np.concatenate(source),
         target=input_ids[segments > 0],
-        completion_ids=np.repeat(np.array(owners, np.int64), lengths),
+        completion_ids=np.repeat(np.arange(len(lengths)), lengths),
         rollout_logprobs=np.concatenate(rollout).astype(np.float32),
         advantages=np.repeat(np.array(advantages, np.float32), lengths),
         loss_weights=np.repeat(np.array(token_weights, np.float32), lengths),
@@ -161,8 +158,11 @@ def completion_weights(samples: Sequence[GroupSample], aggregation: str) -> list
     DeepSeekMath (arXiv 2402.03300), eq. 3.
     """
     lengths = [
-        [len(c.token_ids) * bool(keep) for c, keep in zip(s.group.completions, s.loss_mask)]
-        for s in samples
+        [
+            len(completion.token_ids) if keep else 0
+            for completion, keep in zip(sample.group.completions, sample.loss_mask, strict=True)
+        ]
+        for sample in samples
     ]
     flat = [length for group in lengths for length in group if length]
     if aggregation == "token_mean":
@@ -183,7 +183,7 @@ def plan_update(
         aggregation: see `completion_weights`.
 
     Returns:
-        [num_ranks] lists of rows, all of the same length; shorter ones are filled with `padding_row`.
+        [num_ranks] lists of rows, equally many: shorter lists are filled with `padding_row`.
     """
     weights = completion_weights(samples, aggregation)
     sizes = [num_row_tokens(sample) for sample in samples]

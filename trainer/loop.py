@@ -110,17 +110,21 @@ def train(config: RunConfig, parts: Parts, step: int) -> int:
         log(progress_line(step, config.train.num_steps, metrics))
         if is_due(step, config.checkpoint.every_steps, config.train.num_steps):
             save_checkpoint(parts, step)
-
         idle_steps = idle_steps + 1 if metrics["optim/skipped"] else 0
-        if idle_steps >= MAX_IDLE_STEPS:
-            raise NoSignalError(
-                f"{idle_steps} steps without an update, up to step {step}: every group was flat "
-                "(all its rewards equal) or the gradient was not finite; see advantage/flat_frac "
-                "and the samples"
-            )
+        _require_signal(idle_steps, step)
     if parts.stop_requested():
         save_checkpoint(parts, step)
     return step
+
+
+def _require_signal(idle_steps: int, step: int) -> None:
+    """Give up after too many steps in a row without an update."""
+    if idle_steps >= MAX_IDLE_STEPS:
+        raise NoSignalError(
+            f"{idle_steps} steps without an update, up to step {step}: every group was flat "
+            "(all its rewards equal) or the gradient was not finite; see advantage/flat_frac "
+            "and the samples"
+        )
 
 
 def sync_weights(learner: LearnerGroup, engines: EnginePool, version: int) -> None:

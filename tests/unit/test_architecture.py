@@ -1,0 +1,241 @@
+"""Who may import whom, what may not be called, and how long things may be."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+MAY_IMPORT = {
+    "configs": set(),
+    "data": {"configs"},
+    "rewards": {"configs", "data"},
+    "rollout": {"configs", "data"},
+    "trainer": {"configs", "data", "rewards", "rollout"},
+    "launch": {"configs", "data", "rewards", "rollout", "trainer"},
+    "demo": {"configs", "data", "rewards", "rollout", "trainer", "launch"},
+}
+"""Our packages and what each of them may import besides itself."""
+
+HOMES = {
+    "vllm": ("rollout/engine.py", "rollout/weight_sync.py"),
+    "deepspeed": ("trainer/learner.py", "rollout/weights.py"),
+    "ray": (
+        "rewards/pool.py",
+        "rollout/pool.py",
+        "rollout/weight_sync.py",
+        "trainer/learner_group.py",
+        "launch/",
+    ),
+    "transformers": (
+        "data/prompts.py",
+        "data/features.py",
+        "trainer/policy.py",
+        "trainer/logprobs.py",
+        "demo/",
+    ),
+    "peft": ("trainer/policy.py", "rollout/weights.py"),
+    "soundfile": ("data/audio.py", "demo/"),
+    "omegaconf": ("configs/load.py",),
+    "tensorboard": ("trainer/metrics.py",),
+    # GPL: may not become a part of the core.
+    "espeakng_loader": ("demo/",),
+}
+"""The only files (or folders) that may import a heavy library."""
+
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
+UNSAFE_CALLS = {"eval", "exec", "torch.load", "yaml.load", "os.system", "os.popen"}
+UNSAFE_KEYWORDS = {"shell", "trust_remote_code", "allow_pickle"}
+
+BROAD_EXCEPT = {
+    "launch/cli.py": "the one place that turns any failure into an exit code and a status file"
+}
+"""Files that may catch everything, and why."""
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def files_of(*folders: str) -> list[str]:
+    return sorted(
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+    )
+
+
+OURS = files_of(*MAY_IMPORT)
+EVERYTHING = [*OURS, *files_of("tests", "benchmarks")]
+
+
+@cache
+def tree(file: str) -> ast.Module:
+    return ast.parse((ROOT / file).read_text(encoding="utf-8"), file)
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    """Dotted names of all modules imported anywhere below a node."""
+    for child in ast.walk(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"line {child.lineno}: relative import"
+            yield child.module or ""
+
+
+def top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def in_homes(file: str, homes: tuple[str, ...]) -> bool:
+    return any(file == home or (home.endswith("/") and file.startswith(home)) for home in homes)
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` of a name or attribute; empty for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return ""
+
+
+def test_the_packages_are_this_repositorys():
+    for package in MAY_IMPORT:
+        module = importlib.import_module(package)
+        assert Path(module.__file__ or "").parent == ROOT / package
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_go_one_way(package: str):
+    files = [file for file in OURS if file.startswith(f"{package}/")]
+    assert files
+    others = MAY_IMPORT.keys() - MAY_IMPORT[package] - {package}
+    wrong = {
+        f"{file} imports {module}"
+        for file in files
+        for module in imports(tree(file))
+        if top(module) in others | {"tests", "benchmarks"}
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_heavy_libraries_have_homes(library: str):
+    users = {file for file in OURS if library in map(top, imports(tree(file)))}
+    assert users, f"nobody imports {library}: drop it here"
+    assert {file for file in users if not in_homes(file, HOMES[library])} == set()
+    for home in HOMES[library]:
+        assert any(in_homes(file, (home,)) for file in OURS)
+
+
+def test_vllm_is_imported_only_where_it_runs():
+    for file in OURS:
+        statements = [node for node in tree(file).body if not is_type_checking(node)]
+        at_import = [s for s in statements if isinstance(s, ast.Import | ast.ImportFrom)]
+        modules = {top(module) for s in at_import for module in imports(s)}
+        assert "vllm" not in modules, file
+
+
+def is_type_checking(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and dotted(node.test).endswith("TYPE_CHECKING")
+
+
+def module_name(file: str) -> str:
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def test_light_modules_load_nothing_heavy():
+    light = [
+        *(file for file in OURS if file.startswith("configs/")),
+        "data/records.py",
+        "data/manifest.py",
+        *(
+            file
+            for file in OURS
+            if file.startswith("rewards/") and not in_homes(file, HOMES["ray"])
+        ),
+        "launch/cli.py",
+    ]
+    modules = [module_name(file) for file in light]
+    code = (
+        "import importlib, json, sys\n"
+        f"for name in {modules}: importlib.import_module(name)\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(json.loads(result.stdout))
+    assert {"rewards.combine", "configs.schema"} <= loaded
+    heavy = {"torch", "ray", "vllm", "transformers", "deepspeed", "peft", "tensorboard"}
+    assert not heavy & loaded
+
+
+def calls(file: str) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(tree(file)) if isinstance(node, ast.Call))
+
+
+@pytest.mark.parametrize("file", EVERYTHING)
+def test_nothing_runs_foreign_code(file: str):
+    assert not UNSAFE_MODULES & set(map(top, imports(tree(file))))
+    for call in calls(file):
+        where = f"{file}:{call.lineno}"
+        assert dotted(call.func) not in UNSAFE_CALLS, where
+        for keyword in call.keywords:
+            on = not (isinstance(keyword.value, ast.Constant) and keyword.value.value is False)
+            assert not (keyword.arg in UNSAFE_KEYWORDS and on), where
+
+
+def is_broad(kind: ast.expr | None) -> bool:
+    kinds = kind.elts if isinstance(kind, ast.Tuple) else [kind]
+    return any(k is None or dotted(k) in {"Exception", "BaseException"} for k in kinds)
+
+
+def test_broad_excepts_are_listed_with_a_reason():
+    users = set()
+    for file in OURS:
+        handlers = [n for n in ast.walk(tree(file)) if isinstance(n, ast.ExceptHandler)]
+        suppressed = [c for c in calls(file) if dotted(c.func).endswith("suppress")]
+        kinds = [h.type for h in handlers] + [arg for c in suppressed for arg in c.args]
+        if any(is_broad(kind) for kind in kinds):
+            users.add(file)
+    assert users == BROAD_EXCEPT.keys()
+
+
+@pytest.mark.parametrize("file", EVERYTHING)
+def test_files_and_functions_are_short(file: str):
+    assert len((ROOT / file).read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
+    for node in ast.walk(tree(file)):
+        if isinstance(node, Function):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= MAX_FUNCTION_LINES, f"{node.name} has {length} lines"
+
+
+def public_parts(node: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[str, ast.AST]]:
+    """The node itself and the public classes, functions and methods in it."""
+    yield name, node
+    for child in node.body:
+        if isinstance(child, Function | ast.ClassDef) and not child.name.startswith("_"):
+            inner = f"{name}.{child.name}"
+            if isinstance(child, ast.ClassDef):
+                yield from public_parts(child, inner)
+            else:
+                yield inner, child
+
+
+@pytest.mark.parametrize("file", OURS)
+def test_everything_public_has_a_docstring(file: str):
+    parts = public_parts(tree(file), file)
+    assert [name for name, node in parts if not ast.get_docstring(node)] == []  # type: ignore[arg-type]
