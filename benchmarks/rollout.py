@@ -1,0 +1,194 @@
+#!/usr/bin/env python
+"""Rollouts: completion tokens per second of the engine pool against vLLM alone.
+
+python benchmarks/rollout.py [--quick] [key=value ...]
+
+32 prompts with 8 completions of 64 tokens on 8 s clips. vLLM alone is `LLM.generate` in an actor of
+its own that idles while the pool runs, with the same features and engine settings:
+
+- pool: `EnginePool.generate` with one engine, up to the last streamed group, with its texts;
+- vllm: `LLM.generate` with the pool's sampling (forbidden tokens biased away), texts included;
+- plain: the same without the bias, as one would call vLLM by hand.
+
+Every round starts without any cache of prefixes or clips.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+# Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.setup import (
+    arguments,
+    endless,
+    in_turns,
+    make_engines,
+    make_prompts,
+    median_ratio,
+    print_machine,
+    print_table,
+    spread,
+    tiny_run,
+)
+from configs.schema import RolloutConfig, RunConfig
+from data.records import Prompt
+from launch.assemble import engine_spec
+from launch.cluster import connect, engine_options
+from rollout.engine import engine_environment
+from rollout.pool import EnginePool, with_environment
+from trainer.logprobs import FORBIDDEN_LOGIT
+
+
+class PlainEngine:
+    """vLLM with the pool's engine settings and nothing around it.
+
+    Args:
+        model_path: folder of the checkpoint.
+        rollout: the engine's settings.
+        prompts: what `generate` completes; features as arrays.
+    """
+
+    def __init__(self, model_path: str, rollout: RolloutConfig, prompts: Sequence[Prompt]) -> None:
+        import torch
+        from vllm import LLM
+
+        self._rollout = rollout
+        self._requests = [
+            {
+                "prompt": prompt.text,
+                "multi_modal_data": {
+                    "audio": {
+                        "input_audio_features": torch.from_numpy(prompt.features),
+                        "audio_feature_lengths": torch.tensor([prompt.num_frames]),
+                        "feature_attention_mask": torch.ones(
+                            1, prompt.num_frames, dtype=torch.long
+                        ),
+                    }
+                },
+            }
+            for prompt in prompts
+        ]
+        self._llm = LLM(
+            model=model_path,
+            dtype="float32",
+            enforce_eager=True,
+            max_model_len=rollout.max_model_len,
+            max_num_seqs=rollout.max_num_seqs,
+            enable_mm_embeds=True,
+            limit_mm_per_prompt={"audio": 1, "image": 0, "video": 0},
+            generation_config="vllm",
+        )
+
+    def generate(self, forbidden_token_ids: Sequence[int]) -> tuple[float, int]:
+        """Return the seconds that all prompts take and the tokens of their completions."""
+        from vllm import SamplingParams
+
+        params = SamplingParams(
+            n=self._rollout.group_size,
+            temperature=self._rollout.temperature,
+            max_tokens=self._rollout.max_completion_tokens,
+            logprobs=0,
+            ignore_eos=True,
+            logit_bias=dict.fromkeys(forbidden_token_ids, FORBIDDEN_LOGIT) or None,
+        )
+        self._llm.reset_prefix_cache()
+        self._llm.llm_engine.reset_mm_cache()
+        self._llm.llm_engine.reset_encoder_cache()
+        start = time.perf_counter()
+        outputs = self._llm.generate(self._requests, params, use_tqdm=False)
+        seconds = time.perf_counter() - start
+        return seconds, sum(len(item.token_ids) for output in outputs for item in output.outputs)
+
+
+def pool_way(
+    config: RunConfig, pool: EnginePool, prompts: Sequence[Prompt], num_tokens: list[int]
+) -> Callable[[], float]:
+    """Return the timed rollout of the pool; it notes the number of tokens."""
+
+    def run() -> float:
+        pool.activate(0)  # drops all caches
+        start = time.perf_counter()
+        groups = list(pool.generate(prompts))
+        seconds = time.perf_counter() - start
+        lengths = [len(c.token_ids) for group in groups for c in group.completions]
+        assert set(lengths) == {config.rollout.max_completion_tokens}, set(lengths)
+        num_tokens.append(sum(lengths))
+        return seconds
+
+    return run
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--prompts", type=int, default=32, help="prompts per round")
+    parser.add_argument("--tokens", type=int, default=64, help="tokens per completion")
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of a clip")
+    parsed = parser.parse_intermixed_args()
+    if parsed.quick:
+        parsed.prompts, parsed.tokens = 4, 16
+    print_machine()
+    overrides = (f"rollout.max_completion_tokens={parsed.tokens}", *parsed.overrides)
+    with tiny_run(*overrides) as (config, builder):
+        connect(config)
+        import ray  # not before launch.preflight, which keeps a local Ray off the network
+
+        prompts = make_prompts(
+            builder,
+            config,
+            num_prompts=parsed.prompts,
+            duration_s=parsed.seconds,
+            seed=0,
+            shared=True,
+        )
+        arrays = [replace(p, features=ray.get(p.features)) for p in prompts]
+        pool = make_engines(config, builder)
+        options = with_environment(
+            engine_options(config)[0], engine_environment(engine_spec(config, builder))
+        )
+        plain = (
+            ray.remote(PlainEngine)
+            .options(**options)
+            .remote(config.model.path, config.rollout, arrays)
+        )
+        pool.start()
+        counts: dict[str, list[int]] = {"pool": [], "vllm": [], "plain": []}
+
+        def plain_way(name: str, forbidden: Sequence[int]) -> Callable[[], float]:
+            def run() -> float:
+                seconds, num_tokens = ray.get(plain.generate.remote(forbidden))
+                counts[name].append(num_tokens)
+                return seconds
+
+            return run
+
+        ways = {
+            "pool": pool_way(config, pool, prompts, counts["pool"]),
+            "vllm": plain_way("vllm", endless(builder)),
+            "plain": plain_way("plain", ()),
+        }
+        seconds = in_turns(ways, 2 if parsed.quick else 8)
+        pool.close()
+    (num_tokens,) = {count for found in counts.values() for count in found}
+    print(
+        f"{parsed.prompts} prompts of {len(prompts[0].token_ids)} tokens x "
+        f"{config.rollout.group_size} completions of {parsed.tokens} tokens\n"
+    )
+    rates = {name: [num_tokens / value for value in found] for name, found in seconds.items()}
+    print_table(
+        ["rollout", "completion tokens/s", "pool / this"],
+        [
+            [name, spread(found, digits=0), f"{median_ratio(rates['pool'], found):.2f}"]
+            for name, found in rates.items()
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
