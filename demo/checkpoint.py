@@ -173,6 +173,18 @@ def _thinker_config(
     )
 
 
+def _widen(model: Qwen2_5OmniForConditionalGeneration) -> None:
+    """Enlarge the initial weights, whose usual size suits a width of thousands.
+
+    The convolutions most of all: their output is added to position embeddings of size 1, and the
+    clip would drown in them.
+    """
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() > 1:
+                weight *= 6 if "audio_tower.conv" in name else 2
+
+
 def build_checkpoint(
     path: Path, *, hidden_size: int = 128, num_layers: int = 4, seed: int = 0
 ) -> None:
@@ -199,6 +211,7 @@ def build_checkpoint(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2_5OmniForConditionalGeneration(config).to(torch.float32)
+    _widen(model)
     model.generation_config = GenerationConfig(
         do_sample=True,
         temperature=1.0,
