@@ -88,7 +88,7 @@ class Learner:
         self._device = torch.device("cuda", 0) if cuda else torch.device("cpu")
         if not cuda:
             torch.set_num_threads(config.learner.cpu_threads)
-        # DeepSpeed would compile an operator for inference on CPUs here, which training never calls.
+        # DeepSpeed would compile an operator for inference on CPUs here; training never calls it.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         deepspeed.init_distributed(
             "nccl" if cuda else "gloo",

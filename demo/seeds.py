@@ -1,0 +1,78 @@
+"""`python -m demo.seeds 0 1 2`: the demo's RL stage with several seeds, as a table and a figure."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from demo.material import prepare
+from demo.results import before_and_after, draw_curve
+
+FOLDER = Path("runs/demo_seeds")
+PAGE = Path("docs/demo_seeds.md")
+FIGURE = Path("docs/demo_seeds.png")
+
+
+def run_seed(seed: int) -> Path:
+    """Run cold start and RL with one seed, unless they are done; return the RL run's folder.
+
+    Raises:
+        subprocess.CalledProcessError: a stage failed.
+    """
+    name = f"demo_seeds/{seed}"
+    stages = (
+        ("sft", "configs/tiny_sft.yaml", f"name={name}/sft"),
+        ("rl", "configs/tiny.yaml", f"name={name}/rl", f"model.path=runs/{name}/sft/export"),
+    )
+    for command, config, *settings in stages:
+        arguments = [f"launch/{command}.py", "--config", config, f"seed={seed}", *settings]
+        subprocess.run([sys.executable, *arguments], check=True)
+    return Path("runs") / name / "rl"
+
+
+def seeds_page(seeds: Sequence[int], runs: Sequence[Path]) -> str:
+    """Return the page with every seed's test results and their mean."""
+    lines = [
+        "# The demo with several seeds",
+        "",
+        "Held-out test speakers, greedy answers, before and after RL. The seed changes the order",
+        "of the data, the cold start and the sampling; checkpoint and corpus are the same.",
+        "",
+        f'    make seeds SEEDS="{" ".join(map(str, seeds))}"',
+        "",
+        "| seed | accuracy before | after | gain (points) | UA before | after |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    gains = []
+    for seed, run in zip(seeds, runs, strict=True):
+        before, after = before_and_after(run, "accuracy")
+        ua_before, ua_after = before_and_after(run, "ua")
+        gains.append(100 * (after - before))
+        lines.append(
+            f"| {seed} | {before:.1%} | {after:.1%} | {gains[-1]:+.1f} "
+            f"| {ua_before:.1%} | {ua_after:.1%} |"
+        )
+    lines += [
+        f"| mean | | | {statistics.fmean(gains):+.1f} | | |",
+        "",
+        f"![accuracy over the steps of all seeds]({FIGURE.name})",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main(seeds: Sequence[int]) -> None:
+    """Run all seeds one after another and write docs/demo_seeds.md."""
+    prepare(Path("runs/demo/material"))
+    runs = [run_seed(seed) for seed in seeds]
+    draw_curve(runs, FIGURE)
+    page = seeds_page(seeds, runs)
+    PAGE.write_text(page, encoding="utf-8")
+    print(page)
+
+
+if __name__ == "__main__":
+    main([int(argument) for argument in sys.argv[1:]] or [0, 1, 2])

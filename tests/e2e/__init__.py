@@ -1,0 +1,1 @@
+"""Tests of the whole stack: real Ray, vLLM, DeepSpeed and audio files."""
