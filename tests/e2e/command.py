@@ -61,6 +61,7 @@ class Shell:
             env=self.environment(**variables),
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            start_new_session=True,
             text=True,
             timeout=timeout_s,
             check=False,
@@ -74,13 +75,20 @@ class Shell:
     def processes(self) -> list[int]:
         """Return the ids of all living processes that come from this shell, Ray's included."""
         mark = os.fsencode(f"RAY_TMPDIR={self.ray_dir}")
-        found = []
+        sessions: dict[int, int] = {}
+        marked: set[int] = set()
         for folder in Path("/proc").glob("[0-9]*"):
             # A process may end while we look, and a zombie has no environment.
             with suppress(OSError):
+                number = int(folder.name)
+                sessions[number] = os.getsid(number)
                 if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append(int(folder.name))
-        return found
+                    marked.add(number)
+        # Some of Ray's processes write their title over their environment.
+        ours = {sessions[number] for number in marked} - {os.getsid(0)}
+        return [
+            number for number, session in sessions.items() if number in marked or session in ours
+        ]
 
     def end_processes(self) -> None:
         """Kill whatever this shell has left running."""
@@ -94,8 +102,10 @@ def open_shell(home: Path) -> Iterator[Shell]:
     """Return a shell with its own Ray folder, and end at last whatever it has left running."""
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as ray_dir:
         shell = Shell(home, Path(ray_dir))
-        yield shell
-        shell.end_processes()
+        try:
+            yield shell
+        finally:
+            shell.end_processes()
 
 
 class RunFiles(NamedTuple):

@@ -6,14 +6,14 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 
-from tests.e2e.command import Shell, command
+from tests.e2e.command import Shell, command, open_shell
 from tests.e2e.conftest import WriteConfig
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -22,6 +22,13 @@ MAX_STDERR_LINES = 12
 FOUR_HOURS = 4 * 3600 * 16_000
 
 Refused = Callable[..., str]
+
+
+@pytest.fixture
+def shell(home: Path) -> Iterator[Shell]:
+    """Return a shell of the test's own, in which no other test has started Ray."""
+    with open_shell(home) as shell:
+        yield shell
 
 
 @pytest.fixture
@@ -103,27 +110,6 @@ def test_bad_clips_are_all_named_before_anything_starts(refused: Refused, damage
     assert "train-00003: " in message and "lasts 14400.0 s" in message
 
 
-def test_a_silent_clip_is_named_when_it_is_read(
-    shell: Shell, config_path: Path, damaged: Path, tmp_path: Path
-) -> None:
-    silent = damaged / "audio" / "cold_start-00002.wav"
-    sf.write(silent, np.zeros(16_000, np.int16), 16_000)
-    overrides = {
-        "data.manifest": damaged / "manifest.jsonl",
-        "data.audio_root": damaged,
-        "data.train_split": "cold_start",
-        "loss.kind": "sft",
-        "train.prompts_per_step": 40,
-    }
-    done = shell.run(*command("sft", config_path, overrides))
-    assert done.returncode == 4, done.stderr
-    last_line = done.stderr.splitlines()[-1]
-    assert "cold_start-00002" in last_line and "is silent" in last_line
-    status = json.loads((tmp_path / "runs" / "run" / "run_status.json").read_text())
-    assert status["state"] == "failed"
-    assert "cold_start-00002" in status["reason"]
-
-
 def test_folder_of_another_run_is_left_alone(
     refused: Refused, tmp_path: Path, config_path: Path
 ) -> None:
@@ -148,3 +134,24 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(
     assert "60 train" in done.stdout
     assert not (tmp_path / "runs").exists()
     assert not shell.has_used_ray
+
+
+def test_a_silent_clip_is_named_when_it_is_read(
+    shell: Shell, config_path: Path, damaged: Path, tmp_path: Path
+) -> None:
+    silent = damaged / "audio" / "cold_start-00002.wav"
+    sf.write(silent, np.zeros(16_000, np.int16), 16_000)
+    overrides = {
+        "data.manifest": damaged / "manifest.jsonl",
+        "data.audio_root": damaged,
+        "data.train_split": "cold_start",
+        "loss.kind": "sft",
+        "train.prompts_per_step": 40,
+    }
+    done = shell.run(*command("sft", config_path, overrides))
+    assert done.returncode == 4, done.stderr
+    last_line = done.stderr.splitlines()[-1]
+    assert "cold_start-00002" in last_line and "is silent" in last_line
+    status = json.loads((tmp_path / "runs" / "run" / "run_status.json").read_text())
+    assert status["state"] == "failed"
+    assert "cold_start-00002" in status["reason"]
