@@ -27,7 +27,7 @@ test-e2e: env
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/codespell
 
 seeds: env  ## the demo's RL stage with several seeds; writes docs/demo_seeds.md

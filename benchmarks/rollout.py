@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,12 +36,18 @@ from benchmarks.setup import (
     spread,
     tiny_run,
 )
+
+# isort: split
+# Ray comes after launch.preflight, which keeps a local instance off the network.
+import ray
+
 from configs.schema import RolloutConfig, RunConfig
+from data.prompts import PromptBuilder
 from data.records import Prompt
 from launch.assemble import engine_spec
 from launch.cluster import connect, engine_options
 from rollout.engine import engine_environment
-from rollout.pool import EnginePool, with_environment
+from rollout.pool import with_environment
 from trainer.logprobs import FORBIDDEN_LOGIT
 
 
@@ -106,22 +112,64 @@ class PlainEngine:
         return seconds, sum(len(item.token_ids) for output in outputs for item in output.outputs)
 
 
-def pool_way(
-    config: RunConfig, pool: EnginePool, prompts: Sequence[Prompt], num_tokens: list[int]
-) -> Callable[[], float]:
-    """Return the timed rollout of the pool; it notes the number of tokens."""
+class Ways:
+    """The two engines, each with the same prompts; only one of them works at a time.
 
-    def run() -> float:
-        pool.activate(0)  # drops all caches
+    Args:
+        config: the run; Ray is connected.
+        builder: of its model.
+        num_prompts: prompts of a round.
+        duration_s: length of a clip.
+    """
+
+    def __init__(
+        self, config: RunConfig, builder: PromptBuilder, num_prompts: int, duration_s: float
+    ) -> None:
+        self.prompts = make_prompts(
+            builder,
+            config,
+            num_prompts=num_prompts,
+            duration_s=duration_s,
+            seed=0,
+            shared=True,
+        )
+        self._num_tokens = (
+            num_prompts * config.rollout.group_size * config.rollout.max_completion_tokens
+        )
+        arrays = [replace(p, features=ray.get(p.features)) for p in self.prompts]
+        environment = engine_environment(engine_spec(config, builder))
+        options = with_environment(engine_options(config)[0], environment)
+        self._pool = make_engines(config, builder)
+        self._pool.start()
+        actor = ray.remote(PlainEngine).options(**options)
+        self._plain = actor.remote(config.model.path, config.rollout, arrays)
+
+    def pool(self) -> float:
+        """Return the seconds of a round of the pool."""
+        self._pool.activate(0)  # drops all caches
         start = time.perf_counter()
-        groups = list(pool.generate(prompts))
+        groups = list(self._pool.generate(self.prompts))
         seconds = time.perf_counter() - start
-        lengths = [len(c.token_ids) for group in groups for c in group.completions]
-        assert set(lengths) == {config.rollout.max_completion_tokens}, set(lengths)
-        num_tokens.append(sum(lengths))
+        self._check(sum(len(c.token_ids) for group in groups for c in group.completions))
         return seconds
 
-    return run
+    def plain(self, forbidden_token_ids: Sequence[int]) -> float:
+        """Return the seconds of a round of vLLM alone."""
+        seconds, num_tokens = ray.get(self._plain.generate.remote(forbidden_token_ids))
+        self._check(num_tokens)
+        return seconds
+
+    def _check(self, num_tokens: int) -> None:
+        if num_tokens != self._num_tokens:
+            raise RuntimeError(f"{num_tokens} completion tokens instead of {self._num_tokens}")
+
+    def rates(self, seconds: Sequence[float]) -> list[float]:
+        """Return the completion tokens per second of rounds."""
+        return [self._num_tokens / value for value in seconds]
+
+    def close(self) -> None:
+        """End the pool; the other actor ends with this process."""
+        self._pool.close()
 
 
 def main() -> None:
@@ -137,50 +185,21 @@ def main() -> None:
     overrides = (f"rollout.max_completion_tokens={parsed.tokens}", *parsed.overrides)
     with tiny_run(*overrides) as (config, builder):
         connect(config)
-        import ray  # not before launch.preflight, which keeps a local Ray off the network
-
-        prompts = make_prompts(
-            builder,
-            config,
-            num_prompts=parsed.prompts,
-            duration_s=parsed.seconds,
-            seed=0,
-            shared=True,
+        ways = Ways(config, builder, parsed.prompts, parsed.seconds)
+        seconds = in_turns(
+            {
+                "pool": ways.pool,
+                "vllm": lambda: ways.plain(endless(builder)),
+                "plain": lambda: ways.plain(()),
+            },
+            2 if parsed.quick else 5,
         )
-        arrays = [replace(p, features=ray.get(p.features)) for p in prompts]
-        pool = make_engines(config, builder)
-        options = with_environment(
-            engine_options(config)[0], engine_environment(engine_spec(config, builder))
-        )
-        plain = (
-            ray.remote(PlainEngine)
-            .options(**options)
-            .remote(config.model.path, config.rollout, arrays)
-        )
-        pool.start()
-        counts: dict[str, list[int]] = {"pool": [], "vllm": [], "plain": []}
-
-        def plain_way(name: str, forbidden: Sequence[int]) -> Callable[[], float]:
-            def run() -> float:
-                seconds, num_tokens = ray.get(plain.generate.remote(forbidden))
-                counts[name].append(num_tokens)
-                return seconds
-
-            return run
-
-        ways = {
-            "pool": pool_way(config, pool, prompts, counts["pool"]),
-            "vllm": plain_way("vllm", endless(builder)),
-            "plain": plain_way("plain", ()),
-        }
-        seconds = in_turns(ways, 2 if parsed.quick else 8)
-        pool.close()
-    (num_tokens,) = {count for found in counts.values() for count in found}
+        ways.close()
     print(
-        f"{parsed.prompts} prompts of {len(prompts[0].token_ids)} tokens x "
+        f"{parsed.prompts} prompts of {len(ways.prompts[0].token_ids)} tokens x "
         f"{config.rollout.group_size} completions of {parsed.tokens} tokens\n"
     )
-    rates = {name: [num_tokens / value for value in found] for name, found in seconds.items()}
+    rates = {name: ways.rates(found) for name, found in seconds.items()}
     print_table(
         ["rollout", "completion tokens/s", "pool / this"],
         [

@@ -110,7 +110,8 @@ class Job:
         self._step += 1
         sync_weights(self._learner, self._engines, self._step)
         clock.lap("sync")
-        assert not figures["optim/skipped"], "the update was skipped"
+        if figures["optim/skipped"]:
+            raise RuntimeError("the update was skipped: something was not finite")
         lengths = [len(c.token_ids) for item in scored for c in item.group.completions]
         return clock.metrics() | {"tokens": statistics.mean(lengths)} | figures
 

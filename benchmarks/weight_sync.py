@@ -3,7 +3,7 @@
 
 python benchmarks/weight_sync.py [--quick] [key=value ...]
 
-A model of 112 million float32 weights. A sync is `LearnerGroup.send_weights` and
+A model of 117 million float32 weights. A sync is `LearnerGroup.send_weights` and
 `EnginePool.activate`, as in the loop: gathering, shared memory, vLLM's reload, caches dropped.
 Beside it, the same bytes copied once within this process. Before timing, an update changes the
 weights, and the engine must then agree with the learner: a fast sync of old weights is none.
@@ -53,7 +53,7 @@ ZERO_STAGES = (2, 3)
 
 LARGE = {"hidden_size": 1024, "num_layers": 10}
 
-LEARNING_RATE = 1e-4
+LEARNING_RATE = 1e-5
 """Of the update before the check: AdamW's first step moves every weight by as much."""
 
 

@@ -93,7 +93,9 @@ class RewardTerms:
 
     values: Mapping[str, tuple[float | None, ...]]
     """Term name -> [G] values in [0, 1]; None means not scored, which is never the same as 0."""
-    details: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    details: Mapping[str, tuple[Mapping[str, Any], ...]] = field(
+        default_factory=dict[str, tuple[Mapping[str, Any], ...]]
+    )
     """Term name -> [G] free-form facts for the logs."""
 
 
