@@ -277,7 +277,7 @@ RULES = [
     ),
     (("rewards.aliases={calm: relaxed}",), "rewards.aliases: calm stands for 'relaxed'"),
     (("rewards.aliases={sad: fear}",), "rewards.aliases: sad is a label of data.choices itself"),
-    (("optim.warmup_steps=71",), "optim.warmup_steps: 71 is above train.num_steps: 70"),
+    (("optim.warmup_steps=101",), "optim.warmup_steps: 101 is above train.num_steps: 100"),
     (("optim.beta2=1",), "optim.beta2: found 1; allowed is below 1"),
     (("model.lora={rank: 4, targets: []}",), "model.lora.targets: is empty"),
     (("loss.minibatches=33",), "train.prompts_per_step: 32 prompts do not fill"),
