@@ -111,6 +111,10 @@ class ScoredGroup:
     """Factor in (0, 1] that was applied to the reasoning term."""
     rewards: tuple[float, ...]
     """[G] weighted sums."""
+    filled: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    """Term name -> [G] raw values with those not scored filled in; only terms that were applied."""
+    factors: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Weight times trust of each term in `filled`: `rewards_i = sum_k factors_k filled_ki`."""
 
 
 @dataclass(frozen=True, slots=True)
