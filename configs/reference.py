@@ -6,13 +6,13 @@ The meaning of a key is the text under its field, the range is what the loader c
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
 
-import configs.schema
 from configs.load import TYPE_NAMES, describe_limits
 from configs.schema import RunConfig
 
@@ -22,7 +22,8 @@ OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 INTRODUCTION = """\
 # Configuration
 
-Written by `python -m configs.reference` from `configs/schema.py`; change it there.
+Written by `python -m configs.reference` from `configs/schema.py` and `configs/reward_schema.py`;
+change it there.
 
 A run is one YAML file and any number of overrides:
 
@@ -53,7 +54,7 @@ def reference_text() -> str:
 def _add_section(sections: list[str], prefix: str, kind: Any) -> None:
     """Append the section of a dataclass, then those of the dataclasses in it."""
     hints = get_type_hints(kind)
-    described = _descriptions(kind.__name__)
+    described = _descriptions(kind)
     rows: list[str] = []
     below: list[tuple[str, Any]] = []
     for entry in fields(kind):
@@ -97,11 +98,10 @@ def _own_values(section: Any) -> Mapping[str, Any]:
     return {key: value for key, value in asdict(section).items() if value != plain[key]}
 
 
-def _descriptions(class_name: str) -> dict[str, str]:
+def _descriptions(kind: type) -> dict[str, str]:
     """Return field -> the text under it, on one line."""
-    tree = ast.parse(Path(configs.schema.__file__).read_text(encoding="utf-8"))
-    bodies = {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
-    body = bodies[class_name]
+    (tree,) = ast.parse(inspect.getsource(kind)).body
+    body = cast(ast.ClassDef, tree).body
     found: dict[str, str] = {}
     for statement, following in zip(body, [*body[1:], None], strict=True):
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):

@@ -1,39 +1,39 @@
 """The schema of a run: every knob once, with its unit, range and default.
 
 `knob(default, ...)` carries the range that the loader checks and that docs/configuration.md prints.
-Cross-field rules are in `configs/rules.py`.
+The rewards have a file of their own, `configs/reward_schema.py`; cross-field rules are in
+`configs/rules.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
 
+from configs.knob import knob
+from configs.reward_schema import RewardsConfig, RewardTermConfig, TermScheduleConfig, TrustConfig
 
-def knob(
-    default: Any,
-    *,
-    ge: float | None = None,
-    gt: float | None = None,
-    le: float | None = None,
-    choices: Sequence[str] | None = None,
-) -> Any:
-    """Return a dataclass field with its allowed range.
-
-    Args:
-        default: value when the YAML file says nothing; lists and dicts are copied per config.
-        ge: lowest allowed number.
-        gt: lowest number, itself excluded.
-        le: highest allowed number.
-        choices: allowed words.
-    """
-    limits = {"ge": ge, "gt": gt, "le": le, "choices": choices}
-    metadata = {name: limit for name, limit in limits.items() if limit is not None}
-    if type(default) in (list, dict):
-        return field(default_factory=lambda: copy(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+__all__ = [
+    "NINE_LABELS",
+    "AdvantageConfig",
+    "CheckpointConfig",
+    "DataConfig",
+    "EvalConfig",
+    "LearnerConfig",
+    "LogConfig",
+    "LoraConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "ParityConfig",
+    "RewardTermConfig",
+    "RewardsConfig",
+    "RolloutConfig",
+    "RunConfig",
+    "SyncConfig",
+    "TermScheduleConfig",
+    "TrainConfig",
+    "TrustConfig",
+]
 
 
 NINE_LABELS = [
@@ -166,42 +166,6 @@ class SyncConfig:
 
 
 @dataclass
-class RewardTermConfig:
-    """One reward term."""
-
-    name: str = ""
-    """Key of the term in metrics and sample files."""
-    target: str = ""
-    """`module:Class` of the reward, such as `rewards.format:FormatReward`."""
-    weight: float = knob(1.0, ge=0)
-    """Factor of the term in the reward; 0 = not computed."""
-    workers: int = knob(1, ge=1)
-    """Ray actors that score groups in parallel."""
-    timeout_s: float = knob(60.0, gt=0)
-    """Longest wait for one group's scores."""
-    options: dict[str, Any] = knob({})
-    """Keyword arguments of the class."""
-
-
-@dataclass
-class RewardsConfig:
-    """What makes a completion good."""
-
-    terms: list[RewardTermConfig] = field(
-        default_factory=lambda: [
-            RewardTermConfig(name="format", target="rewards.format:FormatReward", weight=0.3),
-            RewardTermConfig(name="accuracy", target="rewards.accuracy:AccuracyReward", weight=1.0),
-        ]
-    )
-    """The reward is the weighted sum of these terms."""
-    packages: list[str] = knob(["rewards"])
-    """Top-level packages that a `target` may come from."""
-    aliases: dict[str, str] = knob({})
-    """Answers that count as a label, such as `disgust: contempt or disgust`; for rewards and
-    evaluation."""
-
-
-@dataclass
 class AdvantageConfig:
     """From rewards to advantages, within a group."""
 
@@ -298,6 +262,8 @@ class EvalConfig:
     """First rows of the split that are used; 0 = all."""
     test_split: str = ""
     """Split that is evaluated once before the first step and once after the last; empty = none."""
+    judged: bool = False
+    """Have the judged reward terms score the greedy answers too."""
 
 
 @dataclass
@@ -320,6 +286,11 @@ class LogConfig:
     """Steps between sample files; 0 = none."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
+    alarm_steps: int = knob(20, ge=0)
+    """Steps in a row after which a judge that prefers wrong answers, or reasoning that has grown
+    too long, raises an alarm line; 0 = never."""
+    alarm_growth: float = knob(2.0, gt=1)
+    """Length of completions, relative to the run's first steps, that counts as too long."""
 
 
 @dataclass

@@ -2,37 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+from configs.schema import RewardsConfig
 from data.records import Group, RewardTerms, ScoredGroup
+from rewards.parse import parse_output
+from rewards.trust import mean, trust_weight
+
+OneSided = Literal["drop_reasoning", "tau_one", "skip_group"]
+
+RIGHT_ABOVE = 0.5
+"""A completion is right if its outcome term is above this."""
 
 
-def combine(group: Group, terms: RewardTerms, weights: Mapping[str, float]) -> ScoredGroup:
+@dataclass(frozen=True, slots=True)
+class CombineRules:
+    """What is decided once per run about judged and missing scores."""
+
+    judged: frozenset[str] = frozenset()
+    """Terms that are a judge's opinion; trust damps them."""
+    outcome: str = "accuracy"
+    """Term that tells right completions from wrong ones."""
+    damp: bool = True
+    """Whether trust is applied; else it is 1."""
+    one_sided: OneSided = "drop_reasoning"
+    """What is done with a judged term where trust cannot be estimated."""
+    min_judged: float = 0.5
+    """Share of a group that a term must have scored, in (0, 1]."""
+
+    @classmethod
+    def from_config(cls, config: RewardsConfig) -> CombineRules:
+        """Return the rules that a configuration states."""
+        trust = config.trust
+        return cls(
+            judged=frozenset(term.name for term in config.terms if term.judged),
+            outcome=config.outcome,
+            damp=trust.enabled,
+            one_sided=trust.one_sided,  # pyright: ignore[reportArgumentType]  # checked on load
+            min_judged=trust.min_judged,
+        )
+
+
+def combine(
+    group: Group, terms: RewardTerms, weights: Mapping[str, float], rules: CombineRules
+) -> ScoredGroup:
     """Return the group with the weighted sum of its terms as rewards.
 
-    A missing score never counts as zero. Where a term misses even one completion it is left out for
-    the whole group, since the completions of a group are only ever compared with each other: its
-    weight in the result is 0, and the group falls back to the terms that are complete.
+    A missing score never counts as zero: where a term scored enough of the group, a completion that
+    it missed takes the mean of those it scored, which neither rewards nor punishes it among them;
+    where it did not, the term is left out for the whole group. A judged term has nothing to say of
+    malformed completions: they earn 0 of it, and its trust is estimated without them.
 
     Args:
         group: The group, G completions.
         terms: Raw values of every term in `weights`.
         weights: Term name -> weight; 0 = not introduced yet.
+        rules: For judged and missing scores.
 
     Returns:
-        Rewards `R_i = sum_k w_k v_ik` [G], with the weights that were applied; trust is 1.
+        Rewards `R_i = sum_k factor_k filled_ki` [G], where a term's factor is its applied weight,
+        times the group's trust if it is judged.
 
-    Source: EmotionThinker, the reward of GRPO-PTR (0.3 format + 1.0 accuracy + ...).
+    Source: EmotionThinker, the reward of GRPO-PTR: `0.3 R_f + 1.0 R_o + 0.5 tau R_t`. What happens
+    to one-sided groups and missing scores is not in the paper.
     """
     assert terms.values.keys() == weights.keys(), (terms.values.keys(), weights.keys())
+    well_formed = [parse_output(completion.text).well_formed for completion in group.completions]
     applied: dict[str, float] = {}
-    rewards = [0.0] * len(group.completions)
+    filled: dict[str, tuple[float, ...]] = {}
+    trust = 1.0
+    skipped = False
     for name, weight in weights.items():
-        values = [value for value in terms.values[name] if value is not None]
-        complete = len(values) == len(rewards)
-        applied[name] = weight if complete else 0.0
-        if complete:
-            rewards = [
-                reward + weight * value for reward, value in zip(rewards, values, strict=True)
-            ]
-    return ScoredGroup(group, terms, weights=applied, trust=1.0, rewards=tuple(rewards))
+        values = terms.values[name]
+        judged = name in rules.judged
+        rows = _filled(values, well_formed if judged else None, rules.min_judged)
+        if rows is None or weight == 0:
+            applied[name] = 0.0
+            continue
+        applied[name], filled[name] = weight, rows
+        if judged:
+            tau = _trust(values, terms.values.get(rules.outcome))
+            if tau is None and rules.one_sided == "drop_reasoning":
+                applied[name] = 0.0
+                del filled[name]
+            skipped = skipped or (tau is None and rules.one_sided == "skip_group")
+            trust = tau if tau is not None and rules.damp else 1.0
+    if skipped:
+        applied, filled, trust = dict.fromkeys(weights, 0.0), {}, 1.0
+    factors = {name: applied[name] * (trust if name in rules.judged else 1.0) for name in filled}
+    rewards = [0.0] * len(group.completions)
+    for name, rows in filled.items():
+        rewards = [r + factors[name] * value for r, value in zip(rewards, rows, strict=True)]
+    return ScoredGroup(
+        group,
+        terms,
+        weights=applied,
+        trust=trust,
+        rewards=tuple(rewards),
+        filled=filled,
+        factors=factors,
+    )
+
+
+def _filled(
+    values: Sequence[float | None], well_formed: Sequence[bool] | None, min_judged: float
+) -> tuple[float, ...] | None:
+    """Return the values with missing ones replaced; None if too few are there.
+
+    Args:
+        values: [G] raw values.
+        well_formed: [G] of a judged term; None for one that scores malformed completions too.
+        min_judged: Share that must be there.
+    """
+    asked = [True] * len(values) if well_formed is None else well_formed
+    scored = [value for value, ask in zip(values, asked, strict=True) if ask and value is not None]
+    if not scored or len(scored) < min_judged * sum(asked):
+        return None
+    middle = mean(scored)
+    return tuple(
+        0.0 if not ask else middle if value is None else value
+        for value, ask in zip(values, asked, strict=True)
+    )
+
+
+def _trust(values: Sequence[float | None], outcomes: Sequence[float | None] | None) -> float | None:
+    """Return the trust over the rows that have both a judgement and an outcome."""
+    pairs = [
+        (value, outcome > RIGHT_ABOVE)
+        for value, outcome in zip(values, outcomes or [None] * len(values), strict=True)
+        if value is not None and outcome is not None
+    ]
+    return trust_weight([value for value, _ in pairs], [right for _, right in pairs])

@@ -1,0 +1,118 @@
+"""The contract of a judge: reasoning in, four scores or a reason for their absence out."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from data.records import Prompt
+
+DIMENSIONS = (
+    "factual_alignment",
+    "interpretative_quality",
+    "caption_completeness",
+    "fluency_and_structural_clarity",
+)
+"""What reasoning is judged by. Source: EmotionThinker (ICLR 2026), keys of its reward model."""
+
+LOWEST, HIGHEST = 1.0, 5.0
+"""Range of a score. The reward divides by 5, so it lies in [0.2, 1]."""
+
+
+class JudgeError(ValueError):
+    """A judge that cannot be built or answered nonsense; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeContext:
+    """What a judge may know of the run it serves."""
+
+    audio_root: str
+    """Folder that `Example.audio` is relative to."""
+    device: str = "cpu"
+    """Where the run computes: `cpu` or `cuda`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a judge says of one completion's reasoning."""
+
+    scores: Mapping[str, float | None]
+    """Dimension -> score in [1, 5], for exactly the judge's `dimensions`; None = not scored."""
+    missing: str = ""
+    """Why scores are missing, in a few words that can be counted (`timeout`, `http 429`, `not
+    json`); empty if none is."""
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """JSON facts for logs and metrics. Known to the metrics, all optional: `latency_s`, `calls`,
+    `prompt_tokens`, `completion_tokens`, `cached` (bool)."""
+
+
+class Judge(Protocol):
+    """Scores reasoning; built once per reward worker as `Class(context, **judge_options)`.
+
+    `judge` may be called from several threads at a time, up to the term's `concurrency`. It never
+    raises for what a server or model does: a failure is a `Judgement` without scores.
+    """
+
+    dimensions: tuple[str, ...]
+    """Those of `DIMENSIONS` that this judge answers."""
+
+    def judge(self, prompt: Prompt, reasonings: Sequence[str]) -> list[Judgement]:
+        """Judge the reasoning of a group's well-formed completions.
+
+        Args:
+            prompt: What was asked; `prompt.features` is the clip's [M, F] array.
+            reasonings: R bodies of think blocks, as the policy wrote them: foreign text. Nothing
+                else of a completion reaches a judge.
+
+        Returns:
+            R judgements, in order.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the judge holds."""
+        ...
+
+
+def load_judge(
+    target: str, options: Mapping[str, Any], context: JudgeContext, packages: Sequence[str]
+) -> Judge:
+    """Return a new judge.
+
+    Args:
+        target: "module:Class", such as "rewards.judges.measured:MeasuredJudge".
+        options: Keyword arguments of the class besides the context.
+        context: What it may know of the run.
+        packages: Top-level packages that judges may be loaded from.
+
+    Raises:
+        JudgeError: The target is malformed, outside the packages, cannot be imported, is no judge,
+            or does not take the options.
+    """
+    module_name, _, name = target.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), name]):
+        raise JudgeError(f"judge {target!r}: expected 'module:ClassName'")
+    if module_name.split(".")[0] not in packages:
+        raise JudgeError(
+            f"judge {target!r}: its package is not in rewards.packages ({', '.join(packages)}); "
+            "add it there if you trust its code"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise JudgeError(f"judge {target!r}: cannot import it: {error}") from error
+    found = getattr(module, name, None)
+    if not inspect.isclass(found) or not callable(getattr(found, "judge", None)):
+        raise JudgeError(f"judge {target!r}: {module_name} has no class {name} with a judge method")
+    try:
+        inspect.signature(found).bind(context, **options)
+    except TypeError as error:
+        raise JudgeError(
+            f"judge {target!r}: judge_options {sorted(options)} do not fit "
+            f"{name}{inspect.signature(found)}: {error}"
+        ) from error
+    return cast(Judge, found(context, **options))
