@@ -43,9 +43,9 @@ from benchmarks.setup import (
 from configs.schema import RunConfig
 from data.batching import plan_update
 from data.prompts import PromptBuilder
-from launch.assemble import with_aliases
+from launch.assemble import with_run_options
 from launch.cluster import connect
-from rewards.combine import combine
+from rewards.combine import CombineRules, combine
 from rewards.pool import RewardPool
 from rewards.schedule import Schedule
 from rollout.pool import EnginePool
@@ -70,9 +70,10 @@ class Job:
         self._builder = builder
         self._engines: EnginePool = make_engines(config, builder)
         self._learner: LearnerGroup = make_learner(config, builder)
-        terms = with_aliases(config)
+        terms = with_run_options(config)
         self._rewards = RewardPool(terms, config.rewards.packages)
-        self._schedule = Schedule({term.name: term.weight for term in terms})
+        self._schedule = Schedule(terms, config.rewards.outcome)
+        self._rules = CombineRules.from_config(config.rewards)
         self._draw = np.random.default_rng(0)
         self._step = 0
         self._learner.start()
@@ -100,7 +101,8 @@ class Job:
         groups = self._engines.generate(prompts, seed=self._step)
         stream = clock.until_exhausted("rollout", groups)
         scored = [
-            combine(group, terms, weights) for group, terms in self._rewards.score(stream, weights)
+            combine(group, terms, weights, self._rules)
+            for group, terms in self._rewards.score(stream, weights)
         ]
         scored = in_prompt_order(scored, prompts)
         samples = [with_drawn_advantages(item.group, self._draw) for item in scored]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import Any, cast
 
 from configs.schema import RunConfig
 
@@ -30,6 +31,8 @@ def check_rules(config: RunConfig) -> list[str]:
         *_splits(config),
         *_lengths(config),
         *_reward_terms(config),
+        *_judged_terms(config),
+        *_gates(config),
         *_aliases(config),
         *_optimizer(config),
         *policy_only,
@@ -145,11 +148,57 @@ def _reward_terms(config: RunConfig) -> Iterator[str]:
                 f"{', '.join(config.rewards.packages)}; add its top-level package there if you "
                 "trust it"
             )
-        for option in filter(SECRET_PATTERN.fullmatch, term.options):
+        for option in _secret_names(term.options):
             yield (
                 f"{key}.options.{option}: a secret does not belong in a configuration, which is "
                 f"written to the run folder; put it in the environment and give its name as "
                 f"{option}_env"
+            )
+
+
+def _secret_names(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the dotted names of options that would hold a secret, at any depth."""
+    for name, value in options.items():
+        if SECRET_PATTERN.fullmatch(name):
+            yield name
+        elif isinstance(value, Mapping):
+            below = _secret_names(cast(Mapping[str, Any], value))
+            yield from (f"{name}.{inner}" for inner in below)
+
+
+def _judged_terms(config: RunConfig) -> Iterator[str]:
+    rewards = config.rewards
+    judged = [term.name for term in rewards.terms if term.judged]
+    counted = [term.name for term in rewards.terms if term.judged and term.weight > 0]
+    if len(counted) > 1:
+        yield (
+            f"rewards.terms: {', '.join(counted)} are judged and have a weight; trust is one "
+            "factor a group, so only one of them may: set the weight of the others to 0"
+        )
+    if config.eval.judged and not judged:
+        yield "eval.judged: is true, but no term of rewards.terms is judged"
+    needs = [*counted, *(t.name for t in rewards.terms if t.schedule.kind == "gate")]
+    outcomes = [t.name for t in rewards.terms if t.weight > 0 and not t.judged]
+    if needs and rewards.outcome not in outcomes:
+        yield (
+            f"rewards.outcome: {rewards.outcome!r} is needed for {needs[0]!r}, but no term of that "
+            f"name with a weight above 0 tells right from wrong; there are {', '.join(outcomes)}"
+        )
+
+
+def _gates(config: RunConfig) -> Iterator[str]:
+    for index, term in enumerate(config.rewards.terms):
+        course = term.schedule
+        earliest = max(course.min_steps, course.window + 1)
+        if course.kind == "gate" and term.weight > 0 and earliest >= config.train.num_steps:
+            yield (
+                f"rewards.terms.{index}.schedule: the gate cannot open before step {earliest} "
+                f"(min_steps, window), and train.num_steps is {config.train.num_steps}"
+            )
+        if course.kind == "gate" and term.name == config.rewards.outcome:
+            yield (
+                f"rewards.terms.{index}.schedule: {term.name} is rewards.outcome, whose accuracy "
+                "opens gates; it cannot wait behind one"
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 
@@ -16,22 +16,34 @@ from data.manifest import ManifestError, read_manifest, select_split
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Example, Prompt
 from launch.cluster import engine_options, learner_options
+from rewards.combine import CombineRules
 from rewards.pool import RewardPool
 from rewards.schedule import Schedule
 from rollout.engine import EngineSpec
 from rollout.pool import EnginePool
+from trainer.alarms import Alarms
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.console import log
+from trainer.evaluator import Evaluator
 from trainer.learner_group import LearnerGroup
 from trainer.logprobs import FORBIDDEN_LOGIT
-from trainer.loop import Parts, evaluation, sync_weights, train
+from trainer.loop import Parts, sync_weights, train
 from trainer.metrics import MetricsWriter
 from trainer.parity import check_parity, measure_parity
 from trainer.run_folder import RunFolder
 from trainer.sft import SftParts, train_sft
 
 ACCURACY_TARGET = "rewards.accuracy:AccuracyReward"
+REASONING_TARGET = "rewards.reasoning:ReasoningReward"
 MAX_LISTED_CLIPS = 20
+
+
+class Stateful(Protocol):
+    """A part of a run whose state lies in the checkpoint."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the state of a checkpoint."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -115,45 +127,69 @@ def run_rl(
     spec = engine_spec(config, builder)
     engines = EnginePool(spec, engine_options(config))
     learner = _learner(config, builder)
-    terms = with_aliases(config)
+    terms = with_run_options(config)
     rewards = RewardPool(terms, config.rewards.packages)
     learner.start()
     engines.start()
     rewards.ping()
     learner.connect(engines.actors)
     log(f"engines, learner and rewards are up: {', '.join(t.target for t in terms)}")
-    schedule = Schedule({term.name: term.weight for term in terms})
+    schedule = Schedule(terms, config.rewards.outcome)
+    alarms = Alarms(config.log, [term.name for term in terms if term.judged])
     store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
-    step = _resume(folder, store, learner, loader, schedule)
+    step = _resume(
+        folder, store, learner, {"loader": loader, "schedule": schedule, "alarms": alarms}
+    )
     writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
+    evaluate = Evaluator(config, engines, rewards, build_prompt)
     parts = Parts(
         loader=loader,
         engines=engines,
         rewards=rewards,
+        rules=CombineRules.from_config(config.rewards),
         schedule=schedule,
+        alarms=alarms,
         learner=learner,
         writer=writer,
         store=store,
-        build_prompt=build_prompt,
+        evaluate=evaluate,
         eval_examples=data.eval,
         test_examples=data.test,
         stop_requested=stop_requested,
     )
     if step:
         sync_weights(learner, engines, version=step)
-    first_row = _parity(config, parts, data)
+    clips = [build_prompt(row) for row in data.train[: config.parity.num_clips]]
+    first_row = _parity(config, engines, learner, clips)
     if step == 0:
-        first_row |= evaluation(config, parts, "eval", data.eval)
-        first_row |= evaluation(config, parts, "test_before", data.test)
-        writer.write(0, first_row)
+        before = evaluate("eval", data.eval) | evaluate("test_before", data.test)
+        writer.write(0, first_row | before)
     step = train(config, parts, step)
     _finish(config, folder, learner, step)
+    for part in (writer, loader, rewards, engines, learner):
+        part.close()
+    return step
+
+
+def run_evaluation(
+    config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
+) -> int:
+    """Evaluate the start policy on the test split: engines and judges, no learner; see `run_rl`."""
+    del stop_requested  # nothing to save
+    builder, build_prompt, loader = _prompts(config, data)
+    engines = EnginePool(engine_spec(config, builder), engine_options(config))
+    rewards = RewardPool(with_run_options(config), config.rewards.packages)
+    engines.start()
+    rewards.ping()
+    folder.truncate_after(-1)
+    writer = MetricsWriter(folder, config.log.tensorboard, first_step=0)
+    evaluate = Evaluator(config, engines, rewards, build_prompt)
+    writer.write(0, evaluate("test_after", data.test))
     writer.close()
     loader.close()
     rewards.close()
     engines.close()
-    learner.close()
-    return step
+    return config.train.num_steps
 
 
 def run_sft(
@@ -164,7 +200,7 @@ def run_sft(
     learner = _learner(config, builder)
     learner.start()
     store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
-    step = _resume(folder, store, learner, loader, None)
+    step = _resume(folder, store, learner, {"loader": loader})
     writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1)
     parts = SftParts(loader, builder, learner, writer, store, stop_requested)
     step = train_sft(config, parts, step)
@@ -195,12 +231,22 @@ def engine_spec(config: RunConfig, builder: PromptBuilder) -> EngineSpec:
     )
 
 
-def with_aliases(config: RunConfig) -> list[RewardTermConfig]:
-    """Return the reward terms; the accuracy term gets the run's label aliases."""
+def with_run_options(config: RunConfig) -> list[RewardTermConfig]:
+    """Return the reward terms with what two of our own classes need to know of the run.
+
+    The accuracy term gets the label aliases, the reasoning term the context of its judge.
+    """
+    context = {
+        "audio_root": config.data.audio_root,
+        "device": config.device,
+        "packages": list(config.rewards.packages),
+    }
+    known = {
+        ACCURACY_TARGET: {"aliases": dict(config.rewards.aliases)},
+        REASONING_TARGET: {"context": context},
+    }
     return [
-        replace(term, options={"aliases": dict(config.rewards.aliases)} | term.options)
-        if term.target == ACCURACY_TARGET
-        else term
+        replace(term, options=known.get(term.target, {}) | term.options)
         for term in config.rewards.terms
     ]
 
@@ -234,8 +280,7 @@ def _resume(
     folder: RunFolder,
     store: CheckpointStore,
     learner: LearnerGroup,
-    loader: PromptLoader,
-    schedule: Schedule | None,
+    others: Mapping[str, Stateful],
 ) -> int:
     """Load the newest good checkpoint, if any, and drop what was written after it."""
     checkpoint: Checkpoint | None = store.latest()
@@ -243,25 +288,24 @@ def _resume(
         folder.truncate_after(-1)
         return 0
     learner.load(checkpoint.path)
-    state: Mapping[str, Any] = checkpoint.state
-    loader.load_state_dict(state["loader"])
-    if schedule is not None:
-        schedule.load_state_dict(state["schedule"])
+    for name, part in others.items():
+        part.load_state_dict(checkpoint.state[name])
     folder.truncate_after(checkpoint.step)
     log(f"resuming after step {checkpoint.step}: {checkpoint.path} is the newest good checkpoint")
     return checkpoint.step
 
 
-def _parity(config: RunConfig, parts: Parts, data: Splits) -> dict[str, float]:
+def _parity(
+    config: RunConfig, engines: EnginePool, learner: LearnerGroup, clips: Sequence[Prompt]
+) -> dict[str, float]:
     """Run the gate on the first clips of the training split."""
-    if config.parity.num_clips == 0:
+    if not clips:
         return {}
-    prompts = [parts.build_prompt(row) for row in data.train[: config.parity.num_clips]]
-    report = measure_parity(parts.engines, parts.learner, prompts, seed=config.seed)
+    report = measure_parity(engines, learner, clips, seed=config.seed)
     check_parity(report, config.parity)
     log(
         f"parity: log-prob gap max {report.max_gap:.1e}, mean {report.mean_gap:.1e}, correlation "
-        f"{report.correlation:.6f} on {len(prompts)} clips"
+        f"{report.correlation:.6f} on {len(clips)} clips"
     )
     return report.to_metrics()
 

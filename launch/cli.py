@@ -74,7 +74,7 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
     """Run a training command.
 
     Args:
-        kind: `policy` (RL) or `sft`; the configuration must be of this kind.
+        kind: `policy` (RL), `sft` or `evaluate`; the configuration must fit.
         description: for `--help`.
         argv: arguments without the program name; None = those of this process.
 
@@ -87,8 +87,7 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     try:
         config = load_config(arguments.config, arguments.overrides)
-        if config.loss.kind != kind:
-            raise ConfigError(f"{arguments.config}: loss.kind is {config.loss.kind}, needs {kind}")
+        check_kind(kind, arguments.config, config)
     except ConfigError as error:
         return _fail(EXIT_CONFIG, error)
 
@@ -113,9 +112,27 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
     return _execute(kind, config, data, command)
 
 
+def check_kind(kind: str, path: str, config: RunConfig) -> None:
+    """Refuse a configuration that a command cannot run.
+
+    Args:
+        kind: As in `main`.
+        path: The configuration's file, for the message.
+        config: The run.
+
+    Raises:
+        ConfigError: It is of another kind, or an evaluation has no test split.
+    """
+    needed = "sft" if kind == "sft" else "policy"
+    if config.loss.kind != needed:
+        raise ConfigError(f"{path}: loss.kind is {config.loss.kind}, needs {needed}")
+    if kind == "evaluate" and not config.eval.test_split:
+        raise ConfigError(f"{path}: eval.test_split is empty; name the split to evaluate")
+
+
 def _execute(kind: str, config: RunConfig, data: Splits, command: str) -> int:
     """Open the folder, connect Ray, run, and write the outcome down."""
-    from launch.assemble import open_folder, run_rl, run_sft
+    from launch.assemble import open_folder, run_evaluation, run_rl, run_sft
     from launch.cluster import connect
     from trainer.console import log
     from trainer.run_folder import RunFolder, RunFolderError
@@ -127,10 +144,16 @@ def _execute(kind: str, config: RunConfig, data: Splits, command: str) -> int:
         return _fail(EXIT_CONFIG, error)
     folder.write_status("running", 0, "", command)
     log(f"run folder: {folder.root.resolve()}")
-    run: Callable[..., int] = run_rl if kind == "policy" else run_sft
+    runs: dict[str, Callable[..., int]] = {
+        "policy": run_rl,
+        "sft": run_sft,
+        "evaluate": run_evaluation,
+    }
     try:
         connect(config)
-        step = run(config, folder, data, StopRequest())  # Ray has set its own handlers before
+        step = runs[kind](
+            config, folder, data, StopRequest()
+        )  # Ray has set its own handlers before
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}"
         folder.write_status("failed", _last_step(folder), reason, command)

@@ -58,25 +58,42 @@ def reward_class(target: str, packages: Sequence[str]) -> type[Reward]:
         RewardError: The target is malformed, outside the allow-list, cannot be imported, or is not
             a class with a callable `score`.
     """
+    return cast(type[Reward], find_class("reward target", target, packages, "score", RewardError))
+
+
+def find_class(
+    what: str, target: str, packages: Sequence[str], method: str, error: type[ValueError]
+) -> type:
+    """Return a plug-in's class, imported only after the allow-list was checked.
+
+    Args:
+        what: What it is, for messages.
+        target: "module:Name".
+        packages: Top-level packages that it may come from.
+        method: Name of a method that the class must have.
+        error: What is raised.
+
+    Raises:
+        ValueError: Of class `error`: the target is malformed, outside the allow-list, cannot be
+            imported, or is not a class with this method.
+    """
     module_name, _, name = target.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), name]):
-        raise RewardError(f"reward target {target!r}: expected 'module:ClassName'")
+        raise error(f"{what} {target!r}: expected 'module:ClassName'")
     package = module_name.split(".")[0]
     if package not in packages:
-        raise RewardError(
-            f"reward target {target!r}: package {package!r} is not in rewards.packages "
+        raise error(
+            f"{what} {target!r}: package {package!r} is not in rewards.packages "
             f"({', '.join(packages) or 'empty'}); add it there if you trust its code"
         )
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise RewardError(f"reward target {target!r}: cannot import it: {error}") from error
+    except ImportError as cause:
+        raise error(f"{what} {target!r}: cannot import it: {cause}") from cause
     found = getattr(module, name, None)
-    if not inspect.isclass(found) or not callable(getattr(found, "score", None)):
-        raise RewardError(
-            f"reward target {target!r}: {module_name} has no class {name} with a score method"
-        )
-    return cast(type[Reward], found)
+    if not inspect.isclass(found) or not callable(getattr(found, method, None)):
+        raise error(f"{what} {target!r}: {module_name} has no class {name} with a {method} method")
+    return found
 
 
 def load_reward(target: str, options: Mapping[str, Any], allowed_packages: Sequence[str]) -> Reward:

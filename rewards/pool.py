@@ -1,7 +1,12 @@
-"""Reward terms on Ray workers: groups are scored while others are still being generated."""
+"""Reward terms on Ray workers: groups are scored while others are still being generated.
+
+A reward that raises, hangs, dies or returns something that is no score costs its group this term
+and nothing else, unless the term says `on_error: stop`.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +22,14 @@ from rewards.base import validate_scores as validated
 
 WORKER_CPUS = 0.01
 """Ray CPUs that one worker books: it mostly waits, and must not keep the engines from theirs."""
+
+MAX_RESTARTS = 3
+"""Workers of one term that are replaced after a hang or a crash before the run gives up on it."""
+
+MAX_MESSAGE_CHARS = 300
+"""Longest reason that is kept for a failure."""
+
+logger = logging.getLogger(__name__)
 
 
 class RewardWorker:
@@ -58,36 +71,73 @@ class RewardWorker:
 
 
 @dataclass(eq=False)
+class _Call:
+    """One group at one worker."""
+
+    worker: _Worker
+    index: int
+    """Which group, counted in order of arrival."""
+    group: Group
+    started: float | None
+    """Monotonic time when the worker had a thread for it at the latest; None = still queued."""
+
+    def deadline(self) -> float:
+        started = time.monotonic() if self.started is None else self.started
+        return started + self.worker.term.timeout_s
+
+
+@dataclass(eq=False)
 class _Worker:
     """The driver's view of a worker."""
 
     term: RewardTermConfig
     needs_features: bool
     actor: Any
-    num_pending: int = 0
-    """Groups submitted and not harvested."""
-    since: float = 0.0
-    """Monotonic time when the group that it works on was at the head of its queue at the latest."""
+    calls: dict[Any, _Call] = field(default_factory=dict)
+    """Calls that are not harvested, in the order in which they were submitted."""
 
-    def deadline(self) -> float:
-        return self.since + self.term.timeout_s
+    def submit(self, index: int, group: Group) -> Any:
+        bare = group if self.needs_features else _without_features(group)
+        ref = self.actor.score.remote(bare)
+        running = sum(call.started is not None for call in self.calls.values())
+        started = time.monotonic() if running < self.term.concurrency else None
+        self.calls[ref] = _Call(self, index, group, started)
+        return ref
 
-
-@dataclass(frozen=True)
-class _Call:
-    worker: _Worker
-    index: int
-    """Which group, counted in order of arrival."""
+    def finish(self, ref: Any) -> _Call:
+        """Forget a call and note that the next one in the queue has its thread."""
+        call = self.calls.pop(ref)
+        waiting = next((c for c in self.calls.values() if c.started is None), None)
+        if waiting is not None:
+            waiting.started = time.monotonic()
+        return call
 
 
 @dataclass
 class _Batch:
     """What one `score` call has under way."""
 
-    weights: Mapping[str, float]
+    computed: frozenset[str]
+    """Terms that are scored."""
+    names: tuple[str, ...]
+    """All terms."""
     groups: dict[int, Group] = field(default_factory=dict)
     scores: dict[int, dict[str, Scores]] = field(default_factory=dict)
     calls: dict[Any, _Call] = field(default_factory=dict)
+
+    def finished(self) -> Iterator[tuple[Group, RewardTerms]]:
+        """Yield and forget the groups that every computed term has scored."""
+        done = [i for i, scores in self.scores.items() if len(scores) == len(self.computed)]
+        for index in done:
+            group, scores = self.groups.pop(index), self.scores.pop(index)
+            by_term = {name: scores.get(name) or _unscored(group) for name in self.names}
+            yield (
+                group,
+                RewardTerms(
+                    values={name: found.values for name, found in by_term.items()},
+                    details={name: found.details for name, found in by_term.items()},
+                ),
+            )
 
 
 class RewardPool:
@@ -110,24 +160,23 @@ class RewardPool:
             RewardError: A target is refused, as in `rewards.base.reward_class`.
         """
         features = {t.name: reads_features(reward_class(t.target, packages)) for t in terms}
-        remote = ray.remote(RewardWorker).options(num_cpus=WORKER_CPUS, max_restarts=0)
+        self._packages = list(packages)
         self._start_timeout_s = start_timeout_s
+        self._terms = {term.name: term for term in terms}
+        self._num_restarts = dict.fromkeys(self._terms, 0)
+        self._warned: set[str] = set()
         self._workers = {
             term.name: [
-                _Worker(
-                    term,
-                    features[term.name],
-                    remote.remote(term.name, term.target, term.timeout_s),
-                )
-                for _ in range(term.workers)
+                _Worker(term, features[term.name], _start(term)) for _ in range(term.workers)
             ]
             for term in terms
         }
         self._starting = {
-            worker.actor.load.remote(dict(worker.term.options), list(packages)): worker
-            for workers in self._workers.values()
-            for worker in workers
+            self._load(worker): worker for workers in self._workers.values() for worker in workers
         }
+
+    def _load(self, worker: _Worker) -> Any:
+        return worker.actor.load.remote(dict(worker.term.options), self._packages)
 
     def ping(self) -> None:
         """Wait until every worker has built its reward.
@@ -148,7 +197,9 @@ class RewardPool:
                     f"{self._start_timeout_s:g} s"
                 ) from error
             except (RayTaskError, RayActorError) as error:
-                raise _failure(worker.term, "in its constructor", error) from error
+                raise RewardError(
+                    f"{_what(worker.term)} in its constructor: {_reason(error)}"
+                ) from error
             del self._starting[ref]
 
     def score(
@@ -163,24 +214,28 @@ class RewardPool:
         Args:
             groups: May block, as an engine's output does.
             weights: Term name -> weight, for exactly the terms of this pool; a term of weight 0 is
-                not computed, and its values are None.
+                not computed unless it is a `shadow` term, and its values are None.
 
         Raises:
-            RewardError: A plug-in raised, returned something that is not a score, gave no result
-                within its `timeout_s`, or its worker died; the term, its target and the example
-                are named.
+            RewardError: A plug-in of a term with `on_error: stop` raised, returned something that
+                is not a score, gave no result within its `timeout_s`, or its worker died; or a
+                term's workers had to be replaced too often. Term, target and example are named.
         """
         assert weights.keys() == self._workers.keys(), (weights.keys(), self._workers.keys())
         self.ping()
-        batch = _Batch(weights)
+        computed = {n for n, weight in weights.items() if weight or self._terms[n].shadow}
+        batch = _Batch(frozenset(computed), tuple(weights))
         for index, group in enumerate(groups):
-            _harvest(batch, wait_s=0.0)
-            self._submit(batch, index, group)
-            yield from _finished(batch)
+            self._harvest(batch, wait_s=0.0)
+            batch.groups[index], batch.scores[index] = group, {}
+            for name in batch.names:
+                if name in computed:
+                    self._submit(batch, name, index, group)
+            yield from batch.finished()
         while batch.calls:
-            oldest = min(call.worker.deadline() for call in batch.calls.values())
-            _harvest(batch, wait_s=max(0.0, oldest - time.monotonic()))
-            yield from _finished(batch)
+            oldest = min(call.deadline() for call in batch.calls.values())
+            self._harvest(batch, wait_s=max(0.0, oldest - time.monotonic()))
+            yield from batch.finished()
 
     def close(self) -> None:
         """End all workers; nothing can be scored afterwards."""
@@ -189,72 +244,121 @@ class RewardPool:
                 ray.kill(worker.actor, no_restart=True)
         self._starting.clear()
 
-    def _submit(self, batch: _Batch, index: int, group: Group) -> None:
-        batch.groups[index] = group
-        batch.scores[index] = {}
-        bare = replace(group, prompt=replace(group.prompt, features=None))
-        for name, weight in batch.weights.items():
-            if weight == 0:
-                continue
-            worker = min(self._workers[name], key=lambda worker: worker.num_pending)
-            ref = worker.actor.score.remote(group if worker.needs_features else bare)
-            if not worker.num_pending:
-                worker.since = time.monotonic()
-            worker.num_pending += 1
-            batch.calls[ref] = _Call(worker, index)
+    def _submit(self, batch: _Batch, name: str, index: int, group: Group) -> None:
+        worker = min(self._workers[name], key=lambda worker: len(worker.calls))
+        ref = worker.submit(index, group)
+        batch.calls[ref] = worker.calls[ref]
 
+    def _harvest(self, batch: _Batch, wait_s: float) -> None:
+        """Take in what is ready, waiting for the first result if told to; replace hung workers."""
+        if not batch.calls:
+            return
+        ready, _ = ray.wait(list(batch.calls), num_returns=1, timeout=wait_s)
+        if ready:
+            # ray.wait stops at num_returns, so ask again for all that have come in meanwhile.
+            ready, _ = ray.wait(list(batch.calls), num_returns=len(batch.calls), timeout=0)
+        for ref in ready:
+            if ref in batch.calls:  # else its worker died, and the call was made again
+                self._take(batch, ref)
+        now = time.monotonic()
+        overdue = [call for call in batch.calls.values() if now >= call.deadline()]
+        for worker in dict.fromkeys(call.worker for call in overdue):
+            hung = [call for call in overdue if call.worker is worker]
+            reason = f"no result within its timeout_s of {worker.term.timeout_s:g} s"
+            self._replace(batch, worker, hung, reason)
 
-def _harvest(batch: _Batch, wait_s: float) -> None:
-    """Take in what is ready, waiting for the first result if told to; refuse a hung worker."""
-    if not batch.calls:
-        return
-    ready, _ = ray.wait(list(batch.calls), num_returns=1, timeout=wait_s)
-    if ready:
-        # ray.wait stops at num_returns, so ask again for all that have come in meanwhile.
-        ready, _ = ray.wait(list(batch.calls), num_returns=len(batch.calls), timeout=0)
-    now = time.monotonic()
-    for ref in ready:
-        call = batch.calls.pop(ref)
-        call.worker.num_pending -= 1
-        call.worker.since = now
-        term = call.worker.term
-        where = f"on example {batch.groups[call.index].prompt.example.id!r}"
+    def _take(self, batch: _Batch, ref: Any) -> None:
+        """Keep the result of one call, or what its failure means."""
+        worker = batch.calls[ref].worker
         try:
-            batch.scores[call.index][term.name] = ray.get(ref, timeout=term.timeout_s)
-        except (RayTaskError, RayActorError) as error:
-            raise _failure(term, where, error) from error
-    for call in batch.calls.values():
-        if now >= call.worker.deadline():
-            term = call.worker.term
+            scores: Any = ray.get(ref, timeout=worker.term.timeout_s)
+        except RayTaskError as error:
+            call = batch.calls.pop(ref)
+            worker.finish(ref)
+            self._give_up(batch, call, _reason(error), error)
+            return
+        except RayActorError as error:
+            running = [call for call in worker.calls.values() if call.started is not None]
+            self._replace(batch, worker, running, f"its worker died: {error}", error)
+            return
+        call = batch.calls.pop(ref)
+        worker.finish(ref)
+        batch.scores[call.index][worker.term.name] = scores
+
+    def _replace(
+        self,
+        batch: _Batch,
+        worker: _Worker,
+        lost: Sequence[_Call],
+        reason: str,
+        error: Exception | None = None,
+    ) -> None:
+        """Start a worker anew; the calls that brought it down are lost, the others made again."""
+        term = worker.term
+        for call in lost:
+            self._give_up(batch, call, reason, error)
+        self._num_restarts[term.name] += 1
+        if self._num_restarts[term.name] > MAX_RESTARTS:
             raise RewardError(
-                f"reward {term.name!r} ({term.target}) on example "
-                f"{batch.groups[call.index].prompt.example.id!r}: no result within its timeout_s "
-                f"of {term.timeout_s:g} s"
+                f"{_what(term)}: workers were replaced {MAX_RESTARTS} times, the last one after: "
+                f"{reason}; the reward needs to be mended"
+            ) from error
+        ray.kill(worker.actor, no_restart=True)
+        again = [call for call in worker.calls.values() if call not in lost]
+        for ref in worker.calls:
+            batch.calls.pop(ref, None)
+        worker.calls.clear()
+        worker.actor = _start(term)
+        self._starting[self._load(worker)] = worker
+        self.ping()
+        for call in again:
+            ref = worker.submit(call.index, call.group)
+            batch.calls[ref] = worker.calls[ref]
+
+    def _give_up(self, batch: _Batch, call: _Call, reason: str, error: Exception | None) -> None:
+        """Leave a group unscored by a term, or end the run if the term asks for it."""
+        term = call.worker.term
+        example = call.group.prompt.example.id
+        if term.on_error == "stop":
+            raise RewardError(f"{_what(term)} on example {example!r}: {reason}") from error
+        # Once per kind of failure: the metrics count them all.
+        if (key := f"{term.name}: {reason.partition(':')[0]}") not in self._warned:
+            self._warned.add(key)
+            logger.warning(
+                "%s on example %r: %s; its group is left unscored by this term",
+                _what(term),
+                example,
+                reason,
             )
+        batch.scores[call.index][term.name] = _unscored(call.group, reason)
 
 
-def _finished(batch: _Batch) -> Iterator[tuple[Group, RewardTerms]]:
-    """Yield and forget the groups that every computed term has scored."""
-    computed = [name for name, weight in batch.weights.items() if weight != 0]
-    done = [index for index, scores in batch.scores.items() if len(scores) == len(computed)]
-    for index in done:
-        group, scores = batch.groups.pop(index), batch.scores.pop(index)
-        unscored = Scores((None,) * len(group.completions), ({},) * len(group.completions))
-        by_term = {name: scores.get(name, unscored) for name in batch.weights}
-        yield (
-            group,
-            RewardTerms(
-                values={name: found.values for name, found in by_term.items()},
-                details={name: found.details for name, found in by_term.items()},
-            ),
-        )
+def _start(term: RewardTermConfig) -> Any:
+    """Start the actor of a worker; `load` follows."""
+    remote = ray.remote(RewardWorker).options(
+        num_cpus=WORKER_CPUS,
+        num_gpus=term.gpus,
+        max_restarts=0,
+        max_concurrency=term.concurrency,
+    )
+    return remote.remote(term.name, term.target, term.timeout_s)
 
 
-def _failure(
-    term: RewardTermConfig, where: str, error: RayTaskError | RayActorError
-) -> RewardError:
-    """Return the error that names the plug-in."""
-    what = f"reward {term.name!r} ({term.target}) {where}"
+def _without_features(group: Group) -> Group:
+    return replace(group, prompt=replace(group.prompt, features=None))
+
+
+def _unscored(group: Group, reason: str = "") -> Scores:
+    num = len(group.completions)
+    return Scores((None,) * num, ({"missing": reason} if reason else {},) * num)
+
+
+def _what(term: RewardTermConfig) -> str:
+    return f"reward {term.name!r} ({term.target})"
+
+
+def _reason(error: RayTaskError | RayActorError) -> str:
+    """Return what went wrong in a worker, in one line."""
     if isinstance(error, RayActorError):
-        return RewardError(f"{what}: its worker died: {error}")
-    return RewardError(f"{what}: {type(error.cause).__name__}: {error.cause}")
+        return f"its worker died: {error}"[:MAX_MESSAGE_CHARS]
+    return f"{type(error.cause).__name__}: {error.cause}"[:MAX_MESSAGE_CHARS]

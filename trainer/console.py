@@ -15,9 +15,10 @@ _SHORT_NAMES = (
 _PARTS = ("rollout", "reward", "update", "sync")
 
 
-def log(message: str) -> None:
-    """Print `message` with the local date and time in front, at once."""
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}", flush=True)
+def log(*messages: str) -> None:
+    """Print each message on a line, with the local date and time in front, at once."""
+    for message in messages:
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}", flush=True)
 
 
 def duration(seconds: float) -> str:

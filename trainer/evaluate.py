@@ -105,12 +105,24 @@ def classification_report(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Greedy answers and what they are worth."""
+
+    report: EvalReport
+    groups: tuple[Group, ...]
+    """One group of one completion per prompt, in the order of the prompts."""
+    rows: list[dict[str, Any]]
+    """One row per prompt in their order: id, audio, label, text, answer, correct, finish_reason,
+    policy_version, as in the sample files of training."""
+
+
 def evaluate(
     engines: Generator,
     prompts: Sequence[Prompt],
     choices: Sequence[str],
     aliases: Mapping[str, str],
-) -> tuple[EvalReport, list[dict[str, Any]]]:
+) -> Evaluation:
     """Answer every prompt greedily and compare with the gold labels.
 
     Args:
@@ -118,10 +130,6 @@ def evaluate(
         prompts: prompts with different example ids.
         choices: the K classes, as the report names them.
         aliases: answer -> class it counts as.
-
-    Returns:
-        The report, and one row per prompt in the order of `prompts`: id, audio, label, text,
-        answer, correct, finish_reason, policy_version, as in the sample files of training.
 
     Raises:
         ValueError: no prompts, a gold label that is no choice, two choices that mean the same, or
@@ -141,7 +149,7 @@ def evaluate(
     report = classification_report(
         [row["label"] for row in rows], [row["answer"] for row in rows], choices
     )
-    return report, rows
+    return Evaluation(report, tuple(groups[example_id] for example_id in ids), rows)
 
 
 def _row(group: Group, names: Mapping[str, str], aliases: Mapping[str, str]) -> dict[str, Any]:

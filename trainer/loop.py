@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from configs.schema import RunConfig
 from data.loader import PromptLoader
 from data.records import Example, Prompt, ScoredGroup
-from rewards.combine import combine
+from rewards.combine import CombineRules, combine
+from rewards.missing import enough_scores
 from rewards.pool import RewardPool
 from rewards.schedule import Schedule
 from rollout.pool import EnginePool
 from trainer.advantages import to_samples
+from trainer.alarms import Alarms
 from trainer.checkpoint import CheckpointStore
 from trainer.clock import StepClock
 from trainer.console import log, progress_line
-from trainer.evaluate import evaluate
+from trainer.evaluator import Evaluator
 from trainer.learner_group import LearnerGroup
 from trainer.lr import learning_rate
 from trainer.metrics import MetricsWriter, rollout_metrics, sample_rows
@@ -42,11 +44,13 @@ class Parts:
     loader: PromptLoader
     engines: EnginePool
     rewards: RewardPool
+    rules: CombineRules
     schedule: Schedule
+    alarms: Alarms
     learner: LearnerGroup
     writer: MetricsWriter
     store: CheckpointStore
-    build_prompt: Callable[[Example], Prompt]
+    evaluate: Evaluator
     eval_examples: Sequence[Example]
     """Evaluated during the run; may be empty."""
     test_examples: Sequence[Example]
@@ -76,38 +80,40 @@ def train(config: RunConfig, parts: Parts, step: int) -> int:
         groups = parts.engines.generate(prompts, seed=rollout_seed(config.seed, step))
         stream = clock.until_exhausted("rollout", groups)
         scored = [
-            combine(group, terms, weights) for group, terms in parts.rewards.score(stream, weights)
+            combine(group, terms, weights, parts.rules)
+            for group, terms in parts.rewards.score(stream, weights)
         ]
         scored = in_prompt_order(scored, prompts)
         parts.schedule.observe(scored)
         samples = to_samples(
             scored, normalize=config.advantage.normalize, tolerance=config.advantage.tolerance
         )
+        trusted = enough_scores(scored, weights, config.rewards)
         clock.lap("reward")
 
         parts.engines.sleep()
         rate = learning_rate(step, config.train.num_steps, config.optim)
-        figures = parts.learner.update(samples, rate)
+        figures = parts.learner.update(samples if trusted else [], rate)
         clock.lap("update")
 
         step += 1
         sync_weights(parts.learner, parts.engines, version=step)
         clock.lap("sync")
 
-        metrics = rollout_metrics(scored, len(samples)) | figures
-        metrics |= throughput(scored, clock.seconds("rollout"))
+        metrics = rollout_metrics(scored, len(samples), parts.rules) | figures
+        metrics |= parts.schedule.metrics() | throughput(scored, clock.seconds("rollout"))
         metrics["data/skipped_clips"] = parts.loader.num_skipped
         if is_due(step, config.eval.every_steps, config.train.num_steps):
-            metrics |= evaluation(config, parts, "eval", parts.eval_examples)
+            metrics |= parts.evaluate("eval", parts.eval_examples)
         if step == config.train.num_steps:
-            metrics |= evaluation(config, parts, "test_after", parts.test_examples)
+            metrics |= parts.evaluate("test_after", parts.test_examples)
         clock.lap("eval")
         metrics |= clock.metrics()
         if is_due(step, config.log.samples_every, config.train.num_steps):
             aliases = config.rewards.aliases
             parts.writer.write_samples(step, sample_rows(step, scored, samples, aliases))
         parts.writer.write(step, metrics)
-        log(progress_line(step, config.train.num_steps, metrics))
+        log(progress_line(step, config.train.num_steps, metrics), *parts.alarms.observe(metrics))
         if is_due(step, config.checkpoint.every_steps, config.train.num_steps):
             save_checkpoint(parts, step)
         idle_steps = idle_steps + 1 if metrics["optim/skipped"] else 0
@@ -122,8 +128,8 @@ def _require_signal(idle_steps: int, step: int) -> None:
     if idle_steps >= MAX_IDLE_STEPS:
         raise NoSignalError(
             f"{idle_steps} steps without an update, up to step {step}: every group was flat "
-            "(all its rewards equal) or the gradient was not finite; see advantage/flat_frac "
-            "and the samples"
+            "(all its rewards equal), too many scores were missing, or the gradient was not "
+            "finite; see advantage/flat_frac, reward/NAME_coverage and the samples"
         )
 
 
@@ -142,25 +148,11 @@ def save_checkpoint(parts: Parts, step: int) -> None:
             "step": step,
             "loader": parts.loader.state_dict(),
             "schedule": parts.schedule.state_dict(),
+            "alarms": parts.alarms.state_dict(),
         }
         parts.store.publish(step, state)
     finally:
         parts.store.discard(step)
-
-
-def evaluation(
-    config: RunConfig, parts: Parts, prefix: str, examples: Sequence[Example]
-) -> dict[str, float]:
-    """Return greedy results on a fixed set, as metrics `PREFIX/...`; nothing for an empty set."""
-    if not examples:
-        return {}
-    prompts = [parts.build_prompt(example) for example in examples]
-    choices, aliases = config.data.choices, config.rewards.aliases
-    report, _ = evaluate(parts.engines, prompts, choices, aliases)
-    log(
-        f"{prefix}: {report.num_examples} clips, accuracy {report.accuracy:.3f}, UA {report.ua:.3f}"
-    )
-    return report.to_metrics(prefix)
 
 
 def in_prompt_order(scored: Sequence[ScoredGroup], prompts: Sequence[Prompt]) -> list[ScoredGroup]:

@@ -27,8 +27,10 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from data.records import Completion, GroupSample, ScoredGroup
 from rewards.accuracy import answer_of, is_correct
+from rewards.combine import CombineRules
 from rewards.parse import parse_output
 from trainer.console import log
+from trainer.reward_metrics import reward_metrics
 from trainer.run_folder import RunFolder, write_atomically
 
 
@@ -133,41 +135,28 @@ class _Events:
         self._file = None
 
 
-def rollout_metrics(scored: Sequence[ScoredGroup], num_samples: int) -> dict[str, float]:
+def rollout_metrics(
+    scored: Sequence[ScoredGroup], num_samples: int, rules: CombineRules
+) -> dict[str, float]:
     """Return the metrics of a step that follow from its scored groups alone.
-
-    A term that was not scored for a single completion has a coverage and a weight, but no mean.
-    Standard deviations are over all completions of the step, divided by their number.
 
     Args:
         scored: the groups of the step, at least one.
         num_samples: groups that are left after the flat ones were dropped.
+        rules: which terms are judged, and which one tells right from wrong.
 
     Returns:
-        Key -> value for the keys `rollout/*`, `reward/*`, `trust/mean` and `advantage/flat_frac`
-        of docs/metrics.md.
+        Key -> value for the keys `rollout/*`, `reward/*`, `judge/*`, `trust/*` and
+        `advantage/flat_frac` of docs/metrics.md.
     """
     assert scored and 0 <= num_samples <= len(scored)
-    completions = [completion for item in scored for completion in item.group.completions]
-    rewards = [reward for item in scored for reward in item.rewards]
-    metrics = _completion_metrics(completions)
+    metrics = _completion_metrics([c for item in scored for c in item.group.completions])
     metrics["rollout/prompt_tokens_mean"] = statistics.fmean(
         len(item.group.prompt.token_ids) for item in scored
     )
-    metrics["reward/mean"] = statistics.fmean(rewards)
-    metrics["reward/std"] = statistics.pstdev(rewards)
-    for name in _term_names(scored):
-        values = _term_values(scored, name)
-        metrics[f"reward/{name}_coverage"] = len(values) / len(completions)
-        metrics[f"reward/{name}_weight"] = statistics.fmean(
-            item.weights.get(name, 0.0) for item in scored
-        )
-        if values:
-            metrics[f"reward/{name}_mean"] = statistics.fmean(values)
-            metrics[f"reward/{name}_std"] = statistics.pstdev(values)
-    if "reward/accuracy_mean" in metrics:
-        metrics["rollout/accuracy"] = metrics["reward/accuracy_mean"]
-    metrics["trust/mean"] = statistics.fmean(item.trust for item in scored)
+    metrics |= reward_metrics(scored, rules)
+    if f"reward/{rules.outcome}_mean" in metrics:
+        metrics["rollout/accuracy"] = metrics[f"reward/{rules.outcome}_mean"]
     metrics["advantage/flat_frac"] = 1 - num_samples / len(scored)
     return metrics
 
@@ -188,15 +177,15 @@ def sample_rows(
 
     Returns:
         Rows with id, group, step, audio, label, text, answer (None = unreadable), correct, terms
-        (raw values, None = not scored), trust, weights, reward, advantage, finish_reason and
-        policy_version.
+        (raw values, None = not scored), details (what a term says of its value), trust, weights,
+        reward, advantage, finish_reason and policy_version.
     """
     advantages = {id(sample.group): sample.advantages for sample in samples}
     rows: list[dict[str, Any]] = []
     for position, item in enumerate(scored):
         example = item.group.prompt.example
         credit = advantages.get(id(item.group))
-        names = _term_names([item])
+        names = list(dict.fromkeys([*item.weights, *item.terms.values]))
         for i, completion in enumerate(item.group.completions):
             values = {name: item.terms.values.get(name) for name in names}
             rows.append(
@@ -210,6 +199,11 @@ def sample_rows(
                     "answer": answer_of(completion.text, aliases),
                     "correct": is_correct(completion.text, example.label, aliases),
                     "terms": {n: None if v is None else v[i] for n, v in values.items()},
+                    "details": {
+                        name: dict(found[i])
+                        for name, found in item.terms.details.items()
+                        if found and found[i]
+                    },
                     "trust": item.trust,
                     "weights": {name: item.weights.get(name, 0.0) for name in names},
                     "reward": item.rewards[i],
@@ -233,15 +227,3 @@ def _completion_metrics(completions: Sequence[Completion]) -> dict[str, float]:
             completion.finish_reason == "length" for completion in completions
         ),
     }
-
-
-def _term_names(scored: Sequence[ScoredGroup]) -> list[str]:
-    """Return the names of all terms, computed or only weighted, in their first order."""
-    names = [name for item in scored for name in (*item.weights, *item.terms.values)]
-    return list(dict.fromkeys(names))
-
-
-def _term_values(scored: Sequence[ScoredGroup], name: str) -> list[float]:
-    return [
-        value for item in scored for value in item.terms.values.get(name, ()) if value is not None
-    ]

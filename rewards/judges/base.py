@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from data.records import Prompt
+from rewards.base import find_class
 
 DIMENSIONS = (
     "factual_alignment",
@@ -34,6 +34,8 @@ class JudgeContext:
     """Folder that `Example.audio` is relative to."""
     device: str = "cpu"
     """Where the run computes: `cpu` or `cuda`."""
+    packages: Sequence[str] = ("rewards",)
+    """Top-level packages that judges may be loaded from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,41 +80,24 @@ class Judge(Protocol):
         ...
 
 
-def load_judge(
-    target: str, options: Mapping[str, Any], context: JudgeContext, packages: Sequence[str]
-) -> Judge:
+def load_judge(target: str, options: Mapping[str, Any], context: JudgeContext) -> Judge:
     """Return a new judge.
 
     Args:
         target: "module:Class", such as "rewards.judges.measured:MeasuredJudge".
         options: Keyword arguments of the class besides the context.
         context: What it may know of the run.
-        packages: Top-level packages that judges may be loaded from.
 
     Raises:
         JudgeError: The target is malformed, outside the packages, cannot be imported, is no judge,
             or does not take the options.
     """
-    module_name, _, name = target.partition(":")
-    if not all(part.isidentifier() for part in [*module_name.split("."), name]):
-        raise JudgeError(f"judge {target!r}: expected 'module:ClassName'")
-    if module_name.split(".")[0] not in packages:
-        raise JudgeError(
-            f"judge {target!r}: its package is not in rewards.packages ({', '.join(packages)}); "
-            "add it there if you trust its code"
-        )
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise JudgeError(f"judge {target!r}: cannot import it: {error}") from error
-    found = getattr(module, name, None)
-    if not inspect.isclass(found) or not callable(getattr(found, "judge", None)):
-        raise JudgeError(f"judge {target!r}: {module_name} has no class {name} with a judge method")
+    found = find_class("judge", target, context.packages, "judge", JudgeError)
     try:
         inspect.signature(found).bind(context, **options)
     except TypeError as error:
         raise JudgeError(
             f"judge {target!r}: judge_options {sorted(options)} do not fit "
-            f"{name}{inspect.signature(found)}: {error}"
+            f"{found.__name__}{inspect.signature(found)}: {error}"
         ) from error
     return cast(Judge, found(context, **options))

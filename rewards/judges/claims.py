@@ -1,0 +1,231 @@
+"""What a text says about a voice: claims on pitch, energy, rate and intonation, found by rules.
+
+English only. A sentence is cut into segments at commas and "and"; in a segment every level word
+belongs to the attribute word next to it ("high pitch", "the pitch is high"), or to that of its
+neighbour segment ("high pitch and energy", "the pitch is high and steady"). Some words carry their
+attribute with them ("loud", "quickly", "monotone"). Time is linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+ATTRIBUTES = ("pitch", "energy", "rate", "intonation")
+"""What a description of a voice should cover."""
+
+CHANGES = {"pitch": "pitch_change", "energy": "energy_change", "rate": "rate_change"}
+"""Attribute -> the attribute that its change within the clip is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One statement about the voice."""
+
+    attribute: str
+    """One of `ATTRIBUTES`, or a change: `pitch_change`, `energy_change`, `rate_change`."""
+    level: str
+    """`low`, `normal`, `high` of pitch and energy; `slow`, `normal`, `fast` of rate; `flat`,
+    `falling`, `rising`, `expressive` of intonation; `falling`, `steady`, `rising` of a change."""
+    negated: bool
+    """The text denies it: "not high"."""
+    start: int
+    """Where its level word begins in the text."""
+    end: int
+    """Where it ends."""
+
+
+def _table(lines: Mapping[str, str]) -> dict[str, str]:
+    return {word: meaning for meaning, words in lines.items() for word in words.split()}
+
+
+_NOUNS = _table(
+    {
+        "pitch": "pitch pitched pitches f0 register key",
+        "energy": "energy volume loudness intensity power amplitude",
+        "rate": "rate pace tempo speed pacing cadence",
+        "intonation": "intonation contour melody inflection inflections modulation",
+    }
+)
+"""Words that name an attribute."""
+
+_LEVELS = _table(
+    {
+        "high": "high higher highest raised elevated heightened increased strong stronger above",
+        "low": "low lower lowest lowered reduced decreased deep deeper weak weaker below",
+        "normal": "normal moderate medium average usual mid middle ordinary typical neutral",
+    }
+)
+"""Words for a level of whatever attribute is named beside them."""
+
+_OWN = _table(
+    {
+        "energy high": "loud louder loudly booming shouting shouted yelling forceful powerful",
+        "energy low": "quiet quieter quietly soft softer softly faint faintly hushed muted",
+        "rate fast": "fast faster quick quicker quickly rapid rapidly brisk briskly hurried "
+        "hurriedly rushed swift swiftly",
+        "rate slow": "slow slower slowly sluggish sluggishly unhurried leisurely",
+        "intonation flat": "flat flatly monotone monotonous monotonously unvarying",
+        "intonation expressive": "expressive lively animated varied dynamic melodic",
+    }
+)
+"""Words that bring their attribute with them."""
+
+_MOVES = _table(
+    {
+        "rising": "rise rises rising rose upward upwards increase increases increasing climbs "
+        "climbing climb grows growing ascends ascending swells",
+        "falling": "fall falls falling fell downward downwards decrease decreases decreasing drops "
+        "dropping drop fades fading descends descending declines declining sinks sinking",
+        "steady": "steady stable constant unchanged",
+    }
+)
+"""Words for a change of whatever attribute is named beside them."""
+
+_OWN_MOVES = _table(
+    {
+        "rate rising": "accelerates accelerating quickens quickening speeds speeding",
+        "rate falling": "decelerates decelerating slows slowing",
+        "energy falling": "softens softening quietens",
+    }
+)
+"""Words for a change that bring their attribute with them."""
+
+_DENIALS = frozenset(
+    ["not", "no", "never", "without", "neither", "nor", "hardly", "isn", "isnt", "lacks", "lacking"]
+)
+_BEFORE_COMPARISON = frozenset(["than", "above", "below"])
+_DENIAL_REACH = 4  # words back
+
+_SENTENCE_ENDS = re.compile(
+    r"[.!?;\n]|\b(?:but|while|whereas|although|though|yet|however|despite|because|since)\b"
+)
+_SEGMENT_ENDS = re.compile(r"[,:()]|\b(?:and|or|with|plus|alongside)\b")
+_WORD = re.compile(r"[a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A level word of a segment."""
+
+    position: int
+    """Which word of the segment."""
+    attribute: str
+    """Its own attribute; empty if it takes that of a noun."""
+    level: str
+    is_move: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    words: tuple[_Word, ...]
+    nouns: Mapping[int, str]
+    """Position -> attribute."""
+    marks: tuple[_Mark, ...]
+
+
+def find_claims(text: str) -> tuple[Claim, ...]:
+    """Return the claims of a text, in the order of their level words; duplicates included."""
+    lowered = text.lower()
+    if len(lowered) != len(text):  # a letter whose lower case is longer would shift the places
+        lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+    claims: list[Claim] = []
+    for start, end in _pieces(lowered, 0, len(lowered), _SENTENCE_ENDS):
+        bounds = _pieces(lowered, start, end, _SEGMENT_ENDS)
+        segments = [segment for a, b in bounds if (segment := _segment(lowered, a, b)) is not None]
+        claims += _sentence_claims(segments)
+    return tuple(claims)
+
+
+def _pieces(text: str, start: int, end: int, cut: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of what lies between the cuts."""
+    for found in cut.finditer(text, start, end):
+        yield start, found.start()
+        start = found.end()
+    yield start, end
+
+
+def _segment(text: str, start: int, end: int) -> _Segment | None:
+    """Return the segment of these bounds; None if it says nothing about a voice."""
+    words = tuple(_Word(m.group(), m.start(), m.end()) for m in _WORD.finditer(text, start, end))
+    nouns = {i: _NOUNS[word.text] for i, word in enumerate(words) if word.text in _NOUNS}
+    marks = tuple(_marks([word.text for word in words]))
+    return _Segment(words, nouns, marks) if nouns or marks else None
+
+
+def _marks(words: Sequence[str]) -> Iterator[_Mark]:
+    for i, word in enumerate(words):
+        if i and words[i - 1] in _BEFORE_COMPARISON and word not in _NOUNS:
+            continue  # the "normal" of "higher than normal"
+        if word in _OWN_MOVES:
+            attribute, level = _OWN_MOVES[word].split()
+            yield _Mark(i, attribute, level, True)
+        elif word in _OWN:
+            attribute, level = _OWN[word].split()
+            yield _Mark(i, attribute, level, False)
+        elif word in _MOVES:
+            yield _Mark(i, "", _MOVES[word], True)
+        elif word in _LEVELS:
+            yield _Mark(i, "", _LEVELS[word], False)
+
+
+def _sentence_claims(segments: Sequence[_Segment]) -> Iterator[Claim]:
+    """Yield the claims of a sentence, whose segments may lend each other attribute or level."""
+    for number, segment in enumerate(segments):
+        if segment.marks:
+            before = segments[number - 1] if number else None
+            inherited = [*before.nouns.values()][-1:] if before else []
+            for mark in segment.marks:
+                attribute = mark.attribute or _nearest(segment, mark) or "".join(inherited)
+                yield from _claim(segment, mark, attribute)
+        else:
+            # Attributes alone: "the pitch and the energy are low", "high pitch and energy".
+            lender = next((s for s in segments[number + 1 :] if s.marks), None)
+            leads = lender is not None and _noun_comes_first(lender)
+            if not leads:
+                lender = next((s for s in reversed(segments[:number]) if s.marks), None)
+            if lender is not None:
+                mark = lender.marks[0] if leads else lender.marks[-1]
+                for attribute in segment.nouns.values():
+                    yield from _claim(lender, mark, attribute)
+
+
+def _noun_comes_first(segment: _Segment) -> bool:
+    """Whether the segment reads "energy is low" rather than "low energy"."""
+    return bool(segment.nouns) and min(segment.nouns) < segment.marks[0].position
+
+
+def _nearest(segment: _Segment, mark: _Mark) -> str:
+    """Return the attribute that a level word belongs to; empty if the segment names none."""
+    # Of two at the same distance the noun that follows: "high pitch".
+    places = sorted(
+        segment.nouns, key=lambda place: (abs(place - mark.position), place < mark.position)
+    )
+    return segment.nouns[places[0]] if places else ""
+
+
+def _claim(segment: _Segment, mark: _Mark, attribute: str) -> Iterator[Claim]:
+    """Yield the claim of a level word on an attribute, unless the two do not go together."""
+    word = segment.words[mark.position]
+    if mark.attribute == "intonation" or (mark.is_move and attribute in ("pitch", "intonation")):
+        level = "flat" if mark.level == "steady" else mark.level
+        attribute = "intonation"
+    elif mark.is_move and attribute:
+        attribute, level = CHANGES[attribute], mark.level
+    elif attribute in ("pitch", "energy") and not mark.is_move:
+        level = mark.level
+    elif attribute == "rate":
+        level = {"high": "fast", "low": "slow"}.get(mark.level, mark.level)
+    else:
+        return  # a level without attribute, or "high intonation"
+    recent = segment.words[max(0, mark.position - _DENIAL_REACH) : mark.position]
+    negated = any(word.text in _DENIALS for word in recent)
+    yield Claim(attribute, level, negated, word.start, word.end)

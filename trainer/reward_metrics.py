@@ -1,0 +1,182 @@
+"""What a step's rewards are worth writing down: terms, trust, and how the judge behaves.
+
+Every key that is computed here has a row in docs/metrics.md.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from data.records import RewardTerms, ScoredGroup
+from rewards.combine import RIGHT_ABOVE, CombineRules
+from rewards.parse import parse_output
+
+COUNTERS = ("calls", "prompt_tokens", "completion_tokens")
+"""Costs of a judge that are summed over a step."""
+
+
+def reward_metrics(scored: Sequence[ScoredGroup], rules: CombineRules) -> dict[str, float]:
+    """Return the metrics `reward/*`, `trust/*` and `judge/*` of a step.
+
+    A term that was not scored for a single completion has a coverage and a weight, but no mean.
+    Standard deviations are over all completions of the step, divided by their number.
+
+    Args:
+        scored: The groups of the step, at least one.
+        rules: Which terms are judged, and which one tells right from wrong.
+    """
+    rewards = [reward for item in scored for reward in item.rewards]
+    metrics = {
+        "reward/mean": statistics.fmean(rewards),
+        "reward/std": statistics.pstdev(rewards),
+    }
+    for name in _term_names(scored):
+        metrics |= _term_metrics(scored, name)
+        if name in rules.judged:
+            metrics |= judge_metrics(f"judge/{name}", scored, name, rules.outcome)
+    return metrics | _trust_metrics(scored, rules)
+
+
+def _term_metrics(scored: Sequence[ScoredGroup], name: str) -> dict[str, float]:
+    pairs = [
+        (item.group.prompt.example.label, value)
+        for item in scored
+        for value in item.terms.values.get(name, ())
+    ]
+    values = [value for _, value in pairs if value is not None]
+    num_completions = sum(len(item.group.completions) for item in scored)
+    metrics = {
+        f"reward/{name}_coverage": len(values) / num_completions,
+        f"reward/{name}_weight": statistics.fmean(item.weights.get(name, 0.0) for item in scored),
+    }
+    if values:
+        metrics[f"reward/{name}_mean"] = statistics.fmean(values)
+        metrics[f"reward/{name}_std"] = statistics.pstdev(values)
+    by_label: dict[str, list[float]] = defaultdict(list)
+    for label, value in pairs:
+        if value is not None:
+            by_label[label].append(value)
+    for label, found in by_label.items():
+        key = f"reward/{name}_mean_{label.replace(' ', '_')}"
+        metrics[key] = statistics.fmean(found)
+    return metrics
+
+
+def _trust_metrics(scored: Sequence[ScoredGroup], rules: CombineRules) -> dict[str, float]:
+    """Figures of the groups in which a judged term counted; nothing if there are none."""
+    judged = [
+        item for item in scored if any(item.weights.get(name, 0.0) > 0 for name in rules.judged)
+    ]
+    metrics = {"trust/applied_frac": len(judged) / len(scored)}
+    if judged:
+        factors = [item.trust for item in judged]
+        metrics["trust/mean"] = statistics.fmean(factors)
+        metrics["trust/min"] = min(factors)
+        metrics["trust/std"] = statistics.pstdev(factors)
+        metrics["trust/below_one_frac"] = statistics.fmean(factor < 1 for factor in factors)
+    return metrics
+
+
+def judge_metrics(
+    prefix: str, scored: Sequence[ScoredGroup], name: str, outcome: str
+) -> dict[str, float]:
+    """Return how one judge behaved in a step, as metrics `PREFIX_...`.
+
+    Args:
+        prefix: Of the keys.
+        scored: The groups of the step.
+        name: The judged term.
+        outcome: The term that tells right from wrong.
+    """
+    metrics = detail_metrics(prefix, [item.terms for item in scored], name)
+    well_formed = [
+        parse_output(completion.text).well_formed
+        for item in scored
+        for completion in item.group.completions
+    ]
+    values = [value for item in scored for value in item.terms.values.get(name, ())]
+    outcomes = [value for item in scored for value in item.terms.values.get(outcome, ())]
+    if not any(value is not None for value in values):
+        return metrics
+    asked = [value for value, ask in zip(values, well_formed, strict=True) if ask]
+    metrics[f"{prefix}_missing_frac"] = statistics.fmean(value is None for value in asked)
+    if len(outcomes) == len(values):
+        pairs = [(v, o) for v, o in zip(values, outcomes, strict=True) if None not in (v, o)]
+        right = [value for value, found in pairs if found > RIGHT_ABOVE]
+        wrong = [value for value, found in pairs if not found > RIGHT_ABOVE]
+        if right:
+            metrics[f"{prefix}_right_mean"] = statistics.fmean(right)
+        if wrong:
+            metrics[f"{prefix}_wrong_mean"] = statistics.fmean(wrong)
+        if right and wrong:
+            gap = statistics.fmean(right) - statistics.fmean(wrong)
+            metrics[f"{prefix}_right_wrong_gap"] = gap
+        if pairs:
+            # What the judge rewards minus what is true: it grows when the judge is being gamed.
+            proxy = statistics.fmean(value for value, _ in pairs)
+            truth = statistics.fmean(found > RIGHT_ABOVE for _, found in pairs)
+            metrics[f"{prefix}_proxy_gap"] = proxy - truth
+    return metrics
+
+
+def detail_metrics(prefix: str, terms: Sequence[RewardTerms], name: str) -> dict[str, float]:
+    """Return the means of a judge's dimensions, its latency and its costs.
+
+    Args:
+        prefix: Of the keys, such as `judge/reasoning` or `test_after/reasoning`.
+        terms: Of the groups.
+        name: The judged term.
+    """
+    details = [detail for item in terms for detail in item.details.get(name, ())]
+    by_dimension: dict[str, list[float]] = defaultdict(list)
+    for detail in details:
+        for dimension, score in detail.get("scores", {}).items():
+            if score is not None:
+                by_dimension[dimension].append(score)
+    metrics = {f"{prefix}_{d}": statistics.fmean(found) for d, found in by_dimension.items()}
+    latencies = _numbers(details, "latency_s")
+    if latencies:
+        metrics[f"{prefix}_latency_s"] = statistics.fmean(latencies)
+        metrics[f"{prefix}_latency_max_s"] = max(latencies)
+    for counter in COUNTERS:
+        found = _numbers(details, counter)
+        if found:
+            metrics[f"{prefix}_{counter}"] = float(sum(found))
+    cached = [bool(detail["cached"]) for detail in details if "cached" in detail]
+    if cached:
+        metrics[f"{prefix}_cached_frac"] = statistics.fmean(cached)
+    return metrics
+
+
+def judged_evaluation(
+    prefix: str, judged: Iterable[str], terms: Sequence[RewardTerms]
+) -> dict[str, float]:
+    """Return what the judges say of an evaluation's answers, as metrics `PREFIX/NAME_...`.
+
+    Args:
+        prefix: Such as `eval`.
+        judged: Names of the judged terms.
+        terms: Scores of the evaluation's groups.
+    """
+    metrics: dict[str, float] = {}
+    for name in judged:
+        values = [value for item in terms for value in item.values[name]]
+        found = [value for value in values if value is not None]
+        metrics[f"{prefix}/{name}_coverage"] = len(found) / len(values)
+        if found:
+            metrics[f"{prefix}/{name}_mean"] = statistics.fmean(found)
+        metrics |= detail_metrics(f"{prefix}/{name}", terms, name)
+    return metrics
+
+
+def _numbers(details: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    return [float(detail[key]) for detail in details if key in detail]
+
+
+def _term_names(scored: Sequence[ScoredGroup]) -> list[str]:
+    """Return the names of all terms, computed or only weighted, in their first order."""
+    names = [name for item in scored for name in (*item.weights, *item.terms.values)]
+    return list(dict.fromkeys(names))
