@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from configs.schema import RolloutConfig
+from configs.vllm_env import vllm_environment
 from data.records import Completion, Prompt
 
 
@@ -41,20 +42,9 @@ class EngineSpec:
 
 def engine_environment(spec: EngineSpec) -> dict[str, str]:
     """Return the environment variables an engine's process needs before vLLM is imported."""
-    variables = {
-        # In the actor's own process: no second process to feed, and weights arrive by reference.
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_NO_USAGE_STATS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
+    variables = vllm_environment(device=spec.device, cpu_threads=spec.rollout.cpu_threads)
     if spec.device == "cpu":
-        variables |= {
-            "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(spec.rollout.kv_cache_gib))),
-            # Engines and learners take turns on the same cores; pinning would make them collide.
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": str(spec.rollout.cpu_threads),
-        }
+        variables["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(spec.rollout.kv_cache_gib)))
     return variables
 
 

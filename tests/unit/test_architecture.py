@@ -27,7 +27,7 @@ MAY_IMPORT = {
 """Our packages and what each of them may import besides itself."""
 
 HOMES = {
-    "vllm": ("rollout/engine.py", "rollout/weight_sync.py"),
+    "vllm": ("rollout/engine.py", "rollout/weight_sync.py", "rewards/judges/engine.py"),
     "deepspeed": ("trainer/learner.py", "rollout/weights.py"),
     "ray": (
         "rewards/pool.py",
