@@ -23,8 +23,11 @@ from rewards.base import validate_scores as validated
 WORKER_CPUS = 0.01
 """Ray CPUs that one worker books: it mostly waits, and must not keep the engines from theirs."""
 
-MAX_RESTARTS = 3
+MAX_RESTARTS = 6
 """Workers of one term that are replaced after a hang or a crash before the run gives up on it."""
+
+MAX_TRIES = 2
+"""Times that a group is given to a worker: one that died may have taken a finished result along."""
 
 MAX_MESSAGE_CHARS = 300
 """Longest reason that is kept for a failure."""
@@ -78,6 +81,8 @@ class _Call:
     index: int
     """Which group, counted in order of arrival."""
     group: Group
+    tries: int
+    """Times that it was submitted."""
     started: float | None
     """Monotonic time when the worker had a thread for it at the latest; None = still queued."""
 
@@ -96,12 +101,12 @@ class _Worker:
     calls: dict[Any, _Call] = field(default_factory=dict)
     """Calls that are not harvested, in the order in which they were submitted."""
 
-    def submit(self, index: int, group: Group) -> Any:
+    def submit(self, index: int, group: Group, tries: int = 1) -> Any:
         bare = group if self.needs_features else _without_features(group)
         ref = self.actor.score.remote(bare)
         running = sum(call.started is not None for call in self.calls.values())
         started = time.monotonic() if running < self.term.concurrency else None
-        self.calls[ref] = _Call(self, index, group, started)
+        self.calls[ref] = _Call(self, index, group, tries, started)
         return ref
 
     def finish(self, ref: Any) -> _Call:
@@ -279,7 +284,8 @@ class RewardPool:
             return
         except RayActorError as error:
             running = [call for call in worker.calls.values() if call.started is not None]
-            self._replace(batch, worker, running, f"its worker died: {error}", error)
+            lost = [call for call in running if call.tries >= MAX_TRIES]
+            self._replace(batch, worker, lost, _reason(error), error)
             return
         call = batch.calls.pop(ref)
         worker.finish(ref)
@@ -293,7 +299,7 @@ class RewardPool:
         reason: str,
         error: Exception | None = None,
     ) -> None:
-        """Start a worker anew; the calls that brought it down are lost, the others made again."""
+        """Start a worker anew; the lost calls are given up, the others made again."""
         term = worker.term
         for call in lost:
             self._give_up(batch, call, reason, error)
@@ -312,7 +318,7 @@ class RewardPool:
         self._starting[self._load(worker)] = worker
         self.ping()
         for call in again:
-            ref = worker.submit(call.index, call.group)
+            ref = worker.submit(call.index, call.group, call.tries + (call.started is not None))
             batch.calls[ref] = worker.calls[ref]
 
     def _give_up(self, batch: _Batch, call: _Call, reason: str, error: Exception | None) -> None:
@@ -360,5 +366,5 @@ def _what(term: RewardTermConfig) -> str:
 def _reason(error: RayTaskError | RayActorError) -> str:
     """Return what went wrong in a worker, in one line."""
     if isinstance(error, RayActorError):
-        return f"its worker died: {error}"[:MAX_MESSAGE_CHARS]
+        return f"its worker died: {str(error).splitlines()[0]}"[:MAX_MESSAGE_CHARS]
     return f"{type(error.cause).__name__}: {error.cause}"[:MAX_MESSAGE_CHARS]

@@ -96,7 +96,7 @@ def test_the_export_differs_from_the_start_in_its_weights_alone(finished_run: Ru
 def test_every_metric_is_documented(finished_run: RunFiles) -> None:
     text = (ROOT / "docs" / "metrics.md").read_text()
     patterns = [
-        re.compile(re.escape(key).replace("NAME", r"\w+").replace("LABEL", r"\w+"))
+        re.compile(re.sub("NAME|LABEL|DIMENSION", r"\\w+", re.escape(key)))
         for key in re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
     ]
     keys = {key for row in finished_run.rows() for key in row} - {"step"}

@@ -110,9 +110,9 @@ def test_evaluate_reads_answers_with_aliases_and_keeps_the_order() -> None:
         "b": "happy",
         "c": "<think>flat</think><answer>bored</answer>",
     }
-    report, rows = evaluate(
-        ScriptedEngines(texts), prompts, CHOICES, {"disgust": "contempt or disgust"}
-    )
+    found = evaluate(ScriptedEngines(texts), prompts, CHOICES, {"disgust": "contempt or disgust"})
+    report, rows = found.report, found.rows
+    assert [group.prompt.example.id for group in found.groups] == ["a", "b", "c"]
     assert [row["id"] for row in rows] == ["a", "b", "c"]
     assert [row["answer"] for row in rows] == ["contempt or disgust", None, "bored"]
     assert [row["correct"] for row in rows] == [True, False, False]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from configs.schema import RewardTermConfig, TermScheduleConfig
 from data.records import (
     Completion,
     Example,
@@ -20,6 +21,8 @@ from data.records import (
     RewardTerms,
     ScoredGroup,
 )
+from rewards.combine import CombineRules
+from rewards.schedule import Schedule
 from trainer.console import duration, progress_line
 from trainer.evaluate import classification_report
 from trainer.metrics import MetricsWriter, rollout_metrics, sample_rows
@@ -27,6 +30,12 @@ from trainer.run_folder import RunFolder
 
 GOOD = "<think>loud</think><answer>Angry.</answer>"
 WRONG = "<think>soft</think><answer>sad</answer>"
+RULES = CombineRules(judged=frozenset({"reasoning"}))
+
+
+def judged(score: float, **more: float) -> dict[str, object]:
+    """Details of a judged completion."""
+    return {"scores": {"factual_alignment": score}, "missing": "", "latency_s": 0.2, **more}
 
 
 def make_group(id: str, texts: list[str], num_tokens: list[int], prompt_tokens: int) -> Group:
@@ -50,6 +59,7 @@ def two_groups() -> list[ScoredGroup]:
         make_group("a", [GOOD, WRONG], [4, 6], 10),
         RewardTerms(
             {"format": (1.0, 1.0), "accuracy": (1.0, 0.0), "reasoning": (0.8, 0.4)},
+            {"reasoning": (judged(4.0, calls=2, cached=True), judged(2.0, calls=1, cached=False))},
         ),
         {"format": 0.3, "accuracy": 1.0, "reasoning": 0.5},
         0.5,
@@ -59,6 +69,7 @@ def two_groups() -> list[ScoredGroup]:
         make_group("b", ["loud", "loud"], [9, 5], 20),
         RewardTerms(
             {"format": (0.0, 0.0), "accuracy": (0.0, 0.0), "reasoning": (None, None)},
+            {"reasoning": ({"malformed": True}, {"malformed": True})},
         ),
         {"format": 0.3, "accuracy": 1.0, "reasoning": 0.0},
         1.0,
@@ -68,7 +79,7 @@ def two_groups() -> list[ScoredGroup]:
 
 
 def test_rollout_metrics_by_hand() -> None:
-    metrics = rollout_metrics(two_groups(), num_samples=1)
+    metrics = rollout_metrics(two_groups(), 1, RULES)
     assert metrics == pytest.approx(
         {
             "rollout/accuracy": 0.25,
@@ -92,14 +103,32 @@ def test_rollout_metrics_by_hand() -> None:
             "reward/reasoning_std": 0.2,
             "reward/reasoning_coverage": 0.5,
             "reward/reasoning_weight": 0.25,
-            "trust/mean": 0.75,
+            "reward/format_mean_angry": 0.5,
+            "reward/accuracy_mean_angry": 0.25,
+            "reward/reasoning_mean_angry": 0.6,
+            "judge/reasoning_factual_alignment": 3.0,
+            "judge/reasoning_latency_s": 0.2,
+            "judge/reasoning_latency_max_s": 0.2,
+            "judge/reasoning_calls": 3.0,
+            "judge/reasoning_cached_frac": 0.5,
+            "judge/reasoning_missing_frac": 0.0,
+            "judge/reasoning_right_mean": 0.8,
+            "judge/reasoning_wrong_mean": 0.4,
+            "judge/reasoning_right_wrong_gap": 0.4,
+            "judge/reasoning_proxy_gap": 0.1,
+            # Of the two groups, the judged term counted in the first alone.
+            "trust/applied_frac": 0.5,
+            "trust/mean": 0.5,
+            "trust/min": 0.5,
+            "trust/std": 0.0,
+            "trust/below_one_frac": 1.0,
             "advantage/flat_frac": 0.5,
         }
     )
 
 
 def test_a_term_without_any_score_has_a_coverage_but_no_mean() -> None:
-    metrics = rollout_metrics(two_groups()[1:], num_samples=0)
+    metrics = rollout_metrics(two_groups()[1:], 0, RULES)
     assert metrics["reward/reasoning_coverage"] == 0.0
     assert metrics["reward/reasoning_weight"] == 0.0
     assert "reward/reasoning_mean" not in metrics and "reward/reasoning_std" not in metrics
@@ -122,6 +151,7 @@ def test_sample_rows_hold_the_contract_fields_and_recomputable_rewards() -> None
         "answer": "angry",
         "correct": True,
         "terms": {"format": 1.0, "accuracy": 1.0, "reasoning": 0.8},
+        "details": {"reasoning": judged(4.0, calls=2, cached=True)},
         "trust": 0.5,
         "weights": {"format": 0.3, "accuracy": 1.0, "reasoning": 0.5},
         "reward": 1.5,
@@ -247,14 +277,20 @@ def test_a_full_disk_names_the_metrics_file(tmp_path: Path) -> None:
 def documented_keys(text: str) -> list[re.Pattern[str]]:
     """Return a pattern per table row; NAME and LABEL stand for any word."""
     keys = re.findall(r"^\| `([a-z_]+/[A-Za-z0-9_]+)` \|", text, flags=re.MULTILINE)
-    return [re.compile(re.sub("NAME|LABEL", "[a-z_]+", key)) for key in keys]
+    return [re.compile(re.sub("NAME|LABEL|DIMENSION", "[a-z_]+", key)) for key in keys]
 
 
 def test_every_computed_key_is_documented_once() -> None:
     text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
     patterns = documented_keys(text)
     report = classification_report(["contempt or disgust"], [None], ["contempt or disgust"])
-    computed = {**rollout_metrics(two_groups(), 1), **report.to_metrics()}
+    computed = {**rollout_metrics(two_groups(), 1, RULES), **report.to_metrics()}
+    course = TermScheduleConfig(kind="gate", threshold=0.0, window=1, flatness=1.0, min_steps=0)
+    schedule = Schedule([RewardTermConfig(name="reasoning", schedule=course)], "accuracy")
+    for _ in range(2):
+        schedule.observe(two_groups())
+    computed |= schedule.metrics()
+    assert {"gate/reasoning_opened_at", "judge/reasoning_right_wrong_gap"} <= computed.keys()
     for key in computed:
         assert any(pattern.fullmatch(key) for pattern in patterns), key
     sources = [pattern.pattern for pattern in patterns]

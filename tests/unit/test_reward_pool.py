@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -223,33 +225,84 @@ def test_features_travel_only_to_terms_that_read_them(start):
         assert same.prompt.features is sent
 
 
-@pytest.mark.parametrize(
-    ("kind", "text", "message"),
-    [
-        ("Spoken", "raise", "KeyError.*no such prosody"),
-        ("Spoken", "die", "its worker died"),
-        ("Spoken", "1.5", "value 0 is 1.5, outside"),
-        ("Short", "", "0 values for 1 completions"),
-    ],
-)
-def test_a_failing_plug_in_is_named(start, kind: str, text: str, message: str):
-    pool = start(toy("bad", kind))
+FAULTS = [
+    ("Spoken", "raise", "KeyError.*no such prosody"),
+    ("Spoken", "die", "its worker died"),
+    ("Spoken", "hang", "no result within its timeout_s of 0.5 s"),
+    ("Spoken", "1.5", "value 0 is 1.5, outside"),
+    ("Spoken", "nan", "value 0 is nan, outside"),
+    ("Short", "", "0 values for 1 completions"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "message"), FAULTS)
+def test_a_failing_plug_in_can_end_the_run_by_name(start, kind: str, text: str, message: str):
+    pool = start(replace(toy("bad", kind, timeout_s=0.5), on_error="stop"))
     with pytest.raises(RewardError, match=message) as caught:
         list(pool.score([make_group([text], id="clip-7")], {"bad": 1.0}))
     for name in ("'bad'", f"{TOYS}:{kind}", "'clip-7'"):
         assert name in str(caught.value)
 
 
-def test_a_hung_plug_in_is_named_after_its_timeout(start):
-    pool = start(toy("bad", "Spoken", timeout_s=0.5))
-    groups = [make_group(["1"], id="fine"), make_group(["hang"], id="clip-7"), make_group(["1"])]
-    seen = []
+@pytest.mark.parametrize(("kind", "text", "message"), FAULTS)
+def test_a_failing_plug_in_costs_its_group_one_term_and_nothing_else(
+    start, caplog: pytest.LogCaptureFixture, kind: str, text: str, message: str
+):
+    pool = start(toy("bad", kind, timeout_s=0.5), toy("half", "Constant"))
+    groups = [
+        make_group(["1"], id="before"),
+        make_group([text], id="clip-7"),
+        make_group(["1"], id="after"),
+    ]
     begin = time.monotonic()
-    with pytest.raises(RewardError, match=r"'bad'.*'clip-7'.*timeout_s of 0.5 s"):
-        for group, _ in pool.score(groups, {"bad": 1.0}):
-            seen.append(group.prompt.example.id)
-    assert seen == ["fine"]
-    assert 0.5 <= time.monotonic() - begin < 5
+    found = {g.prompt.example.id: t for g, t in pool.score(groups, {"bad": 1.0, "half": 1.0})}
+    assert time.monotonic() - begin < 20
+    assert found.keys() == {"before", "clip-7", "after"}
+    assert all(terms.values["half"] == (0.5,) for terms in found.values())
+    assert found["clip-7"].values["bad"] == (None,)
+    assert re.search(message, found["clip-7"].details["bad"][0]["missing"])
+    if kind == "Spoken":  # the other one fails at everything
+        assert found["before"].values["bad"] == found["after"].values["bad"] == (1.0,)
+    (warning,) = {record.getMessage() for record in caplog.records}
+    for name in ("'bad'", f"{TOYS}:{kind}", message.split(".*")[0]):
+        assert name in warning
+
+
+def test_a_plug_in_that_always_kills_its_worker_ends_the_run(start):
+    pool = start(toy("bad", "Spoken"))
+    with pytest.raises(RewardError, match=r"'bad'.*replaced 6 times"):
+        list(pool.score([make_group(["die"], id=str(i)) for i in range(9)], {"bad": 1.0}))
+
+
+def test_groups_in_the_queue_of_a_dead_worker_are_scored_by_its_successor(start):
+    pool = start(toy("bad", "Spoken"))
+    texts = ["1", "die", "0.25", "0.5", "0.75"]
+    groups = [make_group([text], id=str(i)) for i, text in enumerate(texts)]
+    found = {g.prompt.example.id: t.values["bad"][0] for g, t in pool.score(groups, {"bad": 1.0})}
+    assert found == {"0": 1.0, "1": None, "2": 0.25, "3": 0.5, "4": 0.75}
+
+
+def test_one_worker_scores_several_groups_at_a_time(start, tmp_path: Path):
+    term = replace(toy("gated", "Gated", folder=str(tmp_path)), concurrency=3)
+    pool = start(term)
+
+    def arrivals() -> Iterator:
+        for name in "abc":
+            yield make_group([""], id=name)
+        until = time.monotonic() + 30
+        while not all((tmp_path / f"{name}.begun").exists() for name in "abc"):
+            assert time.monotonic() < until  # with one thread, only the first would begin
+            time.sleep(0.005)
+        for name in "cba":
+            (tmp_path / f"{name}.go").touch()
+
+    assert len(list(pool.score(arrivals(), {"gated": 1.0}))) == 3
+
+
+def test_a_shadow_term_is_computed_at_weight_zero(start):
+    pool = start(replace(toy("shadow", "Constant"), shadow=True), toy("off", "Constant"))
+    ((_, terms),) = pool.score([make_group(["", ""])], {"shadow": 0.0, "off": 0.0})
+    assert terms.values == {"shadow": (0.5, 0.5), "off": (None, None)}
 
 
 def test_a_queue_is_no_timeout(start):
