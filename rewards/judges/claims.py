@@ -9,6 +9,7 @@ attribute with them ("loud", "quickly", "monotone"). Time is linear in the lengt
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -129,6 +130,8 @@ class _Segment:
     words: tuple[_Word, ...]
     nouns: Mapping[int, str]
     """Position -> attribute."""
+    places: tuple[int, ...]
+    """The positions, ascending."""
     marks: tuple[_Mark, ...]
 
 
@@ -158,7 +161,7 @@ def _segment(text: str, start: int, end: int) -> _Segment | None:
     words = tuple(_Word(m.group(), m.start(), m.end()) for m in _WORD.finditer(text, start, end))
     nouns = {i: _NOUNS[word.text] for i, word in enumerate(words) if word.text in _NOUNS}
     marks = tuple(_marks([word.text for word in words]))
-    return _Segment(words, nouns, marks) if nouns or marks else None
+    return _Segment(words, nouns, tuple(nouns), marks) if nouns or marks else None
 
 
 def _marks(words: Sequence[str]) -> Iterator[_Mark]:
@@ -179,23 +182,27 @@ def _marks(words: Sequence[str]) -> Iterator[_Mark]:
 
 def _sentence_claims(segments: Sequence[_Segment]) -> Iterator[Claim]:
     """Yield the claims of a sentence, whose segments may lend each other attribute or level."""
-    for number, segment in enumerate(segments):
+    following: list[_Segment | None] = []  # from the last segment on: the next one with a level
+    lender: _Segment | None = None
+    for segment in reversed(segments):
+        following.append(lender)
+        lender = segment if segment.marks else lender
+    last: _Segment | None = None
+    noun = ""
+    for segment, after in zip(segments, reversed(following), strict=True):
         if segment.marks:
-            before = segments[number - 1] if number else None
-            inherited = [*before.nouns.values()][-1:] if before else []
             for mark in segment.marks:
-                attribute = mark.attribute or _nearest(segment, mark) or "".join(inherited)
-                yield from _claim(segment, mark, attribute)
+                yield from _claim(segment, mark, mark.attribute or _nearest(segment, mark) or noun)
+            last = segment
         else:
             # Attributes alone: "the pitch and the energy are low", "high pitch and energy".
-            lender = next((s for s in segments[number + 1 :] if s.marks), None)
-            leads = lender is not None and _noun_comes_first(lender)
-            if not leads:
-                lender = next((s for s in reversed(segments[:number]) if s.marks), None)
-            if lender is not None:
-                mark = lender.marks[0] if leads else lender.marks[-1]
+            leads = after is not None and _noun_comes_first(after)
+            source = after if leads else last
+            if source is not None:
+                mark = source.marks[0] if leads else source.marks[-1]
                 for attribute in segment.nouns.values():
-                    yield from _claim(lender, mark, attribute)
+                    yield from _claim(source, mark, attribute)
+        noun = next(reversed(segment.nouns.values()), "")
 
 
 def _noun_comes_first(segment: _Segment) -> bool:
@@ -205,11 +212,12 @@ def _noun_comes_first(segment: _Segment) -> bool:
 
 def _nearest(segment: _Segment, mark: _Mark) -> str:
     """Return the attribute that a level word belongs to; empty if the segment names none."""
+    places = segment.places
+    after = bisect(places, mark.position)
+    near = places[max(0, after - 1) : after + 1]
     # Of two at the same distance the noun that follows: "high pitch".
-    places = sorted(
-        segment.nouns, key=lambda place: (abs(place - mark.position), place < mark.position)
-    )
-    return segment.nouns[places[0]] if places else ""
+    found = min(near, key=lambda p: (abs(p - mark.position), p < mark.position), default=None)
+    return "" if found is None else segment.nouns[found]
 
 
 def _claim(segment: _Segment, mark: _Mark, attribute: str) -> Iterator[Claim]:
