@@ -1,0 +1,46 @@
+"""Judges that go wrong on purpose, to show what trust is good for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data.records import Prompt
+from rewards.judges.base import HIGHEST, LOWEST, JudgeContext, Judgement, load_judge
+
+
+class InvertedJudge:
+    """Another judge with its scores turned around: 5 becomes 1, and 1 becomes 5.
+
+    Where the other one prefers reasoning that fits the clip, this one prefers reasoning that does
+    not, and with it wrong answers.
+    """
+
+    def __init__(self, context: JudgeContext, *, judge: str, **options: Any) -> None:
+        """Build the other judge.
+
+        Args:
+            context: Of the run.
+            judge: "module:Class" of the other judge.
+            options: Its own options.
+        """
+        self._judge = load_judge(judge, options, context)
+        self.dimensions = self._judge.dimensions
+
+    def judge(self, prompt: Prompt, reasonings: Sequence[str]) -> list[Judgement]:
+        """Judge the reasoning of one clip; see `rewards.judges.base.Judge`."""
+        return [
+            Judgement(inverted(found.scores), found.missing, found.details)
+            for found in self._judge.judge(prompt, reasonings)
+        ]
+
+    def close(self) -> None:
+        """Free the other judge."""
+        self._judge.close()
+
+
+def inverted(scores: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return every score mirrored at the middle of the scale; a missing one stays missing."""
+    return {
+        name: None if score is None else LOWEST + HIGHEST - score for name, score in scores.items()
+    }

@@ -1,0 +1,1 @@
+"""Files to start from: cluster templates, and a reward of your own."""
