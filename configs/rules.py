@@ -22,7 +22,12 @@ SECRET_PATTERN = re.compile(r"(.*_)?(api_key|password|secret|auth_token|access_t
 
 def check_rules(config: RunConfig) -> list[str]:
     """Return one line per broken rule, naming the keys and what to do; empty if all is well."""
-    policy_only = () if config.loss.kind == "sft" else (*_reward_sum(config), *_step_size(config))
+    policy_only = (
+        *_reward_sum(config),
+        *_step_size(config),
+        *_judged_terms(config),
+        *_gates(config),
+    )
     return [
         *_run(config),
         *_device(config),
@@ -31,11 +36,9 @@ def check_rules(config: RunConfig) -> list[str]:
         *_splits(config),
         *_lengths(config),
         *_reward_terms(config),
-        *_judged_terms(config),
-        *_gates(config),
         *_aliases(config),
         *_optimizer(config),
-        *policy_only,
+        *(() if config.loss.kind == "sft" else policy_only),
     ]
 
 
@@ -175,7 +178,7 @@ def _judged_terms(config: RunConfig) -> Iterator[str]:
             f"rewards.terms: {', '.join(counted)} are judged and have a weight; trust is one "
             "factor a group, so only one of them may: set the weight of the others to 0"
         )
-    if config.eval.judged and not judged:
+    if config.eval.judged and rewards.terms and not judged:
         yield "eval.judged: is true, but no term of rewards.terms is judged"
     needs = [*counted, *(t.name for t in rewards.terms if t.schedule.kind == "gate")]
     outcomes = [t.name for t in rewards.terms if t.weight > 0 and not t.judged]

@@ -70,7 +70,7 @@ class MeasuredJudge:
         Args:
             context: Not used: the measurements come with the manifest.
             margin: How far outside a claimed level a measurement may lie for the claim to be half
-                true, in standard deviations of the calibration group; >= 0.
+                true, in standard deviations of what it was calibrated on; >= 0.
             min_words: Fewest words of a fluent text.
             max_words: Most words of a fluent text.
 
@@ -125,28 +125,31 @@ def truth_of(claim: Claim, prosody: Mapping[str, Any], margin: float) -> float |
 
     Args:
         claim: What the text says.
-        prosody: Measurements of the clip, as `data.prosody_levels` writes them.
+        prosody: Measurements of the clip, as `data.prosody_levels.describe` writes them.
         margin: Width of the borderline, in standard deviations.
     """
     level = prosody.get(claim.attribute)
     if level is None:
         return None
     truth = 1.0 if level == claim.level else 0.0
-    if truth == 0 and claim.attribute in LEVELS:
+    if truth == 0:
         distance = _distance(claim, level, prosody)
         truth = 0.5 if distance is not None and distance <= margin else 0.0
     return 1.0 - truth if claim.negated else truth
 
 
 def _distance(claim: Claim, level: str, prosody: Mapping[str, Any]) -> float | None:
-    """Return how far a measurement lies outside the claimed level; None unless it is the next."""
+    """Return how far a measurement lies outside the claimed level, in deviations; None if far."""
+    if claim.attribute == "intonation":
+        return prosody.get(f"intonation_to_{claim.level}")
+    if claim.attribute not in LEVELS:
+        return None
     order = LEVELS[claim.attribute]
     steps = order.index(claim.level) - order.index(level)
     if abs(steps) != 1:
         return None
     side = "above" if steps > 0 else "below"
-    distance = prosody.get(f"{claim.attribute}_to_{side}")
-    return None if distance is None else abs(float(distance))
+    return prosody.get(f"{claim.attribute}_to_{side}")
 
 
 def _factual(claims: Sequence[Claim], truths: Sequence[float | None]) -> float | None:

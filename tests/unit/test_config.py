@@ -108,10 +108,11 @@ def test_override_of_one_reward_term_keeps_the_others() -> None:
     assert [(term.name, term.weight) for term in config.rewards.terms] == [
         ("format", 0.5),
         ("accuracy", 1.0),
+        ("reasoning", 0.5),
     ]
     assert config.rewards.aliases == {"disgust": "fear"}
-    (problem,) = problems_of(TINY, "rewards.terms.2.weight=1")
-    assert "rewards.terms has no entry 2" in problem
+    (problem,) = problems_of(TINY, "rewards.terms.3.weight=1")
+    assert "rewards.terms has no entry 3" in problem
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,7 @@ RULES = [
     (("eval.test_split=train",), "eval.test_split: train is data.train_split"),
     (("rollout.max_completion_tokens=512",), "rollout.max_completion_tokens: 512 leaves no room"),
     (("parity.mean_gap=0.1",), "parity.mean_gap: 0.1 is above parity.max_gap: 0.002"),
-    (("rewards.terms.1.name=format",), "rewards.terms: 2 terms are named 'format'"),
+    (("rewards.terms.2.name=format",), "rewards.terms: 2 terms are named 'format'"),
     (("rewards.terms.0.name=''",), "rewards.terms.0.name: found ''"),
     (("rewards.terms.0.name=a/b",), "rewards.terms.0.name: found 'a/b'"),
     (("rewards.terms.0.target=''",), "rewards.terms.0.target: found ''; allowed is module:Class"),
@@ -272,8 +273,35 @@ RULES = [
     (("rewards.terms.0.options.api_key=x",), "rewards.terms.0.options.api_key: a secret does not"),
     (("rewards.terms=[]",), "rewards.terms: no term has a weight above 0"),
     (
-        ("rewards.terms.0.weight=0", "rewards.terms.1.weight=0"),
+        (
+            "rewards.terms.0.weight=0",
+            "rewards.terms.1.weight=0",
+            "rewards.terms.2={weight: 0, schedule: {kind: constant}}",
+        ),
         "rewards.terms: no term has a weight above 0",
+    ),
+    (
+        ("rewards.terms.2.options.judge_options.api_key=x",),
+        "rewards.terms.2.options.judge_options.api_key: a secret does not",
+    ),
+    (("rewards.terms.2.judged=false",), "eval.judged: is true, but no term"),
+    (("rewards.terms.0.judged=true",), "rewards.terms: format, reasoning are judged and have"),
+    (("rewards.outcome=format2",), "rewards.outcome: 'format2' is needed for 'reasoning', but"),
+    (
+        ("rewards.outcome=reasoning", "rewards.terms.2.schedule.kind=constant"),
+        "rewards.outcome: 'reasoning' is needed for 'reasoning', but",
+    ),
+    (
+        ("rewards.terms.2.schedule.min_steps=100",),
+        "rewards.terms.2.schedule: the gate cannot open before step 100",
+    ),
+    (
+        ("rewards.terms.2.schedule.window=99",),
+        "rewards.terms.2.schedule: the gate cannot open before step 100",
+    ),
+    (
+        ("rewards.terms.1.schedule={kind: gate, min_steps: 9}",),
+        "rewards.terms.1.schedule: accuracy is rewards.outcome",
     ),
     (("rewards.aliases={calm: relaxed}",), "rewards.aliases: calm stands for 'relaxed'"),
     (("rewards.aliases={sad: fear}",), "rewards.aliases: sad is a label of data.choices itself"),

@@ -23,6 +23,8 @@ PROSODY = {
     "energy_to_above": 0.1,
     "rate_to_below": 0.2,
     "rate_to_above": 0.6,
+    "intonation_to_falling": 0.2,
+    "intonation_to_expressive": 1.4,
 }
 
 
@@ -50,6 +52,10 @@ def scores_of(text: str, prosody: dict[str, Any] | None = PROSODY, **options: An
         # Rate is normal: 0.2 above slow (half true), 0.6 below fast (false).
         ("A slow rate.", 3, 2),
         ("A fast rate.", 1, 2),
+        # A flat intonation, 0.2 deviations from a falling one.
+        ("Falling intonation.", 3, 2),
+        ("Expressive intonation.", 1, 2),
+        ("Rising intonation.", 1, 2),
         ("The pitch is not low.", 5, 2),
         ("The pitch is not high.", 1, 2),
         # Saying it twice is no more true; saying both is false.
