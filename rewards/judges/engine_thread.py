@@ -63,7 +63,10 @@ class EngineThread:
         self._started: Future[None] = Future()
         self._thread = Thread(target=self._main, args=[start], name="judge-engine", daemon=True)
         self._thread.start()
-        self._started.result()
+        error = self._started.exception()
+        if error is not None:
+            self._thread.join()
+            raise error
 
     def submit(self, requests: Sequence[Any]) -> list[Future[Any]]:
         """Queue requests, next to each other; return their futures, in order."""

@@ -56,7 +56,8 @@ class LocalJudge:
     model writes all four whole numbers, greedily, and a schema allows nothing else.
 
     The same input gives the same `digits` scores up to rounding, whatever shares its batch: within
-    1e-5 in float32. In bfloat16 the rounding is coarser, and a `json` score may flip on a tie.
+    1e-5 in float32 (5e-7 was seen with the demo's checkpoint). In bfloat16 the rounding is coarser,
+    and a `json` score may flip where two digits are as likely.
 
     Args:
         context: The run; its device is taken.
@@ -131,8 +132,10 @@ class LocalJudge:
         """Judge the reasoning of a group's completions; see `Judge.judge`.
 
         Scores are missing for `too long` (the prompt does not fit), `control token` (in the text),
-        `timeout`, `refused` (by the engine), `engine stopped`, `not finite`, or what `parse_scores`
-        says. Details: those known to the metrics, and for `digits` also `digit_mass`: the least
+        `timeout`, `refused` (by the engine), `engine stopped`, `not finite` (the clip or the
+        model's numbers), or what `parse_scores` says.
+
+        Details are those known to the metrics, and for `digits` also `digit_mass`: the least
         probability, over the dimensions, that the next token is one of the five digits at all.
         """
         return self._judge(prompt, reasonings, self._deadline_s)
@@ -144,6 +147,9 @@ class LocalJudge:
     def _judge(
         self, prompt: Prompt, reasonings: Sequence[str], deadline_s: float
     ) -> list[Judgement]:
+        if not np.isfinite(prompt.features).all():
+            # It would stay in the key-value cache, and spoil what uses the same blocks later.
+            return [_missing("not finite") for _ in reasonings]
         start = time.monotonic()
         asked = [self._requests(prompt, reasoning) for reasoning in reasonings]
         futures = self._engine.submit([request for requests, _ in asked for request in requests])
