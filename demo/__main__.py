@@ -13,7 +13,7 @@ from demo.results import describe_run, draw_curve
 FOLDER = Path("runs/demo")
 STAGES = (
     ("cold start: supervised fine-tuning", "sft", "configs/tiny_sft.yaml"),
-    ("reinforcement learning: GRPO", "rl", "configs/tiny.yaml"),
+    ("reinforcement learning: GRPO-PTR", "rl", "configs/tiny.yaml"),
 )
 
 

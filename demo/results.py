@@ -11,6 +11,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
 
 def read_rows(run: Path) -> list[dict[str, Any]]:
@@ -30,30 +31,72 @@ def before_and_after(run: Path, name: str) -> tuple[float, float]:
     return rows[0][f"test_before/{name}"], rows[-1][f"test_after/{name}"]
 
 
+def gate_step(run: Path) -> int | None:
+    """Return the step after which the reasoning gate opened; None if it did not."""
+    opened = read_rows(run)[-1].get("gate/reasoning_opened_at")
+    return None if opened is None else int(opened)
+
+
 def describe_run(run: Path) -> str:
     """Return the demo's result in a few lines."""
     lines = ["held-out test speakers, greedy answers:"]
-    for name, label in (("accuracy", "accuracy"), ("ua", "UA"), ("format_frac", "well-formed")):
+    shares = (("accuracy", "accuracy"), ("ua", "UA"), ("format_frac", "well-formed"))
+    for name, label in shares:
         before, after = before_and_after(run, name)
-        lines.append(f"  {label:12} before RL {before:6.1%}   after RL {after:6.1%}")
+        lines.append(f"  {label:22} before RL {before:6.1%}   after RL {after:6.1%}")
+    scores = (
+        ("reasoning_factual_alignment", "facts of reasoning"),
+        ("reasoning_caption_completeness", "coverage of reasoning"),
+    )
+    for name, label in scores:
+        before, after = before_and_after(run, name)
+        lines.append(f"  {label:22} before RL {before:6.2f}   after RL {after:6.2f}   (1 to 5)")
+    opened = gate_step(run)
+    lines.append(
+        "the reasoning gate stayed closed"
+        if opened is None
+        else f"the reasoning gate opened after step {opened}"
+    )
     return "\n".join(lines)
 
 
+ACCURACY = (
+    ("training rollouts (sampled)", "rollout/accuracy", "tab:gray", "-"),
+    ("evaluation speakers (greedy)", "eval/accuracy", "tab:blue", "o-"),
+)
+FACTS = (
+    ("training rollouts (sampled)", "judge/reasoning_factual_alignment", "tab:gray", "-"),
+    ("evaluation speakers (greedy)", "eval/reasoning_factual_alignment", "tab:blue", "o-"),
+)
+
+
 def draw_curve(runs: Sequence[Path], target: Path) -> None:
-    """Draw accuracy over the steps of RL runs: rollouts, evaluation split and test split.
+    """Draw accuracy, and the judge's factual score of the reasoning, over the steps of RL runs.
 
     Args:
-        runs: finished runs; several are drawn thin, with their mean.
+        runs: finished runs; several are drawn thin.
         target: PNG or SVG file.
     """
-    figure, axes = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.4, 3.8), layout="constrained")
+    _draw(left, runs, ACCURACY, "accuracy")
+    _draw(right, runs, FACTS, "reasoning_factual_alignment")
+    left.axhline(1 / 9, color="black", linewidth=0.8, linestyle=":", label="chance (1 of 9)")
+    left.set(xlabel="RL step", ylabel="accuracy", ylim=(0, 1), title="answers")
+    right.set(xlabel="RL step", ylabel="factual alignment (1 to 5)", ylim=(1, 5), title="reasoning")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8, loc="lower right")
+    figure.savefig(target, dpi=150)
+    plt.close(figure)
+
+
+def _draw(
+    axes: Axes, runs: Sequence[Path], series: Sequence[tuple[str, str, str, str]], test: str
+) -> None:
+    """Draw the series of all runs, their test values, and where their gates opened."""
     for index, run in enumerate(runs):
         rows = read_rows(run)
-        series = {
-            "training rollouts (sampled)": ("rollout/accuracy", "tab:gray", "-"),
-            "evaluation speakers (greedy)": ("eval/accuracy", "tab:blue", "o-"),
-        }
-        for label, (key, colour, style) in series.items():
+        for label, key, colour, style in series:
             points = [(row["step"], row[key]) for row in rows if key in row]
             axes.plot(
                 *zip(*points, strict=True),
@@ -64,18 +107,15 @@ def draw_curve(runs: Sequence[Path], target: Path) -> None:
                 alpha=1 if len(runs) == 1 else 0.55,
                 label=label if index == 0 else None,
             )
-        before, after = before_and_after(run, "accuracy")
         axes.plot(
             [rows[0]["step"], rows[-1]["step"]],
-            [before, after],
+            before_and_after(run, test),
             "D",
             color="tab:red",
             markersize=5,
             label="test speakers (greedy), before and after" if index == 0 else None,
         )
-    axes.axhline(1 / 9, color="black", linewidth=0.8, linestyle=":", label="chance (1 of 9)")
-    axes.set(xlabel="RL step", ylabel="accuracy", ylim=(0, 1))
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="lower right")
-    figure.savefig(target, dpi=150)
-    plt.close(figure)
+        opened = gate_step(run)
+        if opened is not None:
+            label = "reasoning gate opens" if index == 0 else None
+            axes.axvline(opened, color="tab:green", linewidth=1, linestyle="--", label=label)

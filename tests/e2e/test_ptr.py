@@ -1,0 +1,155 @@
+"""GRPO-PTR end to end: the gate opens, the judge joins, trust bites where the judge is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch.preflight import ROOT
+from tests.e2e.command import RunFiles, Shell, command, open_shell
+from tests.e2e.conftest import WriteConfig
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+SFT = """\
+defaults: {base}
+name: sft
+output_dir: {folder}
+model:
+  path: {checkpoint}
+data:
+  manifest: {corpus}/manifest.jsonl
+  audio_root: {corpus}
+rollout:
+  max_completion_tokens: 48
+train:
+  num_steps: 90
+  prompts_per_step: 16
+parity:
+  num_clips: 0
+"""
+
+PTR = """\
+defaults: small.yaml
+rollout:
+  group_size: 8
+  max_completion_tokens: 48
+rewards:
+  packages: [rewards, demo, tests]
+  terms:
+    - {{name: format, target: "rewards.format:FormatReward", weight: 0.3}}
+    - {{name: accuracy, target: "rewards.accuracy:AccuracyReward", weight: 1.0}}
+    - name: reasoning
+      target: rewards.reasoning:ReasoningReward
+      weight: 0.5
+      judged: true
+      schedule:
+        {{kind: gate, threshold: 0.0, window: 1, flatness: 1.0, min_steps: 2, ramp_steps: 2}}
+      options:
+        judge: demo.judges:InvertedJudge
+        judge_options: {{judge: "rewards.judges.measured:MeasuredJudge"}}
+        dimension_weights: {{factual_alignment: 1.0}}
+optim:
+  lr: 1e-5
+train:
+  num_steps: 4
+  prompts_per_step: 16
+"""
+
+
+@pytest.fixture(scope="module")
+def cold_started(
+    tmp_path_factory: pytest.TempPathFactory, home: Path, corpus: Path, tiny_checkpoint: Path
+) -> Path:
+    """Return a checkpoint that writes well-formed answers."""
+    folder = tmp_path_factory.mktemp("sft")
+    config = folder / "sft.yaml"
+    base = ROOT / "configs" / "tiny_sft.yaml"
+    config.write_text(
+        SFT.format(base=base, folder=folder, checkpoint=tiny_checkpoint, corpus=corpus)
+    )
+    with open_shell(home) as shell:
+        done = shell.run(*command("sft", config))
+    assert done.returncode == 0, done.stderr
+    return folder / "sft" / "export"
+
+
+def run_ptr(
+    folder: Path, shell: Shell, write_config: WriteConfig, start: Path, **settings: object
+) -> RunFiles:
+    write_config(folder)
+    config = folder / "ptr.yaml"
+    config.write_text(PTR.format())
+    overrides = {"model.path": start, "eval.judged": True, "log.samples_every": 1} | settings
+    done = shell.run(*command("rl", config, overrides))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return RunFiles(folder)
+
+
+def samples(run: RunFiles, step: int) -> list[dict[str, Any]]:
+    path = run.root / "samples" / f"step_{step:06d}.jsonl"
+    return [json.loads(line) for line in path.open()]
+
+
+def test_an_inverted_judge_is_damped_from_its_first_step(
+    tmp_path: Path, shell: Shell, write_config: WriteConfig, cold_started: Path
+) -> None:
+    run = run_ptr(tmp_path, shell, write_config, cold_started)
+    rows = run.rows()
+    assert [row.get("gate/reasoning_open") for row in rows] == [None, 0, 1, 1, 1]
+    # Before the gate no judge is called; the held-out answers are judged all the same.
+    for row in rows[1:3]:
+        assert row["reward/reasoning_weight"] == row["reward/reasoning_coverage"] == 0
+        assert not any(key.startswith("judge/") for key in row)
+        assert row["trust/applied_frac"] == 0 and "trust/mean" not in row
+    for key in ("test_before/reasoning_factual_alignment", "eval/reasoning_coverage"):
+        assert key in rows[0]
+    first, second = rows[3:]
+    assert first["trust/mean"] < 1 and first["trust/below_one_frac"] > 0
+    assert first["reward/reasoning_coverage"] > 0.3
+    # Half of the weight on the ramp, then all of it, where the term was not left out.
+    assert weights_of(samples(run, 3)) == {0.0, 0.25}
+    assert weights_of(samples(run, 4)) == {0.0, 0.5}
+    assert "judge/reasoning_right_mean" in first and "judge/reasoning_right_mean" in second
+    check_rewards(samples(run, 4))
+
+
+def weights_of(rows: list[dict[str, Any]]) -> set[float]:
+    return {row["weights"]["reasoning"] for row in rows}
+
+
+def check_rewards(rows: list[dict[str, Any]]) -> None:
+    """Every reward follows from the rows of its group alone."""
+    damped = 0
+    for number in {row["group"] for row in rows}:
+        group = [row for row in rows if row["group"] == number]
+        known = [
+            row["terms"]["reasoning"] for row in group if row["terms"]["reasoning"] is not None
+        ]
+        for row in group:
+            terms, weights = row["terms"], row["weights"]
+            total = 0.3 * terms["format"] + 1.0 * terms["accuracy"]
+            if weights["reasoning"]:
+                value = terms["reasoning"]
+                if value is None:
+                    value = sum(known) / len(known) if terms["format"] else 0.0
+                total += weights["reasoning"] * row["trust"] * value
+                damped += row["trust"] < 1
+            assert row["reward"] == pytest.approx(total)
+    assert damped > 0
+
+
+def test_without_trust_the_same_judge_counts_in_full(
+    tmp_path: Path, shell: Shell, write_config: WriteConfig, cold_started: Path
+) -> None:
+    run = run_ptr(
+        tmp_path, shell, write_config, cold_started,
+        **{"rewards.trust.enabled": False, "train.num_steps": 3, "rewards.terms.2.shadow": True},
+    )  # fmt: skip
+    rows = run.rows()
+    assert rows[1]["reward/reasoning_coverage"] > 0.3  # in the shadow of the gate
+    assert rows[1]["judge/reasoning_right_wrong_gap"] < 0.5
+    assert rows[3]["trust/mean"] == 1.0 and rows[3]["trust/applied_frac"] > 0
