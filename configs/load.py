@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,6 +21,8 @@ from yaml import YAMLError
 
 from configs.rules import check_rules
 from configs.schema import RunConfig
+
+Schema = TypeVar("Schema")
 
 COMMAND_LINE = "command line"
 """Where a problem is, when it is in an override."""
@@ -36,6 +38,8 @@ TYPE_NAMES: Mapping[Any, str] = {
     list[str]: "a list of texts",
     dict[str, str]: "a mapping of texts to texts",
     dict[str, Any]: "a mapping",
+    list[int]: "a list of whole numbers",
+    dict[str, list[Any]]: "a mapping of texts to lists",
 }
 """How messages and docs/configuration.md call the types of the schema."""
 
@@ -83,21 +87,42 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     problems: list[str] = []
     settings = [
-        *_file_settings(Path(path), problems),
+        *_file_settings(Path(path), RunConfig, problems),
         *_override_settings(overrides, problems),
     ]
-    tree = OmegaConf.structured(RunConfig)
+    config = _build(path, RunConfig, settings, problems)
+    broken = check_rules(config)
+    if broken:
+        raise ConfigError(path, *broken)
+    return config
+
+
+def load_sections(path: str | Path, kind: type[Schema]) -> Schema:
+    """Return a YAML file of another schema than a run's, read and checked like a run's.
+
+    Args:
+        path: YAML file; it may have `defaults`.
+        kind: Dataclass whose fields are the keys of the file.
+
+    Raises:
+        ConfigError: With every unknown key, wrong type and value out of range.
+    """
+    problems: list[str] = []
+    return _build(path, kind, _file_settings(Path(path), kind, problems), problems)
+
+
+def _build(
+    path: str | Path, kind: type[Schema], settings: Sequence[Setting], problems: list[str]
+) -> Schema:
+    """Return the schema's object with all settings; raise if there are or will be problems."""
+    tree = OmegaConf.structured(kind)
     for setting in settings:
         problem = _apply(tree, setting)
         if problem is not None:
             problems.append(f"{setting.where}: {setting.key}: {problem}")
     if problems:
         raise ConfigError(path, *problems)
-    config = cast(RunConfig, OmegaConf.to_object(tree))
-    broken = check_rules(config)
-    if broken:
-        raise ConfigError(path, *broken)
-    return config
+    return cast(Schema, OmegaConf.to_object(tree))
 
 
 def dump_config(config: RunConfig) -> str:
@@ -149,7 +174,7 @@ def _is_section_list(kind: Any) -> bool:
     return get_origin(kind) is list and is_dataclass(get_args(kind)[0])
 
 
-def _file_settings(path: Path, problems: list[str]) -> list[Setting]:
+def _file_settings(path: Path, root: Any, problems: list[str]) -> list[Setting]:
     """Return the settings of a file, those of its `defaults` chain before its own."""
     layers: list[list[Setting]] = []
     seen: list[Path] = []
@@ -164,7 +189,7 @@ def _file_settings(path: Path, problems: list[str]) -> list[Setting]:
         if base is not None and not isinstance(base, str):
             problems.append(f"{current}: defaults: found {base!r}; allowed is one file name")
             base = None
-        layers.append(list(_expand(str(current), "", content, RunConfig, {}, problems)))
+        layers.append(list(_expand(str(current), "", content, root, {}, problems, root)))
         current = None if base is None else current.parent / base
     return [setting for layer in reversed(layers) for setting in layer]
 
@@ -232,6 +257,7 @@ def _expand(
     kind: Any,
     limits: Mapping[str, Any],
     problems: list[str],
+    root: Any = RunConfig,
 ) -> Iterator[Setting]:
     """Yield one setting per leaf of the schema; note unknown keys and sections that are none."""
     if is_dataclass(kind):
@@ -243,10 +269,10 @@ def _expand(
         for name, below in cast(Mapping[Any, Any], value).items():
             full = f"{key}.{name}" if key else str(name)
             if name not in members:
-                problems.append(f"{where}: {_unknown(full)}")
+                problems.append(f"{where}: {_unknown(full, root)}")
                 continue
             member_kind, member = members[name]
-            yield from _expand(where, full, below, member_kind, member.metadata, problems)
+            yield from _expand(where, full, below, member_kind, member.metadata, problems, root)
     elif _is_section_list(kind):
         if not isinstance(value, list):
             problems.append(f"{where}: {key}: found {_show(value)}; allowed is a list of sections")
@@ -255,7 +281,7 @@ def _expand(
         yield Setting(where, key, [{}] * len(entries), kind, limits)
         for index, entry in enumerate(entries):
             element = get_args(kind)[0]
-            yield from _expand(where, f"{key}.{index}", entry, element, {}, problems)
+            yield from _expand(where, f"{key}.{index}", entry, element, {}, problems, root)
     else:
         yield Setting(where, key, value, kind, limits)
 
@@ -317,7 +343,7 @@ def describe_limits(limits: Mapping[str, Any]) -> str:
     return ", ".join(f"{signs[name]} {limits[name]:g}" for name in signs if name in limits)
 
 
-def _unknown(key: str) -> str:
+def _unknown(key: str, root: Any = RunConfig) -> str:
     """Return the message for an unknown key, with the nearest one that exists."""
     indices = re.findall(r"(?<=\.)\d+(?=\.)", key)
     neutral = re.sub(r"(?<=\.)\d+(?=\.)", "0", key)
@@ -327,7 +353,7 @@ def _unknown(key: str) -> str:
         last = difflib.SequenceMatcher(None, _last(neutral), _last(candidate)).ratio()
         return whole + last
 
-    nearest = max(dotted_keys(), key=likeness)
+    nearest = max(_keys_below("", root), key=likeness)
     for index in indices[:1]:
         nearest = nearest.replace(".0.", f".{index}.")
     return f"{key}: unknown key; the nearest is {nearest}"

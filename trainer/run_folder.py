@@ -55,7 +55,6 @@ class RunFolder:
         self.export_dir = root / "export"
         self.status_path = root / "run_status.json"
         self.report_path = root / "report.html"
-        self._lock_path = root / ".lock"
         self._lock: int | None = None
 
     def open(
@@ -83,7 +82,7 @@ class RunFolder:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as err:
             raise RunFolderError(f"{self.root}: cannot be created: {err.strerror}") from err
-        self._take_lock()
+        self._lock = lock_folder(self.root)
         with ExitStack() as on_error:
             on_error.callback(self.close)
             resumed = self.config_path.exists()
@@ -208,29 +207,41 @@ class RunFolder:
             f"Free to change: {', '.join(MAY_DIFFER)}."
         )
 
-    def _take_lock(self) -> None:
-        # flock, not a file that must be deleted: the kernel frees it whatever kills the process.
-        try:
-            lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as err:
-            raise RunFolderError(f"{self.root}: cannot be written: {err.strerror}") from err
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            holder = os.read(lock, 200).decode(errors="replace") or "another process"
-            os.close(lock)
-            raise RunFolderError(
-                f"{self.root}: in use by {holder}; wait for it, stop it, or choose another `name`"
-            ) from err
-        except OSError as err:
-            os.close(lock)
-            raise RunFolderError(
-                f"{self.root}: its file system has no locks ({err.strerror}); choose an "
-                "`output_dir` on one that has"
-            ) from err
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        self._lock = lock
+
+def lock_folder(root: Path) -> int:
+    """Take the lock of a folder for this process, however it ends.
+
+    Args:
+        root: the folder; it exists.
+
+    Returns:
+        A file descriptor; closing it lets go of the lock.
+
+    Raises:
+        RunFolderError: a live process has the lock, or the folder cannot be locked.
+    """
+    # flock, not a file that must be deleted: the kernel frees it whatever kills the process.
+    try:
+        lock = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as err:
+        raise RunFolderError(f"{root}: cannot be written: {err.strerror}") from err
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as err:
+        holder = os.read(lock, 200).decode(errors="replace") or "another process"
+        os.close(lock)
+        raise RunFolderError(
+            f"{root}: in use by {holder}; wait for it, stop it, or choose another `name`"
+        ) from err
+    except OSError as err:
+        os.close(lock)
+        raise RunFolderError(
+            f"{root}: its file system has no locks ({err.strerror}); choose an "
+            "`output_dir` on one that has"
+        ) from err
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    return lock
 
 
 def write_atomically(path: Path, text: str) -> None:
