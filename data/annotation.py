@@ -1,0 +1,221 @@
+"""The annotation step: measures every clip of a manifest and writes `prosody` into its rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data.audio import AudioError, read_audio
+from data.prosody import VERSION, Prosody, measure, with_transcript
+from data.prosody_levels import Clip, calibrate, describe
+from data.records import Example
+
+_FIRST_REPORT_S, _MAX_REPORT_S = 2.0, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a manifest."""
+
+    num_clips: int
+    """Its rows."""
+    num_measured: int
+    """Clips that were read and measured now; the others came from the cache or failed."""
+    num_failed: int
+    """Rows whose clip could not be measured; they stand in the errors file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    path: str
+    min_duration_s: float
+    max_duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    sha256: str
+    """Of the file; empty if it could not be read."""
+    prosody: Prosody | None
+    """None if it is in the cache, or failed."""
+    problem: str
+    """Why it failed; empty if it did not."""
+
+
+_cached: frozenset[str] = frozenset()
+"""In a worker process: hashes of the clips that need no measuring."""
+
+
+def annotate(
+    manifest: Path,
+    examples: Sequence[Example],
+    output: Path,
+    *,
+    audio_root: Path,
+    min_duration_s: float,
+    max_duration_s: float,
+    num_workers: int,
+    log: Callable[[str], None],
+) -> Outcome:
+    """Measure the clips and write a manifest whose rows have `prosody`.
+
+    Beside the output lie `OUTPUT.cache.jsonl`, measurements by the clip's SHA-256 that a second or
+    resumed run takes instead of measuring again, and, if any clip failed, `OUTPUT.errors.jsonl`.
+
+    Args:
+        manifest: the file that the examples were read from.
+        examples: its rows, as `data.manifest.read_manifest` returns them.
+        output: file to write, complete or not at all; may be the manifest itself. Fields other than
+            `prosody` stay as they are; an old `prosody` is replaced as a whole, and is null where
+            the clip failed.
+        audio_root: folder that the clips' paths are relative to.
+        min_duration_s: shortest clip.
+        max_duration_s: longest clip.
+        num_workers: processes that measure; with 1, this one does.
+        log: takes lines of progress, the first after 2 s.
+    """
+    rows = _read_rows(manifest)
+    assert len(rows) == len(examples)
+    cache_path = output.with_name(f"{output.name}.cache.jsonl")
+    cache = _read_cache(cache_path)
+    num_cached = len(cache)
+    paths = list(dict.fromkeys(example.audio for example in examples))
+    tasks = [_Task(str(audio_root / path), min_duration_s, max_duration_s) for path in paths]
+    found = _reported(_measured(tasks, frozenset(cache), num_workers), len(tasks), log)
+    results = dict(zip(paths, _into_cache(found, cache, cache_path), strict=True))
+    clips = {
+        example.id: Clip(
+            with_transcript(cache[results[example.audio].sha256], example.transcript),
+            example.speaker,
+            example.dataset,
+        )
+        for example in examples
+        if not results[example.audio].problem
+    }
+    cuts = calibrate(clips.values())
+    for row in rows:
+        clip = clips.get(row["id"])
+        row["prosody"] = None if clip is None else describe(clip, cuts)
+    failed = [
+        {"id": example.id, "audio": example.audio, "reason": results[example.audio].problem}
+        for example in examples
+        if example.id not in clips
+    ]
+    errors_path = output.with_name(f"{output.name}.errors.jsonl")
+    if failed:
+        _write_rows(errors_path, failed)
+    else:
+        errors_path.unlink(missing_ok=True)
+    _write_rows(output, rows)
+    return Outcome(len(rows), len(cache) - num_cached, len(failed))
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    content = path.read_text(encoding="utf-8-sig")
+    return [json.loads(line) for line in content.split("\n") if line.strip()]
+
+
+def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON Lines; the file appears complete or keeps what it held."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _cache_line(sha256: str, prosody: Prosody) -> str:
+    return json.dumps({"sha256": sha256, "version": VERSION, "prosody": asdict(prosody)}) + "\n"
+
+
+def _read_cache(path: Path) -> dict[str, Prosody]:
+    """Return what is cached; a line cut off by a killed run, or of another version, is left out."""
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="utf-8").split("\n")
+    if lines[-1]:  # cut off: end it, so that the next line is a line of its own
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n")
+    cache: dict[str, Prosody] = {}
+    for line in lines[:-1]:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if entry["version"] == VERSION:
+            cache[entry["sha256"]] = Prosody(**entry["prosody"])
+    return cache
+
+
+def _into_cache(
+    results: Iterable[_Result], cache: dict[str, Prosody], path: Path
+) -> Iterator[_Result]:
+    """Pass the results on, each new measurement written down first: a killed run loses none."""
+    with path.open("a", encoding="utf-8") as file:
+        for result in results:
+            if result.prosody is not None and result.sha256 not in cache:
+                cache[result.sha256] = result.prosody
+                file.write(_cache_line(result.sha256, result.prosody))
+                file.flush()
+            yield result
+
+
+def _set_cached(hashes: frozenset[str]) -> None:
+    global _cached
+    _cached = hashes
+
+
+def _measured(
+    tasks: Sequence[_Task], hashes: frozenset[str], num_workers: int
+) -> Iterator[_Result]:
+    """Yield the result of each task, in order."""
+    if num_workers == 1:
+        _set_cached(hashes)
+        yield from map(_measure_file, tasks)
+        return
+    # Spawned, since a fork of a process with threads may deadlock. Measuring starts no threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        num_workers, mp_context=context, initializer=_set_cached, initargs=(hashes,)
+    ) as pool:
+        yield from pool.map(_measure_file, tasks, chunksize=8)
+
+
+def _measure_file(task: _Task) -> _Result:
+    path = Path(task.path)
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        if sha256 in _cached:
+            return _Result(sha256, None, "")
+        samples = read_audio(
+            path, min_duration_s=task.min_duration_s, max_duration_s=task.max_duration_s
+        )
+    except (AudioError, OSError) as error:
+        return _Result("", None, str(error))
+    return _Result(sha256, measure(samples, None), "")
+
+
+def _reported(
+    results: Iterable[_Result], total: int, log: Callable[[str], None]
+) -> Iterator[_Result]:
+    """Pass the results on, with a line now and then."""
+    start = time.monotonic()
+    due = _FIRST_REPORT_S
+    for number, result in enumerate(results, start=1):
+        elapsed = time.monotonic() - start
+        if elapsed >= due:
+            log(f"measured {number} of {total} clips, {number / elapsed:.0f} a second")
+            due = elapsed + min(max(elapsed / 2, _FIRST_REPORT_S), _MAX_REPORT_S)
+        yield result
