@@ -11,7 +11,7 @@ import json
 import tempfile
 import wave
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
@@ -264,7 +264,7 @@ def _write_split(
         clip = _record(speech, speaker.loudness_db + delivery.energy_db, delivery.breath, rng)
         name = f"{split}-{index:05d}"
         _write_wav(folder / "audio" / f"{name}.wav", clip)
-        prosody = prosody_levels(delivery)
+        levels = prosody_levels(delivery)
         rows.append(
             {
                 "id": name,
@@ -274,8 +274,8 @@ def _write_split(
                 "split": split,
                 "text": sentence,
                 "dataset": "synthetic",
-                "prosody": prosody,
-                "reasoning": describe(prosody, int(rng.integers(NUM_PHRASINGS))),
+                "settings": {"levels": levels} | asdict(delivery),
+                "reasoning": describe(levels, int(rng.integers(NUM_PHRASINGS))),
             }
         )
     return rows
@@ -286,7 +286,9 @@ def build_corpus(
 ) -> Path:
     """Write a corpus: `root/audio/*.wav` (16 kHz, 16 bit, mono) and `root/manifest.jsonl`.
 
-    The folder appears only once it is complete. About 5 ms of one core per clip.
+    The folder appears only once it is complete. About 5 ms of one core per clip. A row's `settings`
+    say how its clip was made: `levels` in words, from which the reference reasoning is told, and
+    the numbers of its `Delivery`. What a listener can measure is another matter: `launch.annotate`.
 
     Args:
         root: folder to make; its parents are made as needed.

@@ -6,10 +6,14 @@ Run `python -m demo.material FOLDER` to build both.
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.schema import DataConfig
 from demo.corpus import build_corpus
+from launch.annotate import annotate_corpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ def prepare(
 ) -> Material:
     """Build `root/checkpoint` and `root/corpus`, each only if its folder is absent.
 
+    The corpus is annotated as any other would be: its `prosody` is measured from the clips.
     Folders appear complete or not at all, so one that exists is taken as it is, whatever sizes and
     seed it was built with; remove it to build it anew.
 
@@ -50,14 +55,19 @@ def prepare(
 
         build_checkpoint(material.checkpoint, seed=seed)
     if not material.corpus.exists():
-        build_corpus(
-            material.corpus,
-            num_train=num_train,
-            num_eval=num_eval,
-            num_test=num_test,
-            num_cold_start=num_cold_start,
-            seed=seed,
-        )
+        with tempfile.TemporaryDirectory(dir=root) as unfinished:
+            corpus = Path(unfinished) / "corpus"
+            manifest = build_corpus(
+                corpus,
+                num_train=num_train,
+                num_eval=num_eval,
+                num_test=num_test,
+                num_cold_start=num_cold_start,
+                seed=seed,
+            )
+            data = DataConfig(manifest=str(manifest), audio_root=str(corpus))
+            annotate_corpus(data, manifest, num_workers=len(os.sched_getaffinity(0)))
+            corpus.rename(material.corpus)
     return material
 
 

@@ -312,7 +312,7 @@ def test_manifest(corpus: Path):
     assert tuple(STYLES) == tuple(NINE_LABELS)
     assert len({row["id"] for row in rows}) == len(rows) == 54
     assert set(rows[0]) == {
-        "id", "audio", "label", "speaker", "split", "text", "dataset", "prosody", "reasoning",
+        "id", "audio", "label", "speaker", "split", "text", "dataset", "settings", "reasoning",
     }  # fmt: skip
     for split in SPLITS:
         labels = [row["label"] for row in rows if row["split"] == split]
@@ -324,7 +324,9 @@ def test_manifest(corpus: Path):
         assert {row["speaker"] for row in rows if row["split"] == split} <= cast
     for row in rows:
         assert row["text"] in SENTENCES and row["dataset"] == "synthetic"
-        assert row["reasoning"] in [describe(row["prosody"], i) for i in range(NUM_PHRASINGS)]
+        levels = row["settings"]["levels"]
+        assert row["reasoning"] in [describe(levels, i) for i in range(NUM_PHRASINGS)]
+        assert set(row["settings"]) == {"levels", *Delivery.__dataclass_fields__}
 
 
 def test_clips_are_16_khz_pcm_of_a_fair_length_and_level(corpus: Path):
@@ -375,7 +377,11 @@ def test_same_seed_same_bytes(corpus: Path, tmp_path: Path):
 def test_prepare_builds_what_is_absent(tmp_path: Path):
     material = prepare(tmp_path / "material", **SIZES)
     assert (material.checkpoint / "model.safetensors").exists()
-    assert len(rows_of(material.corpus)) == 54
+    rows = rows_of(material.corpus)
+    assert len(rows) == 54
+    for row in rows:
+        assert row["prosody"]["energy"] in ("low", "normal", "high")
+        assert row["prosody"]["pitch"] is not None or row["settings"]["breath"] > 0.1
     (material.corpus / "manifest.jsonl").write_text("kept\n")
     prepare(tmp_path / "material", **SIZES)
     assert (material.corpus / "manifest.jsonl").read_text() == "kept\n"
