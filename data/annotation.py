@@ -91,31 +91,32 @@ def annotate(
     tasks = [_Task(str(audio_root / path), min_duration_s, max_duration_s) for path in paths]
     found = _reported(_measured(tasks, frozenset(cache), num_workers), len(tasks), log)
     results = dict(zip(paths, _into_cache(found, cache, cache_path), strict=True))
+    problems = {example.id: results[example.audio].problem for example in examples}
     clips = {
-        example.id: Clip(
-            with_transcript(cache[results[example.audio].sha256], example.transcript),
-            example.speaker,
-            example.dataset,
-        )
+        example.id: _clip(example, cache[results[example.audio].sha256])
         for example in examples
-        if not results[example.audio].problem
+        if not problems[example.id]
     }
     cuts = calibrate(clips.values())
     for row in rows:
         clip = clips.get(row["id"])
         row["prosody"] = None if clip is None else describe(clip, cuts)
-    failed = [
-        {"id": example.id, "audio": example.audio, "reason": results[example.audio].problem}
-        for example in examples
-        if example.id not in clips
-    ]
-    errors_path = output.with_name(f"{output.name}.errors.jsonl")
-    if failed:
-        _write_rows(errors_path, failed)
-    else:
-        errors_path.unlink(missing_ok=True)
+    _write_errors(output.with_name(f"{output.name}.errors.jsonl"), problems)
     _write_rows(output, rows)
-    return Outcome(len(rows), len(cache) - num_cached, len(failed))
+    return Outcome(len(rows), len(cache) - num_cached, len(rows) - len(clips))
+
+
+def _clip(example: Example, prosody: Prosody) -> Clip:
+    return Clip(with_transcript(prosody, example.transcript), example.speaker, example.dataset)
+
+
+def _write_errors(path: Path, problems: Mapping[str, str]) -> None:
+    """Write id and reason of each failure; without any, remove what an earlier run wrote."""
+    failed = [{"id": name, "reason": reason} for name, reason in problems.items() if reason]
+    if failed:
+        _write_rows(path, failed)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:

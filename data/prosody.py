@@ -6,6 +6,7 @@ Frames are 10 ms apart and frame i is centred at i x 10 ms, for power and pitch 
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass, replace
 
@@ -35,9 +36,11 @@ _HOP = SAMPLE_RATE_HZ // 100
 _WINDOW = 512
 _HIGH_PASS_BIN = 2  # 62 Hz: no rumble, no offset
 _NUCLEUS_BINS = slice(10, 80)  # 310 to 2,500 Hz: vowels stand out, hiss does not
-_ACTIVE_DB = 20.0
+_NUCLEUS_DB, _NUCLEUS_RANGE_DB = 1.5, 25.0
+_LOUD_DB, _ACTIVE_DB = 10.0, 22.0
 _ABOVE_NOISE_DB = 4.0
-_MIN_BURST, _MIN_PAUSE = 3, 20  # frames: what is shorter is a click; a stop consonant
+_MIN_BURST, _MIN_PAUSE = 4, 20  # frames: what is shorter is a click; a stop consonant
+_MIN_VOICED = 3  # frames: a shorter stretch of pitch is chance
 _OCTAVE_ST, _JUMP_ST = 8.0, 6.0
 _FLOOR = 1e-12
 
@@ -53,9 +56,10 @@ class Prosody:
     pause_frac: float | None
     """Share of that time, pauses included, that is pauses of 0.2 s and more."""
     energy_dbfs: float | None
-    """Mean power of the speech frames; None without speech."""
+    """Mean power of the loud frames of speech: those at most 10 dB below their own mean, so that
+    neither silence nor noise around them counts; None without speech."""
     energy_change_db: float | None
-    """The same of the second half of the speech frames minus that of the first."""
+    """The same of the second half of the loud frames minus that of the first."""
     noise_dbfs: float | None
     """Mean power outside speech; None if the clip has less than 50 ms of it."""
     snr_db: float | None
@@ -85,7 +89,7 @@ class Prosody:
     def as_json(self) -> dict[str, float | int | None]:
         """Return the measurements by name, rounded to a thousandth."""
         return {
-            name: round(value, 3) if isinstance(value, float) else value
+            name: round(value, 3) + 0.0 if isinstance(value, float) else value
             for name, value in asdict(self).items()
         }
 
@@ -94,8 +98,8 @@ class Prosody:
 class _Activity:
     """Where speech is, in frames."""
 
-    speech: BoolArray
-    """[F] speech frames, short gaps (stop consonants) left out."""
+    loud: BoolArray
+    """[F] frames that are at most 10 dB below the mean of all such frames."""
     outside: BoolArray
     """[F] frames before, after and in pauses between speech."""
     num_spoken: int
@@ -114,12 +118,12 @@ def measure(samples: FloatArray, text: str | None) -> Prosody:
     power, vowel_power = _frame_powers(samples)
     activity = _find_speech(power)
     speech_s = activity.num_spoken * _HOP / SAMPLE_RATE_HZ
-    spoken, silent = power[activity.speech], power[activity.outside & (power > _FLOOR)]
-    energy = _db(spoken.mean()) if len(spoken) else None
+    loud, silent = power[activity.loud], power[activity.outside & (power > _FLOOR)]
+    energy = _db(loud.mean()) if len(loud) else None
     noise = _db(silent.mean()) if len(silent) >= 5 and energy is not None else None
     enough = speech_s >= MIN_SPEECH_S
-    half = len(spoken) // 2
-    change = _db(spoken[half:].mean()) - _db(spoken[:half].mean()) if half * 2 > 60 else None
+    half = len(loud) // 2
+    change = _db(loud[half:].mean()) - _db(loud[:half].mean()) if half > 20 else None
     span = activity.num_spoken + activity.num_paused
     frames, contour = _track_pitch(samples, activity)
     found = Prosody(
@@ -164,37 +168,37 @@ def _frame_powers(samples: FloatArray) -> tuple[Values, Values]:
 def _find_speech(power: Values) -> _Activity:
     """Find speech by level, with a threshold that silence around it does not move.
 
-    Speech is the largest set of the loudest frames whose weakest lies 20 dB below the set's mean:
-    frames below that cannot change it. The threshold is raised above steady noise.
+    Speech are the frames at most 22 dB below the level of the loud ones, and above steady noise.
 
     Source: ITU-T P.56 (active speech level), method B: its mutual definition of level and
-    threshold, on frames, with a margin of 20 dB instead of 15.9 and without hangover.
+    threshold, on frames, with a margin of 10 dB instead of 15.9 and without hangover.
     """
     order = np.sort(power)[::-1]
-    means = np.cumsum(order) / np.arange(1, len(order) + 1)
-    num = int(np.flatnonzero(order >= means * 10 ** (-_ACTIVE_DB / 10)).max()) + 1
-    level = _db(means[num - 1])
     sounding = order[order > 10 * _FLOOR]
     if not len(sounding):
         nothing = np.zeros(len(power), dtype=np.bool_)
         return _Activity(nothing, ~nothing, 0, 0)
+    # The largest set of frames whose weakest is at most 10 dB below the set's mean.
+    means = np.cumsum(order) / np.arange(1, len(order) + 1)
+    num = int(np.flatnonzero(order >= means * 10 ** (-_LOUD_DB / 10)).max()) + 1
+    level = _db(means[num - 1])
     above_noise = _db(np.percentile(sounding, 10)) + _ABOVE_NOISE_DB
     # A clip without any pause has no noise to be seen: its weakest frames are speech.
-    threshold = min(max(level - _ACTIVE_DB, above_noise), level - _ACTIVE_DB / 2)
+    threshold = min(max(level - _ACTIVE_DB, above_noise), level - _LOUD_DB)
     starts, ends = _runs(power >= 10 ** (threshold / 10))
     kept = ends - starts >= _MIN_BURST
     starts, ends = starts[kept], ends[kept]
-    speech = np.zeros(len(power), dtype=np.bool_)
+    loud = np.zeros(len(power), dtype=np.bool_)
     outside = np.ones(len(power), dtype=np.bool_)
-    for start, end in zip(starts, ends, strict=True):
-        speech[start:end] = True
     if not len(starts):
-        return _Activity(speech, outside, 0, 0)
+        return _Activity(loud, outside, 0, 0)
+    for start, end in zip(starts, ends, strict=True):
+        loud[start:end] = power[start:end] >= order[num - 1]
     outside[starts[0] : ends[-1]] = False
     for end, start in zip(ends[:-1], starts[1:], strict=True):
         outside[end:start] = start - end >= _MIN_PAUSE
     num_paused = int(outside[starts[0] : ends[-1]].sum())
-    return _Activity(speech, outside, int(ends[-1] - starts[0]) - num_paused, num_paused)
+    return _Activity(loud, outside, int(ends[-1] - starts[0]) - num_paused, num_paused)
 
 
 def _runs(flags: BoolArray) -> tuple[Frames, Frames]:
@@ -204,20 +208,18 @@ def _runs(flags: BoolArray) -> tuple[Frames, Frames]:
 
 
 def _num_nuclei(vowel_power: Values, activity: _Activity) -> int:
-    """Count peaks of the smoothed level that stand 1.5 dB above the dips beside them."""
+    """Count the loud peaks of the smoothed level that stand 1.5 dB above the dips beside them."""
     window = np.hanning(11)[1:-1]
     level = 10 * np.log10(np.convolve(vowel_power, window / window.sum(), "same") + _FLOOR)
     level = np.where(activity.outside, level.min(), level)
-    threshold = level.max() - 25
-    num, dip, peak = 0, float(level[0]), -np.inf
+    threshold = level.max() - _NUCLEUS_RANGE_DB
+    num, rising, turn = 0, True, -math.inf  # the peak when rising, else the dip
     for value in level.tolist():
-        peak = max(peak, value)
-        if peak > -np.inf and value <= peak - 1.5:
-            num += int(peak >= threshold and peak - dip >= 1.5)
-            dip, peak = value, -np.inf
-        elif peak - dip < 1.5:
-            dip, peak = min(dip, value), -np.inf
-    return num + int(peak >= threshold and peak - dip >= 1.5)
+        turn = max(turn, value) if rising else min(turn, value)
+        if abs(value - turn) >= _NUCLEUS_DB:
+            num += int(rising and turn >= threshold)
+            rising, turn = not rising, value
+    return num + int(rising and turn >= threshold)
 
 
 def _track_pitch(samples: FloatArray, activity: _Activity) -> tuple[Frames, Values]:
@@ -248,7 +250,7 @@ def _without_octave_errors(wave: Values, frames: Frames, contour: Values) -> tup
     """
     breaks = (np.diff(frames) > 1) | (np.abs(np.diff(contour)) > _JUMP_ST)
     pieces = np.split(np.arange(len(frames)), np.flatnonzero(breaks) + 1)
-    pieces = [piece for piece in pieces if len(piece) >= _MIN_BURST]
+    pieces = [piece for piece in pieces if len(piece) >= _MIN_VOICED]
     if not pieces:
         return frames[:0], contour[:0]
     contour = contour.copy()
