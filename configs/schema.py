@@ -169,10 +169,13 @@ class SyncConfig:
 class AdvantageConfig:
     """From rewards to advantages, within a group."""
 
-    normalize: str = knob("std", choices=["std", "mean"])
-    """`std`: (R - mean) / (std + 1e-4) (GRPO); `mean`: R - mean (Dr. GRPO)."""
+    normalize: str = knob("std", choices=["std", "mean", "per_term"])
+    """`std`: (R - mean) / (std + 1e-4) (GRPO); `mean`: R - mean (Dr. GRPO); `per_term`: every
+    reward term by itself as in `std`, then their weighted sum, scaled over the step (GDPO)."""
     tolerance: float = knob(1e-6, ge=0)
     """A group whose rewards differ by no more than this is flat: no gradient, not normalized."""
+    mask_truncated: bool = False
+    """Completions cut at the token limit count for the group's baseline, but are not trained on."""
 
 
 @dataclass
@@ -180,8 +183,11 @@ class LossConfig:
     """What the learner minimizes."""
 
     kind: str = knob("policy", choices=["policy", "sft"])
-    """`policy`: clipped policy loss plus KL; `sft`: negative log-likelihood of the reference
-    answer."""
+    """`policy`: policy loss plus KL; `sft`: negative log-likelihood of the reference answer."""
+    policy: str = knob("clip", choices=["clip", "gspo", "cispo"])
+    """`clip`: ratio of each token, clipped (PPO, GRPO, DAPO); `gspo`: one ratio per completion,
+    which wants clips of about 3e-4; `cispo`: clipped ratio as a fixed weight, so that no token
+    loses its gradient. All the same with one update per step."""
     clip_low: float = knob(0.2, ge=0, le=1)
     """The probability ratio is clipped below 1 - clip_low."""
     clip_high: float = knob(0.2, ge=0)

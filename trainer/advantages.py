@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
+from configs.schema import AdvantageConfig
 from data.records import FloatArray, GroupSample, ScoredGroup
 
 STD_EPSILON = 1e-4
@@ -53,32 +53,68 @@ def group_advantages(
     return centred.astype(np.float32)
 
 
-def to_samples(
-    scored: Sequence[ScoredGroup], *, normalize: Literal["std", "mean"], tolerance: float
-) -> list[GroupSample]:
-    """Return what the learner trains on; flat groups carry no gradient and are dropped.
+def per_term_advantages(groups: Sequence[ScoredGroup], *, tolerance: float) -> list[FloatArray]:
+    """Return the advantages of a step whose reward terms are normalized one by one.
+
+    In each group every term's values are centred and divided by their deviation, as in
+    `group_advantages`; a completion's credit is the sum over the terms, each times its weight and
+    trust. The credits of the step are then divided by their deviation over all completions, so that
+    their size does not grow with the number of terms. Their mean is 0 already.
+
+    Args:
+        groups: All groups of the step, flat ones included, with `filled` and `factors`.
+        tolerance: A term whose values lie within this range of each other is flat: 0 for all.
+
+    Returns:
+        [G] float32 for each group; exact under reordering within a group.
+
+    Source: GDPO (arXiv 2601.05242): group-wise normalization per reward, weighted sum, batch-wise
+    normalization.
+    """
+    credits_of: list[FloatArray] = []
+    for item in groups:
+        credit = np.zeros(len(item.rewards), dtype=np.float64)
+        for name, values in item.filled.items():
+            normalized = group_advantages(values, divide_by_std=True, tolerance=tolerance)
+            credit += item.factors[name] * normalized.astype(np.float64)
+        credits_of.append(credit.astype(np.float32))
+    everything = [float(value) for credit in credits_of for value in credit]
+    deviation = math.sqrt(math.fsum(value**2 for value in everything) / max(1, len(everything)))
+    return [(credit / np.float32(deviation + STD_EPSILON)) for credit in credits_of]
+
+
+def to_samples(scored: Sequence[ScoredGroup], config: AdvantageConfig) -> list[GroupSample]:
+    """Return what the learner trains on; groups without a gradient are dropped.
 
     Args:
         scored: Groups with rewards; they may differ in G.
-        normalize: `std` divides by each group's deviation, `mean` only centres.
-        tolerance: As in `group_advantages`.
+        config: How rewards become advantages, and whether cut completions are trained on.
 
     Returns:
-        One sample per group that is not flat, in order, with no completion masked. The number of
-        flat groups is the difference in length.
+        One sample per group with an advantage on a completion that is trained on, in order. The
+        number of flat groups is the difference in length.
 
     Raises:
         ValueError: As `group_advantages`, naming the example.
     """
+    if config.normalize == "per_term":
+        found = per_term_advantages(scored, tolerance=config.tolerance)
+    else:
+        found = [_advantages(item, config) for item in scored]
     samples: list[GroupSample] = []
-    for item in scored:
-        try:
-            advantages = group_advantages(
-                item.rewards, divide_by_std=_DIVIDES[normalize], tolerance=tolerance
-            )
-        except ValueError as error:
-            raise ValueError(f"example {item.group.prompt.example.id!r}: {error}") from error
-        if advantages.any():
-            mask = np.ones(len(advantages), dtype=np.bool_)
+    for item, advantages in zip(scored, found, strict=True):
+        reasons = [completion.finish_reason for completion in item.group.completions]
+        cut = np.array([reason == "length" for reason in reasons], dtype=np.bool_)
+        mask = ~cut if config.mask_truncated else np.ones(len(advantages), dtype=np.bool_)
+        if advantages[mask].any():
             samples.append(GroupSample(item.group, advantages, mask))
     return samples
+
+
+def _advantages(item: ScoredGroup, config: AdvantageConfig) -> FloatArray:
+    try:
+        return group_advantages(
+            item.rewards, divide_by_std=_DIVIDES[config.normalize], tolerance=config.tolerance
+        )
+    except ValueError as error:
+        raise ValueError(f"example {item.group.prompt.example.id!r}: {error}") from error

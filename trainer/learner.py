@@ -218,6 +218,8 @@ class Learner:
             scores.logprobs,
             frozen.old,
             advantages,
+            torch.from_numpy(row.completion_ids).to(self._device),
+            kind=loss.policy,
             clip_low=loss.clip_low,
             clip_high=loss.clip_high,
         )

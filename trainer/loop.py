@@ -85,9 +85,7 @@ def train(config: RunConfig, parts: Parts, step: int) -> int:
         ]
         scored = in_prompt_order(scored, prompts)
         parts.schedule.observe(scored)
-        samples = to_samples(
-            scored, normalize=config.advantage.normalize, tolerance=config.advantage.tolerance
-        )
+        samples = to_samples(scored, config.advantage)
         trusted = enough_scores(scored, weights, config.rewards)
         clock.lap("reward")
 

@@ -16,11 +16,17 @@ def policy_loss(
     logprobs: Tensor,
     old_logprobs: Tensor,
     advantages: Tensor,
+    completion_ids: Tensor,
     *,
+    kind: Literal["clip", "gspo", "cispo"],
     clip_low: float,
     clip_high: float,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the clipped policy-gradient loss of each token: `-min(r A, clip(r) A)`.
+    """Return the policy-gradient loss of each token, by one of the three variants below.
+
+    While the policy is still the old one, all three have the gradient `-A` with respect to the
+    log-prob of a token (`gspo`: once weighted by `Microbatch.loss_weights`, which are equal within
+    a completion); they differ from the second update of a step on.
 
     Args:
         logprobs: [N] under the current policy; the gradient flows through them.
@@ -28,23 +34,78 @@ def policy_loss(
             On-policy they are `logprobs.detach()`: then the ratio `r` is exactly 1, but its
             gradient is not 0.
         advantages: [N] advantage of the token's completion.
+        completion_ids: [N] integers on any device, which completion a token belongs to; the tokens
+            of a completion are consecutive and complete. Only `gspo` looks at them.
+        kind: `clip`, `gspo` or `cispo`.
         clip_low: The ratio is clipped below at `1 - clip_low`; in [0, 1].
         clip_high: The ratio is clipped above at `1 + clip_high`; >= 0.
 
     Returns:
         The loss [N], and detached figures [N]: `ratio`, and `clipped` (bool), True where the clip
-        holds the token back, so that it has no gradient.
+        changes a token's gradient: to 0 with `clip` and `gspo`, to its bound with `cispo`.
+    """
+    low, high = 1.0 - clip_low, 1.0 + clip_high
+    return _POLICY_KINDS[kind](logprobs, old_logprobs, advantages, completion_ids, low, high)
+
+
+def clip_loss(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, _: Tensor, low: float, high: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return `-min(r A, clip(r) A)` with the ratio `r` of each token.
 
     Source: PPO (arXiv 1707.06347), eq. 7; separate bounds: DAPO (arXiv 2503.14476), section 3.1.
     """
-    ratio = torch.exp(logprobs - old_logprobs)
-    bounded = torch.clamp(ratio, 1.0 - clip_low, 1.0 + clip_high)
+    return _surrogate(torch.exp(logprobs - old_logprobs), advantages, low, high)
+
+
+def gspo_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    completion_ids: Tensor,
+    low: float,
+    high: float,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return `-min(s A, clip(s) A)`, `s` the geometric mean of the ratios of a completion.
+
+    Every token carries its completion's value, and a token's gradient is the mean over the
+    completion: the whole completion is kept or held back. The paper's token-level form has the same
+    value and gradient where all tokens of a completion share an advantage, as they do here.
+
+    Source: GSPO (arXiv 2507.18071), eq. 5 to 7.
+    """
+    lengths = torch.unique_consecutive(completion_ids, return_counts=True)[1].tolist()
+    parts = torch.split(logprobs - old_logprobs, lengths)
+    ratio = torch.exp(torch.cat([part.mean().expand(len(part)) for part in parts]))
+    return _surrogate(ratio, advantages, low, high)
+
+
+def cispo_loss(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, _: Tensor, low: float, high: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return `-c A logprob`, `c` the clipped ratio of each token, without gradient.
+
+    No token loses its gradient. The value itself means nothing; its gradient is `-c A`.
+
+    Source: CISPO (MiniMax-M1, arXiv 2506.13585), section 3.1; their runs bound it above only.
+    """
+    ratio = torch.exp(logprobs - old_logprobs).detach()
+    weight = torch.clamp(ratio, low, high)
+    return -weight * advantages * logprobs, {"ratio": ratio, "clipped": weight != ratio}
+
+
+def _surrogate(
+    ratio: Tensor, advantages: Tensor, low: float, high: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """PPO's pessimistic bound, and where it holds a token back."""
+    bounded = torch.clamp(ratio, low, high)
     loss = -torch.minimum(ratio * advantages, bounded * advantages)
     fixed = ratio.detach()
-    clipped = ((advantages > 0) & (fixed > 1.0 + clip_high)) | (
-        (advantages < 0) & (fixed < 1.0 - clip_low)
-    )
+    clipped = ((advantages > 0) & (fixed > high)) | ((advantages < 0) & (fixed < low))
     return loss, {"ratio": fixed, "clipped": clipped}
+
+
+_POLICY_KINDS = {"clip": clip_loss, "gspo": gspo_loss, "cispo": cispo_loss}
 
 
 def kl_estimate(logprobs: Tensor, ref_logprobs: Tensor, kind: Literal["k1", "k2", "k3"]) -> Tensor:

@@ -22,6 +22,14 @@ def gradient(loss: torch.Tensor, of: torch.Tensor) -> list[float]:
     return torch.autograd.grad(loss.sum(), of)[0].tolist()
 
 
+def loss_of(kind, logprobs, old, advantages, ids=None):
+    """Policy loss with the clip [0.8, 1.3]; by default all tokens are of one completion."""
+    completion_ids = torch.tensor(ids if ids is not None else [0] * len(logprobs))
+    return policy_loss(
+        logprobs, old, advantages, completion_ids, kind=kind, clip_low=0.2, clip_high=0.3
+    )
+
+
 # With old log-prob 0 the ratio is the value given; the clip is [0.8, 1.3].
 CLIP_CASES = {
     # name: (ratio, advantage, loss, gradient with respect to the log-prob, clipped)
@@ -40,7 +48,7 @@ CLIP_CASES = {
 def test_clip(name: str):
     ratio, advantage, value, slope, clipped = CLIP_CASES[name]
     logprobs = tensor(math.log(ratio), grad=True)
-    loss, stats = policy_loss(logprobs, tensor(0.0), tensor(advantage), clip_low=0.2, clip_high=0.3)
+    loss, stats = loss_of("clip", logprobs, tensor(0.0), tensor(advantage))
     assert loss.item() == pytest.approx(value)
     assert gradient(loss, logprobs) == pytest.approx([slope])
     assert stats["ratio"].item() == pytest.approx(ratio)
@@ -51,11 +59,71 @@ def test_clip(name: str):
 def test_on_policy_the_ratio_is_exactly_one_and_the_gradient_is_the_advantage():
     logprobs = torch.tensor([-0.1, -7.3, -1e-6, -40.0], requires_grad=True)
     advantages = torch.tensor([1.5, -0.5, 0.25, 3.0])
-    loss, stats = policy_loss(logprobs, logprobs.detach(), advantages, clip_low=0.2, clip_high=0.2)
-    assert stats["ratio"].tolist() == [1.0] * 4
-    assert not stats["clipped"].any()
-    assert loss.tolist() == [-1.5, 0.5, -0.25, -3.0]
-    assert gradient(loss, logprobs) == [-1.5, 0.5, -0.25, -3.0]
+    for kind in ("clip", "gspo", "cispo"):
+        # One token a completion: then gspo is a token's ratio too.
+        loss, stats = loss_of(kind, logprobs, logprobs.detach(), advantages, ids=[0, 1, 2, 3])
+        assert stats["ratio"].tolist() == [1.0] * 4
+        assert not stats["clipped"].any()
+        assert gradient(loss, logprobs) == [-1.5, 0.5, -0.25, -3.0]
+        if kind != "cispo":
+            assert loss.tolist() == [-1.5, 0.5, -0.25, -3.0]
+
+
+def test_gspo_by_hand():
+    # Completion 0 has ratios 1.2 and 0.9, completion 1 has 1.6 and 1.0; old log-probs are 0.
+    logprobs = tensor(math.log(1.2), math.log(0.9), math.log(1.6), 0.0, grad=True)
+    advantages = tensor(2.0, 2.0, -1.0, -1.0)
+    loss, stats = loss_of("gspo", logprobs, tensor(0.0), advantages, ids=[0, 0, 1, 1])
+    first, second = math.sqrt(1.2 * 0.9), math.sqrt(1.6)
+    assert stats["ratio"].tolist() == pytest.approx([first, first, second, second])
+    assert loss.tolist() == pytest.approx([-2 * first, -2 * first, second, second])
+    # Every token carries the whole value and half of its slope: twice half of it in the sum.
+    assert gradient(loss, logprobs) == pytest.approx([-2 * first, -2 * first, second, second])
+
+
+def test_gspo_holds_a_whole_completion_back():
+    # A geometric mean of 1.4 is above 1.3 although one token is not; the other one is inside.
+    logprobs = tensor(math.log(1.96), 0.0, math.log(1.1), math.log(1.1), grad=True)
+    advantages = tensor(1.0, 1.0, 1.0, 1.0)
+    loss, stats = loss_of("gspo", logprobs, tensor(0.0), advantages, ids=[0, 0, 1, 1])
+    assert loss.tolist() == pytest.approx([-1.3, -1.3, -1.1, -1.1])
+    assert stats["clipped"].tolist() == [True, True, False, False]
+    assert gradient(loss, logprobs) == pytest.approx([0.0, 0.0, -1.1, -1.1])
+
+
+def test_cispo_by_hand():
+    logprobs = tensor(math.log(1.1), math.log(1.5), math.log(0.5), math.log(1.5), grad=True)
+    advantages = tensor(2.0, 2.0, 2.0, -2.0)
+    loss, stats = loss_of("cispo", logprobs, tensor(0.0), advantages)
+    # The weights 1.1, 1.3, 0.8 and 1.3 carry no gradient: no token is dropped.
+    assert gradient(loss, logprobs) == pytest.approx([-2.2, -2.6, -1.6, 2.6])
+    assert loss.tolist() == pytest.approx(
+        [-2.2 * math.log(1.1), -2.6 * math.log(1.5), -1.6 * math.log(0.5), 2.6 * math.log(1.5)]
+    )
+    assert stats["clipped"].tolist() == [False, True, True, True]
+    assert stats["ratio"].tolist() == pytest.approx([1.1, 1.5, 0.5, 1.5])
+
+
+@pytest.mark.parametrize("kind", ["clip", "gspo", "cispo"])
+def test_a_loss_in_parts_is_the_loss_of_the_whole(kind: str):
+    draw = torch.Generator().manual_seed(0)
+    ids = torch.arange(6).repeat_interleave(torch.tensor([3, 1, 4, 2, 5, 2]))
+    old = -torch.rand(len(ids), generator=draw, dtype=torch.float64)
+    logprobs = (old + 0.4 * torch.randn(len(ids), generator=draw, dtype=torch.float64)).detach()
+    advantages = torch.randn(6, generator=draw, dtype=torch.float64)[ids]
+    weights = torch.rand(6, generator=draw, dtype=torch.float64)[ids]
+
+    def summed(chosen: torch.Tensor) -> tuple[float, torch.Tensor]:
+        part = logprobs[chosen].requires_grad_()
+        loss, _ = loss_of(kind, part, old[chosen], advantages[chosen], ids[chosen].tolist())
+        total = (loss * weights[chosen]).sum()
+        return total.item(), torch.autograd.grad(total, part)[0]
+
+    whole, slopes = summed(torch.ones(len(ids), dtype=torch.bool))
+    # Two ranks with three rows of one completion each.
+    parts = [summed(ids == i) for i in range(6)]
+    assert sum(value for value, _ in parts) == pytest.approx(whole, rel=1e-12)
+    assert torch.cat([slope for _, slope in parts]).tolist() == pytest.approx(slopes.tolist())
 
 
 @pytest.mark.parametrize(
