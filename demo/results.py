@@ -68,10 +68,15 @@ FACTS = (
     ("training rollouts (sampled)", "judge/reasoning_factual_alignment", "tab:gray", "-"),
     ("evaluation speakers (greedy)", "eval/reasoning_factual_alignment", "tab:blue", "o-"),
 )
+SCHEDULE = (
+    ("trust, mean over groups", "trust/mean", "tab:purple", "-"),
+    ("groups in which the judge counted", "trust/applied_frac", "tab:orange", "-"),
+    ("weight of the reasoning term, where it counts", "schedule/reasoning", "tab:gray", "-"),
+)
 
 
 def draw_curve(runs: Sequence[Path], target: Path) -> None:
-    """Draw accuracy, and the judge's factual score of the reasoning, over the steps of RL runs.
+    """Draw accuracy, the judge's factual score, weight and trust over the steps of RL runs.
 
     Args:
         runs: finished runs; several are drawn thin.
@@ -90,16 +95,15 @@ def draw_curve(runs: Sequence[Path], target: Path) -> None:
     plt.close(figure)
 
 
-def _draw(
-    axes: Axes, runs: Sequence[Path], series: Sequence[tuple[str, str, str, str]], test: str
-) -> None:
-    """Draw the series of all runs, their test values, and where their gates opened."""
+def _draw(axes: Axes, runs: Sequence[Path], series: Sequence[tuple[str, str, str, str]]) -> None:
+    """Draw the series of all runs, and where their gates opened."""
     for index, run in enumerate(runs):
         rows = read_rows(run)
         for label, key, colour, style in series:
             points = [(row["step"], row[key]) for row in rows if key in row]
             axes.plot(
-                *zip(*points, strict=True),
+                [step for step, _ in points],
+                [value for _, value in points],
                 style,
                 color=colour,
                 markersize=3.5,
@@ -107,15 +111,21 @@ def _draw(
                 alpha=1 if len(runs) == 1 else 0.55,
                 label=label if index == 0 else None,
             )
+        opened = gate_step(run)
+        if opened is not None:
+            label = "reasoning gate opens" if index == 0 else None
+            axes.axvline(opened, color="tab:green", linewidth=1, linestyle="--", label=label)
+
+
+def _draw_test(axes: Axes, runs: Sequence[Path], name: str) -> None:
+    """Draw a test metric of all runs before their first and after their last step."""
+    for index, run in enumerate(runs):
+        steps = [row["step"] for row in read_rows(run)]
         axes.plot(
-            [rows[0]["step"], rows[-1]["step"]],
-            before_and_after(run, test),
+            [steps[0], steps[-1]],
+            before_and_after(run, name),
             "D",
             color="tab:red",
             markersize=5,
             label="test speakers (greedy), before and after" if index == 0 else None,
         )
-        opened = gate_step(run)
-        if opened is not None:
-            label = "reasoning gate opens" if index == 0 else None
-            axes.axvline(opened, color="tab:green", linewidth=1, linestyle="--", label=label)

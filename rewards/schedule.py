@@ -128,12 +128,17 @@ class Schedule:
             gate.observe(accuracy, self._step)
 
     def metrics(self) -> dict[str, float]:
-        """Return the state of the gates after the last step, as metrics `gate/NAME_...`."""
-        return {
+        """Return the weights of the next step and the state of the gates.
+
+        As metrics `schedule/NAME` and `gate/NAME_...`.
+        """
+        weights = {f"schedule/{name}": weight for name, weight in self.weights().items()}
+        gates = {
             key: value
             for name, gate in self._gates.items()
             for key, value in gate.metrics(f"gate/{name}").items()
         }
+        return weights | gates
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint has to keep, as JSON values."""

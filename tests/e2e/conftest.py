@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from configs.schema import DataConfig
 from demo.corpus import build_corpus
+from launch.annotate import annotate_corpus
 from launch.preflight import ROOT
 from tests.e2e.command import RunFiles, Shell, command, open_shell
 
@@ -31,7 +33,14 @@ rewards:
     - name: letters
       target: tests.e2e.toy_reward:Letters
       weight: 0.5
+      schedule: {{kind: linear, num_steps: 4, start_frac: 1.0, end_frac: 0.5}}
       options: {{trace: {folder}/trace}}
+    - name: gated
+      target: tests.e2e.toy_reward:Letters
+      weight: 0.1
+      schedule:
+        {{kind: gate, threshold: 0.0, window: 1, flatness: 1.0, min_steps: 2, ramp_steps: 2}}
+      options: {{trace: /dev/null}}
 optim:
   lr: 1e-3
   warmup_steps: 1
@@ -54,7 +63,11 @@ WriteConfig = Callable[[Path], Path]
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a corpus of speech; do not write into it."""
     folder = tmp_path_factory.mktemp("corpus") / "corpus"
-    build_corpus(folder, num_train=60, num_eval=18, num_test=18, num_cold_start=40, seed=0)
+    manifest = build_corpus(
+        folder, num_train=60, num_eval=18, num_test=18, num_cold_start=40, seed=0
+    )
+    data = DataConfig(manifest=str(manifest), audio_root=str(folder))
+    annotate_corpus(data, manifest, num_workers=2)
     return folder
 
 

@@ -76,6 +76,14 @@ def without_times(row: dict[str, Any]) -> dict[str, Any]:
     return {key: v for key, v in row.items() if not key.startswith(("time/", "perf/"))}
 
 
+def test_courses_and_gates_are_those_of_the_configuration(finished_run: RunFiles) -> None:
+    rows = finished_run.rows()[1:]
+    assert [row["reward/letters_weight"] for row in rows] == [0.5, 0.4375, 0.375, 0.3125]
+    assert [row["reward/gated_weight"] for row in rows] == pytest.approx([0, 0, 0.05, 0.1])
+    assert [row["gate/gated_open"] for row in rows] == [0, 1, 1, 1]
+    assert all("gate/gated_accuracy_ema" in row for row in rows)
+
+
 def test_the_run_has_learned_something_else_each_step(finished_run: RunFiles) -> None:
     rows = finished_run.rows()
     assert all(row["optim/skipped"] == 0 and row["optim/grad_norm"] > 0 for row in rows[1:])

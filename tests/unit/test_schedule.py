@@ -113,11 +113,17 @@ def test_a_ramp_rises_from_the_step_after_the_opening():
 
 def test_its_state_is_a_metric():
     schedule = schedule_of(GATE)
-    assert schedule.metrics() == {"gate/reasoning_open": 0.0}
+    assert schedule.metrics() == {
+        "schedule/accuracy": 1.0,
+        "schedule/reasoning": 0.0,
+        "gate/reasoning_open": 0.0,
+    }
     schedule.observe(step_with(0.2))
     schedule.observe(step_with(0.6))
     assert schedule.metrics() == pytest.approx(
         {
+            "schedule/accuracy": 1.0,
+            "schedule/reasoning": 0.0,
             "gate/reasoning_open": 0.0,
             "gate/reasoning_accuracy_ema": 0.4,
             "gate/reasoning_accuracy_spread": 0.2,
