@@ -292,12 +292,12 @@ RULES = [
         "rewards.outcome: 'reasoning' is needed for 'reasoning', but",
     ),
     (
-        ("rewards.terms.2.schedule.min_steps=100",),
-        "rewards.terms.2.schedule: the gate cannot open before step 100",
+        ("rewards.terms.2.schedule.min_steps=140",),
+        "rewards.terms.2.schedule: the gate cannot open before step 140",
     ),
     (
-        ("rewards.terms.2.schedule.window=99",),
-        "rewards.terms.2.schedule: the gate cannot open before step 100",
+        ("rewards.terms.2.schedule.window=139",),
+        "rewards.terms.2.schedule: the gate cannot open before step 140",
     ),
     (
         ("rewards.terms.1.schedule={kind: gate, min_steps: 9}",),
@@ -305,7 +305,7 @@ RULES = [
     ),
     (("rewards.aliases={calm: relaxed}",), "rewards.aliases: calm stands for 'relaxed'"),
     (("rewards.aliases={sad: fear}",), "rewards.aliases: sad is a label of data.choices itself"),
-    (("optim.warmup_steps=101",), "optim.warmup_steps: 101 is above train.num_steps: 100"),
+    (("optim.warmup_steps=141",), "optim.warmup_steps: 141 is above train.num_steps: 140"),
     (("optim.beta2=1",), "optim.beta2: found 1; allowed is below 1"),
     (("model.lora={rank: 4, targets: []}",), "model.lora.targets: is empty"),
     (("loss.minibatches=33",), "train.prompts_per_step: 32 prompts do not fill"),
