@@ -202,7 +202,7 @@ def _sentence_claims(segments: Sequence[_Segment]) -> Iterator[Claim]:
                 mark = source.marks[0] if leads else source.marks[-1]
                 for attribute in segment.nouns.values():
                     yield from _claim(source, mark, attribute)
-        noun = next(reversed(segment.nouns.values()), "")
+        noun = segment.nouns[segment.places[-1]] if segment.places else ""
 
 
 def _noun_comes_first(segment: _Segment) -> bool:

@@ -95,7 +95,7 @@ class MeasuredJudge:
         """
         prosody = prompt.example.prosody
         if prosody is None:
-            nothing = dict.fromkeys(DIMENSIONS, None)
+            nothing: dict[str, float | None] = dict.fromkeys(DIMENSIONS, None)
             return [Judgement(nothing, "no prosody in the manifest") for _ in reasonings]
         return [self._judgement(prosody, reasoning) for reasoning in reasonings]
 
