@@ -32,6 +32,29 @@ PLACEHOLDERS = ("question", "choices", "transcript", "prosody", "fence", "reason
 SCORES = tuple(range(int(LOWEST), int(HIGHEST) + 1))
 """The scores that a reply may hold."""
 
+_MEASURED: Mapping[str, tuple[str, str]] = {
+    "pitch": ("pitch", ""),
+    "energy": ("energy", ""),
+    "rate": ("rate", ""),
+    "intonation": ("intonation", ""),
+    "pitch_change": ("pitch from the first half to the second", ""),
+    "energy_change": ("energy from the first half to the second", ""),
+    "f0_median_hz": ("median pitch", "Hz"),
+    "f0_range_st": ("pitch range", "semitones"),
+    "energy_dbfs": ("mean energy", "dBFS"),
+    "letters_per_s": ("speed", "letters per second of speech"),
+    "nuclei_per_s": ("syllables", "per second of speech"),
+    "pause_frac": ("share of pauses", ""),
+}
+"""What a judge sees of an annotated clip: key -> name and unit. See "Prosody" in docs/data.md."""
+
+_RELATIVE_TO: Mapping[str, str] = {
+    "speaker": " (for this speaker)",
+    "centred": " (for this speaker)",
+    "dataset": " (in this corpus)",
+}
+"""`X_group` of a level -> what a judge is told; 190 Hz is low for one voice, high for another."""
+
 _FENCE_WORD = "reasoning-fence"
 _FORGED_FENCE = re.compile(r"reasoning[\W_]{0,3}fence", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -151,11 +174,32 @@ def _check_template(path: Path, template: str) -> None:
 def render_prosody(prosody: Mapping[str, Any] | None) -> str:
     """Return measured prosody as one `name: value` line per fact, or `not measured`.
 
+    Of what the annotation step writes, the levels come first, then a few measurements with their
+    units; distances and details stay out. Other facts of another origin follow as they are.
+
     Args:
         prosody: As `Example.prosody`; nested names are joined, empty values are left out.
     """
-    lines = [f"- {name}: {value}" for name, value in _facts("", prosody or {})]
+    facts = prosody or {}
+    lines: list[str] = []
+    for key, (name, unit) in _MEASURED.items():
+        value = facts.get(key)
+        if not isinstance(value, Mapping) and (shown := _shown(value)) != "":
+            relative = _RELATIVE_TO.get(str(facts.get(f"{key}_group")), "")
+            lines.append(f"- {name}: {shown} {unit}".rstrip() + relative)
+    if not _is_annotated(facts):
+        others = {
+            key: value
+            for key, value in facts.items()
+            if key not in _MEASURED or isinstance(value, Mapping)
+        }
+        lines += [f"- {name}: {value}" for name, value in _facts("", others)]
     return "\n".join(lines)[:MAX_FACT_CHARS] or "not measured"
+
+
+def _is_annotated(prosody: Mapping[str, Any]) -> bool:
+    """Say whether the annotation step wrote it: these keys are always in what it writes."""
+    return {"pitch_group", "rate_from", "intonation_group"} <= prosody.keys()
 
 
 def _facts(prefix: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
