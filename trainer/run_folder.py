@@ -86,7 +86,7 @@ class RunFolder:
         with ExitStack() as on_error:
             on_error.callback(self.close)
             resumed = self.config_path.exists()
-            if resumed and self._has_progress():
+            if resumed and self.has_progress():
                 old_text = self.config_path.read_text(encoding="utf-8")
                 self._refuse_differences(config_differences(old_text))
             if not resumed:
@@ -133,6 +133,11 @@ class RunFolder:
         if not isinstance(status, dict) or status.get("state") not in STATES:
             raise RunFolderError(f"{self.status_path}: not the status of a run; states: {STATES}")
         return status
+
+    def has_progress(self) -> bool:
+        """Return whether a run has left metrics or checkpoints."""
+        has_rows = self.metrics_path.exists() and self.metrics_path.stat().st_size > 0
+        return has_rows or any(self.checkpoints_dir.glob("step_*"))
 
     def truncate_after(self, step: int) -> None:
         """Drop metrics and samples of steps after `step`; a resumed run does those steps again.
@@ -183,10 +188,6 @@ class RunFolder:
                 f"{self.status_path.name}); choose another `name` or `output_dir`"
             )
         self.read_status()
-
-    def _has_progress(self) -> bool:
-        has_rows = self.metrics_path.exists() and self.metrics_path.stat().st_size > 0
-        return has_rows or any(self.checkpoints_dir.glob("step_*"))
 
     def _refuse_differences(self, differences: Sequence[Difference]) -> None:
         refused = [

@@ -1,0 +1,246 @@
+"""The schema of a sweep: its trials, their settings and seeds, and what is compared."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path, PurePath
+from typing import Any
+
+from configs.knob import knob
+from configs.load import ConfigError, load_sections
+
+PREPARE = "prepare"
+"""Folder of the prepared stages, below the sweep's."""
+
+LOGS = "logs"
+"""Folder of what the runs print, below the sweep's."""
+
+SET_BY_SWEEP = ("name", "output_dir", "seed")
+"""Keys of a run that the sweep gives itself."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]*")
+# Texts that YAML reads back as they are, without quotes.
+_PLAIN = re.compile(r"[A-Za-z_./][\w./:-]*\w")
+_WORDS = {"true", "false", "yes", "no", "on", "off", "null"}
+
+
+@dataclass
+class MetricConfig:
+    """One number of a run for the tables."""
+
+    key: str = ""
+    """Key in metrics.jsonl, such as `test_after/accuracy`; see docs/metrics.md."""
+    label: str = ""
+    """Head of the column; empty = the key."""
+    at: str = knob("last", choices=["last", "first", "max", "min"])
+    """Which of the run's rows that have the key."""
+
+
+@dataclass
+class StageConfig:
+    """A run that is made once per seed before the trials that use its files."""
+
+    name: str = ""
+    """Name of the folder."""
+    label: str = ""
+    """Name in tables and the figure; empty = the name."""
+    command: str = knob("rl", choices=["rl", "sft", "evaluate"])
+    """`launch/rl.py`, `launch/sft.py` or `launch/evaluate.py`."""
+    config: str = ""
+    """YAML file of the run, relative to the folder the sweep is started in."""
+    set: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Dotted keys over that file. `{seed}` in a text stands for the seed, `{sweep}` for the
+    sweep's folder."""
+    report: bool = False
+    """Show the runs in the tables and the figure."""
+
+
+@dataclass
+class TrialConfig(StageConfig):
+    """What is compared: one setting, run with every seed."""
+
+    report: bool = True
+    """Show the runs in the tables and the figure."""
+
+
+@dataclass
+class SweepConfig:
+    """A set of trials."""
+
+    name: str = ""
+    """Folder of the sweep below `output_dir`."""
+    output_dir: str = "runs"
+    """Folder of all runs."""
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    """Every trial runs with each of them."""
+    concurrency: int = knob(1, ge=1)
+    """Runs at a time."""
+    backend: str = knob("local", choices=["local", "jobs"])
+    """`local`: processes on this machine; `jobs`: jobs on a Ray cluster."""
+    address: str = ""
+    """Of the cluster that takes the jobs, such as `http://HOST:8265`; empty = RAY_ADDRESS."""
+    baseline: str = ""
+    """Trial that the others are compared with, seed by seed; empty = no comparison."""
+    metrics: list[MetricConfig] = field(default_factory=list[MetricConfig])
+    """Columns of the tables; the first three are drawn."""
+    prepare: list[StageConfig] = field(default_factory=list[StageConfig])
+    """Runs that trials start from, such as a cold start."""
+    axes: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
+    """Dotted key -> values; every trial is repeated with every combination of them."""
+    trials: list[TrialConfig] = field(default_factory=list[TrialConfig])
+    """What is compared."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the sweep, as `{sweep}` in values."""
+        return Path(self.output_dir) / self.name
+
+
+def load_sweep(path: str | Path) -> SweepConfig:
+    """Return a checked sweep; its axes are spread over its trials.
+
+    The runs' own configurations are not looked at here.
+
+    Args:
+        path: YAML file.
+
+    Raises:
+        ConfigError: With everything that is wrong with the file.
+    """
+    sweep = load_sections(path, SweepConfig)
+    sweep.trials = [variant for trial in sweep.trials for variant in _variants(trial, sweep.axes)]
+    problems = [f"{path}: {problem}" for problem in _rules(sweep)]
+    if problems:
+        raise ConfigError(path, *problems)
+    return sweep
+
+
+def override(key: str, value: Any) -> str:
+    """Return `key=value` such that the loader of runs reads the very same value.
+
+    Args:
+        key: Dotted key.
+        value: What YAML can hold.
+    """
+    return f"{key}={_text(value)}"
+
+
+def fill(value: Any, places: Mapping[str, str]) -> Any:
+    """Return a value with `{name}` replaced in all its texts; other braces stay.
+
+    Args:
+        value: What YAML can hold.
+        places: Name -> what stands for it.
+    """
+    if isinstance(value, str):
+        for name, text in places.items():
+            value = value.replace(f"{{{name}}}", text)
+        return value
+    if isinstance(value, list):
+        return [fill(item, places) for item in _items(value)]
+    if isinstance(value, dict):
+        return {name: fill(item, places) for name, item in _pairs(value)}
+    return value
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Return the one of the names that is most like a name."""
+    return max(names, key=lambda known: difflib.SequenceMatcher(None, name, known).ratio())
+
+
+def _text(value: Any) -> str:
+    """Return a value in the flow syntax of YAML."""
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    # JSON is YAML, but for the escapes of characters outside the 16-bit range.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _items(value: Any) -> list[Any]:
+    return value
+
+
+def _pairs(value: Any) -> list[tuple[str, Any]]:
+    return list(value.items())
+
+
+def _variants(trial: TrialConfig, axes: Mapping[str, Sequence[Any]]) -> Iterator[TrialConfig]:
+    """Yield a trial for every combination of the axes' values, its own settings below theirs."""
+    last_parts = Counter(key.rpartition(".")[2] for key in axes)
+    for values in product(*axes.values()):
+        name, label = trial.name, trial.label or trial.name
+        for key, value in zip(axes, values, strict=True):
+            part = key.rpartition(".")[2]
+            short = part if last_parts[part] == 1 else key
+            text = re.sub(r"[^A-Za-z0-9.-]+", "_", _text(value)).strip("_")
+            name, label = f"{name}-{short}={text}", f"{label}, {short} {_text(value)}"
+        setting = {**trial.set, **dict(zip(axes, values, strict=True))}
+        yield replace(trial, name=name, label=label, set=setting)
+
+
+def _rules(sweep: SweepConfig) -> Iterator[str]:
+    if not _NAME.fullmatch(sweep.name):
+        yield f"name: found {sweep.name!r}; allowed are letters, digits and _ . = -"
+    if not sweep.output_dir:
+        yield "output_dir: is empty; name the folder that holds all runs"
+    if sweep.backend == "jobs" and not PurePath(sweep.output_dir).is_absolute():
+        yield (
+            f"output_dir: found {sweep.output_dir}; backend: jobs needs an absolute path that this "
+            "machine and every node see"
+        )
+    if not sweep.seeds or len(set(sweep.seeds)) < len(sweep.seeds) or min(sweep.seeds) < 0:
+        yield f"seeds: found {sweep.seeds}; allowed are different whole numbers from 0, at least 1"
+    for key, values in sweep.axes.items():
+        if not values:
+            yield f"axes: {key} has no values"
+    if not sweep.metrics:
+        yield "metrics: none are named, so nothing could be compared"
+    for index, metric in enumerate(sweep.metrics):
+        if not metric.key:
+            yield f"metrics.{index}.key: is missing"
+    yield from _repeated("metrics", [f"{m.key} at {m.at}" for m in sweep.metrics])
+    if not sweep.trials and all(sweep.axes.values()):
+        yield "trials: none are named"
+    yield from _stages("prepare", sweep.prepare)
+    yield from _stages("trials", sweep.trials)
+    shown = [row for row, _ in reported(sweep)]
+    if sweep.baseline and shown and sweep.baseline not in shown:
+        yield (
+            f"baseline: found {sweep.baseline}, which is no reported trial; the nearest is "
+            f"{nearest(sweep.baseline, shown)}"
+        )
+
+
+def _stages(key: str, stages: Sequence[StageConfig]) -> Iterator[str]:
+    yield from _repeated(key, [stage.name for stage in stages])
+    for stage in stages:
+        where = f"{key}: {stage.name or '(no name)'}"
+        if not _NAME.fullmatch(stage.name) or stage.name in (PREPARE, LOGS):
+            yield (
+                f"{where}: allowed names have letters, digits and _ . = -, and are not {PREPARE} "
+                f"or {LOGS}"
+            )
+        if not stage.config:
+            yield f"{where}: config is missing; name the YAML file of the run"
+        for name in SET_BY_SWEEP:
+            if name in stage.set:
+                yield f"{where}: set: {name} is given by the sweep; remove it"
+
+
+def _repeated(key: str, names: Sequence[str]) -> Iterator[str]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield f"{key}: {name} stands there {count} times"
+
+
+def reported(sweep: SweepConfig) -> list[tuple[str, StageConfig]]:
+    """Return the rows of the tables: name (a folder below the sweep's) and stage or trial."""
+    stages = [(f"{PREPARE}/{stage.name}", stage) for stage in sweep.prepare]
+    trials = [(trial.name, trial) for trial in sweep.trials]
+    return [(name, stage) for name, stage in [*stages, *trials] if stage.report]

@@ -1,0 +1,143 @@
+#!/usr/bin/env python
+"""Run trials with several seeds and compare them.
+
+python launch/sweep.py --config FILE [--dry-run] [--only NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# The repository comes first on the path: its package names are common words.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.load import ConfigError
+from configs.sweep import SweepConfig, load_sweep
+from launch.cli import (
+    EXIT_CONFIG,
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_PREEMPTED,
+    EXIT_PREFLIGHT,
+    QUIET,
+)
+from launch.preflight import ROOT, check_authentication, check_upload
+from launch.sweep_plan import describe_runs, plan_runs, read_states, select_runs
+from launch.sweep_report import write_report
+from launch.sweep_runner import Backend, LocalBackend, Outcome, Runner, StopSignals
+from trainer.console import log
+from trainer.run_folder import RunFolderError, lock_folder
+
+ATTEMPTS = "attempts.jsonl"
+"""File below the sweep's folder: one line for every execution of a run."""
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse `--config FILE [--dry-run] [--only NAME ...]`."""
+    parser = argparse.ArgumentParser(description="Run trials with several seeds and compare them.")
+    parser.add_argument("--config", required=True, metavar="FILE", help="see docs/sweeps.md")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check everything, print the plan, start nothing"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="trials (or prepare/STAGE) to run, with what they need; the tables show all",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a sweep.
+
+    Args:
+        argv: arguments without the program name; None = those of this process.
+
+    Returns:
+        The exit code: 0 all done, 2 configuration, 3 no cluster for the jobs, 4 a run failed, 75
+        stopped, and the same command goes on.
+    """
+    arguments = parse_arguments(argv)
+    try:
+        sweep = load_sweep(arguments.config)
+        everything = plan_runs(sweep)
+        runs = select_runs(everything, arguments.only)
+        states = read_states(runs)
+    except ConfigError as error:
+        return _fail(EXIT_CONFIG, error)
+    if arguments.dry_run:
+        print(describe_runs(runs, states))
+        return EXIT_DONE
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        sweep.folder.mkdir(parents=True, exist_ok=True)
+        lock_folder(sweep.folder)
+        # What another sweep has done while this one was not yet alone.
+        states = read_states(runs)
+    except (ConfigError, RunFolderError) as error:
+        return _fail(EXIT_CONFIG, error)
+    except OSError as error:
+        return _fail(EXIT_CONFIG, ValueError(f"output_dir: {error}"))
+    backend = _backend(sweep)
+    if isinstance(backend, int):
+        return backend
+    todo = [run for run in runs if states[run.title] != "done"]
+    log(f"sweep {sweep.name}: {len(runs)} runs, {len(runs) - len(todo)} done before")
+    attempts = sweep.folder / ATTEMPTS
+    stop = StopSignals()
+    outcomes = Runner(backend, sweep.concurrency, stop, attempts).execute(todo)
+    for path in write_report(sweep, everything, attempts):
+        log(f"wrote {path}")
+    return _sum_up(outcomes, stopped=stop.count > 0)
+
+
+def _backend(sweep: SweepConfig) -> Backend | int:
+    """Return where runs execute, or the exit code if nowhere."""
+    if sweep.backend == "local":
+        return LocalBackend()
+    from launch.sweep_jobs import JobsBackend, NoClusterError  # Ray takes seconds to import
+
+    if Path.cwd().resolve() != ROOT:
+        problem = f"backend: jobs uploads the repository; start the sweep in {ROOT}"
+        return _fail(EXIT_CONFIG, ValueError(problem))
+    problems = [*check_upload(ROOT), *check_authentication(submitting=True)]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if any(problem.level == "error" for problem in problems):
+        return EXIT_PREFLIGHT
+    try:
+        return JobsBackend(sweep.address)
+    except NoClusterError as error:
+        return _fail(EXIT_PREFLIGHT, error)
+
+
+def _sum_up(outcomes: Sequence[Outcome], *, stopped: bool) -> int:
+    """Name what is not done and return the exit code."""
+    for outcome in outcomes:
+        if outcome.ending == "not started":
+            log(f"not started: {outcome.run.title}: {outcome.reason}")
+        elif outcome.ending != "done":
+            log(f"{outcome.ending}: {outcome.run.title} ({outcome.reason}): {outcome.run.log_path}")
+    endings = {outcome.ending for outcome in outcomes}
+    if endings <= {"done"}:
+        return EXIT_DONE
+    if "failed" in endings and not stopped:
+        return EXIT_FAILED
+    log("run the same command again to go on")
+    return EXIT_PREEMPTED
+
+
+def _fail(code: int, error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
