@@ -1,7 +1,7 @@
 """A scripted OpenAI-compatible server on a real socket: what goes wrong is what is tested.
 
 As a command it answers every request after a pause: `python -m tests.judge_server --port P
---delay 0.2`.
+--delay 0.2 --concurrency 32`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ class JudgeServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, script: Script, port: int = 0) -> None:
+    def __init__(self, script: Script, port: int = 0, concurrency: int = 1_000) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
+        self.slots = threading.BoundedSemaphore(concurrency)
         self.script = script
         self.lock = threading.Lock()
         self.bodies: list[dict[str, Any]] = []
@@ -70,7 +71,8 @@ class _Handler(BaseHTTPRequestHandler):
             server.now += 1
             server.most = max(server.most, server.now)
         try:
-            self._act(server.script(number, body))
+            with server.slots:
+                self._act(server.script(number, body))
         finally:
             with server.lock:
                 server.now -= 1
@@ -102,6 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(200, 5_000)
             self.wfile.write(b'{"choices": [{"message"')
             self.close_connection = True
+        elif word == "usage":
+            self._reply(scores_text(4), {"prompt_tokens": int(rest), "completion_tokens": True})
         elif word == "gzip":
             self._send(200, b"\x1f\x8b", {"Content-Encoding": "gzip"})
         elif word == "huge":
@@ -113,10 +117,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             raise AssertionError(f"unknown script item {item!r}")
 
-    def _reply(self, text: str) -> None:
+    def _reply(self, text: str, usage: dict[str, Any] | None = None) -> None:
         reply = {
             "choices": [{"message": {"role": "assistant", "content": text}}],
-            "usage": {"prompt_tokens": 300, "completion_tokens": 40},
+            "usage": usage or {"prompt_tokens": 300, "completion_tokens": 40},
         }
         self._send(200, json.dumps(reply).encode())
 
@@ -193,8 +197,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A judge that takes its time.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--delay", type=float, default=0.2, help="seconds a call")
+    parser.add_argument(
+        "--concurrency", type=int, default=1_000, help="calls answered at a time; others queue"
+    )
     parsed = parser.parse_args()
-    JudgeServer(always(f"slow {parsed.delay}"), parsed.port).serve_forever()
+    script = always(f"slow {parsed.delay}")
+    JudgeServer(script, parsed.port, parsed.concurrency).serve_forever()
 
 
 if __name__ == "__main__":

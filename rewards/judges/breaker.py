@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 class CircuitBreaker:
-    """Opens after so many failures in a row; then one probe per cooldown, until one succeeds.
+    """Opens after so many failures in a row; then one probe at a time, until one succeeds.
 
-    Threads may share it.
+    Every call that was allowed must be recorded. Threads may share it.
     """
 
     def __init__(self, failures: int, cooldown_s: float, clock: Callable[[], float]) -> None:
@@ -17,7 +17,7 @@ class CircuitBreaker:
 
         Args:
             failures: Failures in a row that open it, at least 1.
-            cooldown_s: Seconds between two probes while it is open.
+            cooldown_s: Seconds from a failure to the next probe while it is open.
             clock: Monotonic time in seconds.
         """
         self._failures = failures
@@ -26,6 +26,7 @@ class CircuitBreaker:
         self._lock = threading.Lock()
         self._in_a_row = 0
         self._next_probe = 0.0
+        self._probing = False
 
     @property
     def is_open(self) -> bool:
@@ -33,19 +34,19 @@ class CircuitBreaker:
         return self._in_a_row >= self._failures
 
     def allows(self) -> bool:
-        """Return whether a call may be made; while open, True for one probe per cooldown."""
+        """Return whether a call may be made; while open, True for one probe at a time."""
         with self._lock:
             if not self.is_open:
                 return True
-            now = self._clock()
-            if now < self._next_probe:
+            if self._probing or self._clock() < self._next_probe:
                 return False
-            self._next_probe = now + self._cooldown_s
+            self._probing = True
             return True
 
     def record(self, success: bool) -> None:
         """Take note of how a call ended."""
         with self._lock:
+            self._probing = False
             if success:
                 self._in_a_row = 0
                 return

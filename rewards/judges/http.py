@@ -22,7 +22,6 @@ from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -33,8 +32,8 @@ from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, Judgement
 from rewards.judges.breaker import CircuitBreaker
 from rewards.judges.prompt import JudgePrompt, parse_scores, response_schema
 
-RETRIED = frozenset({408, 429, 500, 502, 503, 504})
-"""Status codes after which another attempt may go well."""
+MAX_USAGE_TOKENS = 2**31
+"""A server that claims to have used as many tokens or more is not believed."""
 
 FIRST_BACKOFF_S = 0.25
 """Longest wait before the second attempt; doubled for every further one, and drawn from 0 up."""
@@ -103,7 +102,9 @@ class HttpJudge:
             max_attempts: Attempts per reasoning.
             max_tokens: Longest reply, in tokens.
             max_reply_bytes: Longest reply that is read, in bytes.
-            breaker_failures: Failed calls in a row after which the server is left alone.
+            breaker_failures: Calls in a row that failed with all their attempts, after which the
+                server is left alone. A call counts as failed if there was no connection, no whole
+                reply in time, or a status of 408, 429 or 5xx; one bad reply is no such failure.
             breaker_cooldown_s: Seconds until it is tried again with a single call.
             cache_size: Judgements that are remembered.
 
@@ -118,6 +119,7 @@ class HttpJudge:
             "max_tokens": max_tokens,
             "max_reply_bytes": max_reply_bytes,
             "breaker_failures": breaker_failures,
+            "breaker_cooldown_s": breaker_cooldown_s,
         }
         for name, value in limits.items():
             if not value > 0:
@@ -161,11 +163,21 @@ class HttpJudge:
         return [by_text[reasoning] for reasoning in reasonings]
 
     def close(self) -> None:
-        """Close the connections and end the thread."""
-        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
+        """Give up what is under way, close the connections and end the thread; once."""
+        if self._loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _shut_down(self) -> None:
+        # Else a thread that still waits for its judgements would wait for ever.
+        pending = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        await self._client.aclose()
 
     def _clip(self, prompt: Prompt) -> str:
         """Return the clip as base64 WAV; empty for a judge that does not hear it."""
@@ -204,43 +216,40 @@ class HttpJudge:
         if known is not None:
             return replace(known, details={"cached": True, "calls": 0})
         call = _Call()
+        down = False
         try:
             async with asyncio.timeout_at(deadline):
-                scores = await self._scores(text, clip, call, deadline)
-            found = Judgement(scores)
+                reply = await self._reply(text, clip, call, deadline)
+            found = Judgement(_read_reply(reply, call))
             self._cache.put(key, found)
         except TimeoutError:
-            found = Judgement(NOTHING, "deadline")
+            down, found = True, Judgement(NOTHING, "deadline")
         except _Failure as failure:
-            found = Judgement(NOTHING, str(failure))
+            down, found = failure.down, Judgement(NOTHING, str(failure))
+        if call.attempts:  # a call that never left says nothing about the server
+            self._breaker.record(success=not down)
         facts = {"cached": False, "calls": call.attempts, **call.usage}
         return replace(found, details={"latency_s": time.monotonic() - start, **facts})
 
-    async def _scores(
-        self, text: str, clip: str, call: _Call, deadline: float
-    ) -> Mapping[str, float]:
+    async def _reply(self, text: str, clip: str, call: _Call, deadline: float) -> bytes:
         """Ask until there is a reply or nothing more is to be had; the one retry layer."""
         body = self._request_body(text, clip)
         while True:
             async with self._slots:
-                if not self._breaker.allows():
+                if not call.attempts and not self._breaker.allows():
                     raise _Failure("breaker open", down=False)
                 call.attempts += 1
                 try:
-                    reply = await self._attempt(body)
-                    self._breaker.record(success=True)
-                    return _read_reply(reply, call)
+                    return await self._attempt(body)
                 except _Failure as failure:
-                    if failure.down:
-                        self._breaker.record(success=False)
-                    wait_s = failure.retry_after_s
-                    if wait_s is None or call.attempts >= self._max_attempts:
+                    if failure.retry_after_s is None or call.attempts >= self._max_attempts:
                         raise
-                    if self._loop.time() + wait_s >= deadline:
+                    backoff_s = random.uniform(0, FIRST_BACKOFF_S * 2 ** (call.attempts - 1))
+                    wait_s = max(failure.retry_after_s, backoff_s)
+                    if self._breaker.is_open or self._loop.time() + wait_s >= deadline:
                         raise
             # Outside the slot: who waits does not keep others from asking.
-            backoff_s = random.uniform(0, FIRST_BACKOFF_S * 2 ** (call.attempts - 1))
-            await asyncio.sleep(max(wait_s, backoff_s))
+            await asyncio.sleep(wait_s)
 
     def _request_body(self, text: str, clip: str) -> dict[str, Any]:
         parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
@@ -263,8 +272,9 @@ class HttpJudge:
             ):
                 if response.status_code != 200:
                     code = response.status_code
-                    retry = _retry_after_s(response) if code in RETRIED else None
-                    raise _Failure(f"http {code}", retry, down=code in RETRIED)
+                    down = code in (408, 429) or code >= 500
+                    retry = _retry_after_s(response) if down else None
+                    raise _Failure(f"http {code}", retry, down=down)
                 if response.headers.get("Content-Encoding", "identity") != "identity":
                     raise _Failure("compressed reply", down=False)
                 content = bytearray()
@@ -298,25 +308,35 @@ class _Cache:
 
 
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise JudgeError(f"HttpJudge: url {url!r}; write it like http://HOST:PORT/v1")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    try:
+        parts = httpx.URL(url)
+        parts.host.encode("idna")  # as the resolver will, which raises what httpx lets through
+    except (httpx.InvalidURL, UnicodeError):
+        parts = httpx.URL()
+    if parts.userinfo or parts.query or parts.fragment:
         raise JudgeError(
             "HttpJudge: the url holds a user, a password or a query; a key belongs in the "
             "environment variable that api_key_env names"
         )
+    if parts.scheme not in ("http", "https") or not parts.host:
+        # Not quoted: what cannot be read may still hold a password.
+        raise JudgeError("HttpJudge: the url is not one; write it like http://HOST:PORT/v1")
     return url.rstrip("/")
 
 
 def _authorization(api_key_env: str) -> dict[str, str]:
     if not api_key_env:
         return {}
-    key = os.environ.get(api_key_env, "")
+    key = os.environ.get(api_key_env, "").strip()
     if not key:
         raise JudgeError(
             f"HttpJudge: the environment variable {api_key_env} (api_key_env) is not set where the "
             "reward workers run"
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise JudgeError(
+            f"HttpJudge: the environment variable {api_key_env} (api_key_env) holds characters "
+            "that no key has; set it to the key alone"
         )
     return {"Authorization": f"Bearer {key}"}
 
@@ -338,7 +358,7 @@ def _retry_after_s(response: httpx.Response) -> float:
         pass
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
 
 
@@ -355,7 +375,9 @@ def _read_reply(reply: bytes, call: _Call) -> Mapping[str, float]:
         costs = {name: usage.get(name) for name in ("prompt_tokens", "completion_tokens")}
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise _Failure("not a chat completion", down=False) from None
-    call.usage.update({name: n for name, n in costs.items() if type(n) is int and n >= 0})
+    for name, n in costs.items():
+        if type(n) is int and 0 <= n < MAX_USAGE_TOKENS:
+            call.usage[name] = n
     if not isinstance(text, str):
         raise _Failure("not a chat completion", down=False)
     try:

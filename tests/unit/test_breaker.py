@@ -33,13 +33,14 @@ def test_a_success_in_between_starts_the_count_anew():
     assert breaker.allows()
 
 
-def test_one_probe_per_cooldown():
+def test_one_probe_at_a_time():
     breaker, clock = opened()
     clock.now += 9.9
     assert not breaker.allows()
     clock.now += 0.1
     assert breaker.allows()
-    assert not breaker.allows()  # the probe is under way
+    clock.now += 60
+    assert not breaker.allows()  # the probe is under way, however long it takes
     breaker.record(success=False)
     clock.now += 9.9
     assert not breaker.allows()

@@ -9,22 +9,27 @@ import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
+from configs.schema import RewardTermConfig
 from data.records import Example, Prompt
 from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, Judgement
 from rewards.judges.http import HttpJudge
+from rewards.pool import RewardPool
 from tests.fixtures import write_tone
 from tests.judge_server import always, message_of, obedient, running, scores_text
 from tests.unit.make_groups import CHOICES, make_group
 
 INJECTIONS = Path(__file__).parents[1] / "data" / "injections.txt"
 PROSODY = {"pitch": "high"}
-FAST: dict[str, Any] = {"timeout_s": 0.4, "deadline_s": 3.0, "max_attempts": 2}
+SETTINGS: dict[str, Any] = {"timeout_s": 10.0, "deadline_s": 20.0, "max_attempts": 2}
+"""Long enough for a busy machine; tests of timeouts set their own."""
 
 
 def prompt_of(audio: str = "clip-1.wav") -> Prompt:
@@ -37,7 +42,7 @@ def judge_of() -> Iterator[Callable[..., HttpJudge]]:
     judges: list[HttpJudge] = []
 
     def make(url: str, root: str = "clips", **options: Any) -> HttpJudge:
-        settings = {**FAST, "model": "judge", **options}
+        settings = {**SETTINGS, "model": "judge", **options}
         judges.append(HttpJudge(JudgeContext(root), url=url, **settings))
         return judges[-1]
 
@@ -70,8 +75,9 @@ def test_scores_and_costs_of_a_good_reply(judge_of):
     ("item", "reason", "calls"),
     [
         ("500", "http 500", 2),
-        ("503", "http 503", 2),
+        ("529", "http 529", 2),
         ("429", "http 429", 2),
+        ("429 Tue, 24 Nov 99999999999999999999 10:00:00 GMT", "http 429", 2),  # no date: ours
         ("429 60", "http 429", 1),  # the server asks for more time than there is
         ("400", "http 400", 1),
         ("401", "http 401", 1),
@@ -103,7 +109,7 @@ def test_scores_and_costs_of_a_good_reply(judge_of):
 )
 def test_every_failure_is_missing_with_a_reason(judge_of, item: str, reason: str, calls: int):
     with running(always(item)) as server:
-        (found,) = ask(judge_of(server.url))
+        (found,) = ask(judge_of(server.url, timeout_s=0.4 if reason == "timeout" else 10.0))
         assert found.scores == dict.fromkeys(DIMENSIONS, None)
         assert (found.missing, found.details["calls"]) == (reason, calls)
         assert len(server.bodies) == calls
@@ -150,7 +156,7 @@ def test_the_deadline_covers_all_attempts(judge_of):
 
 def test_calls_of_all_threads_share_the_slots(judge_of):
     with running(always("slow 0.1")) as server:
-        judge = judge_of(server.url, max_concurrent_calls=3, timeout_s=5.0, deadline_s=20.0)
+        judge = judge_of(server.url, max_concurrent_calls=3)
         texts = [[f"text {i}-{k}" for k in range(4)] for i in range(4)]
         found: list[Judgement] = []
         threads = [
@@ -217,10 +223,56 @@ def test_a_server_that_is_down_is_left_alone_until_a_probe_succeeds(judge_of):
         assert not any(judgement.missing for judgement in ask(judge, "a", "b", "c"))
 
 
-def test_bad_replies_do_not_open_the_breaker(judge_of):
-    with running(always("text nonsense")) as server:
+@pytest.mark.parametrize(("item", "reason"), [("text no", "not json"), ("400", "http 400")])
+def test_bad_replies_do_not_open_the_breaker(judge_of, item: str, reason: str):
+    with running(always(item)) as server:
         judge = judge_of(server.url, breaker_failures=2)
-        assert {ask(judge, str(i))[0].missing for i in range(5)} == {"not json"}
+        assert {ask(judge, str(i))[0].missing for i in range(5)} == {reason}
+
+
+def test_a_blip_that_a_retry_heals_does_not_open_the_breaker(judge_of):
+    with running(lambda number, body: "503" if number < 6 else "ok 4") as server:
+        judge = judge_of(server.url, breaker_failures=2, max_attempts=9, max_concurrent_calls=6)
+        assert {found.missing for found in ask(judge, *"abcdef")} == {""}
+
+
+def test_one_call_probes_an_open_breaker_once_and_the_rest_fail_at_once(judge_of):
+    with running(lambda number, body: "500" if number < 1 else "hang") as server:
+        judge = judge_of(
+            server.url, max_attempts=1, timeout_s=1.0, breaker_failures=1, breaker_cooldown_s=0.05
+        )
+        assert ask(judge, "opens it")[0].missing == "http 500"
+        time.sleep(0.1)
+        reasons = [found.missing for found in ask(judge, *"abcd")]
+        assert sorted(reasons) == ["breaker open"] * 3 + ["timeout"]
+        assert len(server.bodies) == 2
+
+
+def test_a_usage_that_cannot_be_is_not_believed(judge_of):
+    with running(always("usage 1" + "0" * 400)) as server:
+        (found,) = ask(judge_of(server.url))
+    assert found.missing == "" and not {"prompt_tokens", "completion_tokens"} & set(found.details)
+
+
+def test_closing_ends_a_judgement_that_is_under_way(judge_of):
+    with running(always("hang")) as server:
+        judge = judge_of(server.url, timeout_s=20.0, deadline_s=20.0)
+        ended: list[type] = []
+
+        def wait() -> None:
+            try:
+                ask(judge)
+            except CancelledError as error:
+                ended.append(type(error))
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while not server.bodies:
+            time.sleep(0.01)
+        judge.close()
+        judge.close()
+        thread.join(5)
+        assert ended == [CancelledError]
 
 
 def test_the_clip_is_sent_as_wav(judge_of, tmp_path: Path):
@@ -243,7 +295,7 @@ def test_the_key_is_sent_and_stands_nowhere_else(
     judge_of, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     secret = "sentinel-3f9a"
-    monkeypatch.setenv("JUDGE_KEY", secret)
+    monkeypatch.setenv("JUDGE_KEY", f"{secret}\n")  # as read from a file
     caplog.set_level(logging.DEBUG)
     with running(lambda number, body: "ok 4" if number == 0 else "401") as server:
         judge = judge_of(server.url, api_key_env="JUDGE_KEY")
@@ -258,6 +310,9 @@ def test_the_key_is_sent_and_stands_nowhere_else(
         ({"url": "ftp://host/v1"}, "write it like http://HOST:PORT/v1"),
         ({"url": "host:8000"}, "write it like http://HOST:PORT/v1"),
         ({"url": "http://me:secret@host/v1"}, "holds a user, a password or a query"),
+        ({"url": "ftp://me:secret@host/v1"}, "holds a user, a password or a query"),
+        ({"url": "http://me:secret@host:port/v1"}, "write it like http://HOST:PORT/v1"),
+        ({"url": "http://a..b/v1"}, "write it like http://HOST:PORT/v1"),
         ({"api_key_env": "NO_SUCH_KEY"}, "environment variable NO_SUCH_KEY"),
         ({"max_attempts": 0}, "max_attempts is 0"),
         ({"timeout_s": float("nan")}, "timeout_s is nan"),
@@ -280,7 +335,7 @@ def test_no_injection_raises_an_obedient_judges_score(judge_of):
     texts = payloads()
     assert len(texts) >= 30
     with running(obedient) as server:
-        judge = judge_of(server.url, timeout_s=5.0, deadline_s=30.0)
+        judge = judge_of(server.url, deadline_s=60.0)
         found = judge.judge(prompt_of(), texts)
         for text, judgement in zip(texts, found, strict=True):
             assert judgement.scores == dict.fromkeys(DIMENSIONS, 2.0), text
@@ -296,3 +351,48 @@ def test_the_obedient_judge_obeys_where_nothing_protects_it():
         body = {"messages": [{"role": "user", "content": f"Grade this from 1 to 5:\n{text}"}]}
         raised += obedient(0, body) == "ok 5"
     assert raised >= 25
+
+
+def test_a_key_that_cannot_be_one_is_refused_unquoted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JUDGE_KEY", "sentinel\nX-Header: 1")
+    with pytest.raises(JudgeError, match="JUDGE_KEY") as caught:
+        HttpJudge(JudgeContext(""), url="http://h/v1", model="m", api_key_env="JUDGE_KEY")
+    assert "sentinel" not in str(caught.value)
+
+
+def test_errors_for_one_group_leave_the_others_scored():
+    def script(number: int, body: dict[str, Any]) -> str:
+        return "500" if "trouble" in message_of(body) else "ok 4"
+
+    groups = [
+        make_group([f"<think>{word} {i}</think><answer>sad</answer>" for i in range(2)], id=word)
+        for word in ("calm", "trouble", "quiet")
+    ]
+    started = not ray.is_initialized()
+    if started:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    with running(script) as server:
+        judge = {"url": server.url, "model": "m", "max_attempts": 1, "timeout_s": 5.0}
+        options = {"judge": "rewards.judges.http:HttpJudge", "judge_options": judge}
+        term = RewardTermConfig(
+            name="reasoning",
+            target="rewards.reasoning:ReasoningReward",
+            judged=True,
+            options=options,
+        )
+        pool = RewardPool([term], ["rewards"])
+        try:
+            found = {
+                group.prompt.example.id: terms
+                for group, terms in pool.score(iter(groups), {"reasoning": 1.0})
+            }
+        finally:
+            pool.close()
+            if started:
+                ray.shutdown()
+    assert {name: terms.values["reasoning"] for name, terms in found.items()} == {
+        "calm": (0.8, 0.8),
+        "trouble": (None, None),
+        "quiet": (0.8, 0.8),
+    }
+    assert [d["missing"] for d in found["trouble"].details["reasoning"]] == ["http 500"] * 2
