@@ -62,7 +62,33 @@ class _Call:
 
 
 class HttpJudge:
-    """Asks a chat-completions endpoint for four integers, in a JSON schema where it knows them."""
+    """Asks a chat-completions endpoint for four integers, in a JSON schema where it knows them.
+
+    Building it checks the options and starts the thread that talks; the server is not asked yet.
+
+    Args:
+        context: Folder of the clips.
+        url: Base address such as `http://127.0.0.1:8000/v1`.
+        model: Name of the model there.
+        api_key_env: Environment variable that holds the key; empty = no key.
+        audio: Send the clip too, as 16 kHz WAV.
+        prompt_file: Template of the message; empty = `rewards/judges/prompt.txt`.
+        structured: Ask for a JSON schema; replies are validated anyway.
+        max_concurrent_calls: Requests under way at a time, over all groups of this worker.
+        timeout_s: Longest time of one attempt, in seconds.
+        deadline_s: Longest time of a group's judgement with all attempts, in seconds.
+        max_attempts: Attempts per reasoning.
+        max_tokens: Longest reply, in tokens.
+        max_reply_bytes: Longest reply that is read, in bytes.
+        breaker_failures: Calls in a row that failed with all their attempts, after which the
+            server is left alone. A call counts as failed if there was no connection, no whole
+            reply in time, or a status of 408, 429 or 5xx; one bad reply is no such failure.
+        breaker_cooldown_s: Seconds until it is tried again with a single call.
+        cache_size: Judgements that are remembered.
+
+    Raises:
+        JudgeError: An option is out of range, the address is none, or the variable is not set.
+    """
 
     dimensions = DIMENSIONS
 
@@ -86,31 +112,6 @@ class HttpJudge:
         breaker_cooldown_s: float = 10.0,
         cache_size: int = 10_000,
     ) -> None:
-        """Check the options and start the thread that talks; the server is not asked yet.
-
-        Args:
-            context: Folder of the clips.
-            url: Base address such as `http://127.0.0.1:8000/v1`.
-            model: Name of the model there.
-            api_key_env: Environment variable that holds the key; empty = no key.
-            audio: Send the clip too, as 16 kHz WAV.
-            prompt_file: Template of the message; empty = `rewards/judges/prompt.txt`.
-            structured: Ask for a JSON schema; replies are validated anyway.
-            max_concurrent_calls: Requests under way at a time, over all groups of this worker.
-            timeout_s: Longest time of one attempt, in seconds.
-            deadline_s: Longest time of a group's judgement with all attempts, in seconds.
-            max_attempts: Attempts per reasoning.
-            max_tokens: Longest reply, in tokens.
-            max_reply_bytes: Longest reply that is read, in bytes.
-            breaker_failures: Calls in a row that failed with all their attempts, after which the
-                server is left alone. A call counts as failed if there was no connection, no whole
-                reply in time, or a status of 408, 429 or 5xx; one bad reply is no such failure.
-            breaker_cooldown_s: Seconds until it is tried again with a single call.
-            cache_size: Judgements that are remembered.
-
-        Raises:
-            JudgeError: An option is out of range, the address is none, or the variable is not set.
-        """
         limits = {
             "max_concurrent_calls": max_concurrent_calls,
             "timeout_s": timeout_s,
