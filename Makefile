@@ -1,4 +1,4 @@
-# Two commands on a fresh machine (Python 3.11, gcc, make): `make demo` and `make test`.
+# Two commands on a fresh machine (Python 3.11, gcc, g++, make): `make demo` and `make test`.
 # Both prepare the environment first; a second call skips what is there.
 
 PYTHON ?= python3.11

@@ -99,9 +99,10 @@ def judge_metrics(
     ]
     values = [value for item in scored for value in item.terms.values.get(name, ())]
     outcomes = [value for item in scored for value in item.terms.values.get(outcome, ())]
-    if not any(value is not None for value in values):
-        return metrics
     asked = [value for value, ask in zip(values, well_formed, strict=True) if ask]
+    was_asked = any(item.terms.details.get(name, ({},))[0] for item in scored)
+    if not was_asked or not asked:
+        return metrics  # before its gate opens, a judge is not called
     metrics[f"{prefix}_missing_frac"] = statistics.fmean(value is None for value in asked)
     if len(outcomes) == len(values):
         pairs = [(v, o) for v, o in zip(values, outcomes, strict=True) if None not in (v, o)]

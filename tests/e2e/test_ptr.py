@@ -11,6 +11,7 @@ import pytest
 from launch.preflight import ROOT
 from tests.e2e.command import RunFiles, Shell, command, open_shell
 from tests.e2e.conftest import WriteConfig
+from tests.judge_server import always, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -26,8 +27,8 @@ data:
 rollout:
   max_completion_tokens: 48
 train:
-  num_steps: 90
-  prompts_per_step: 16
+  num_steps: 100
+  prompts_per_step: 32
 parity:
   num_clips: 0
 """
@@ -153,3 +154,59 @@ def test_without_trust_the_same_judge_counts_in_full(
     assert rows[1]["reward/reasoning_coverage"] > 0.3  # in the shadow of the gate
     assert rows[1]["judge/reasoning_right_wrong_gap"] < 0.5
     assert rows[3]["trust/mean"] == 1.0 and rows[3]["trust/applied_frac"] > 0
+
+
+FAULTS = ["500", "429 60", "drop", "cut", "text four", "ok 9", "ok NaN", "huge", "hang", "ok 5.5"]
+
+
+def http_settings(url: str) -> dict[str, object]:
+    """Settings of a run whose judge is a server, from the first step on."""
+    options = {
+        "judge": "rewards.judges.http:HttpJudge",
+        "judge_options": {
+            "url": url,
+            "model": "judge",
+            "timeout_s": 1.0,
+            "max_attempts": 1,
+            "breaker_failures": 1000,
+        },
+    }
+    return {
+        "rewards.terms.2.options": json.dumps(options),
+        "rewards.terms.2.schedule.kind": "constant",
+        "rewards.terms.2.concurrency": 16,
+        "train.num_steps": 2,
+        "eval.judged": False,
+    }
+
+
+def test_training_goes_on_past_a_judge_that_fails_now_and_then(
+    tmp_path: Path, shell: Shell, write_config: WriteConfig, cold_started: Path
+) -> None:
+    def script(number: int, body: dict[str, Any]) -> str:
+        return FAULTS[number // 4 % len(FAULTS)] if number % 4 == 0 else f"ok {1 + number % 5}"
+
+    with running(script) as server:
+        run = run_ptr(tmp_path, shell, write_config, cold_started, **http_settings(server.url))
+        assert len(server.bodies) > 2 * len(FAULTS) * 4
+    for row in run.rows()[1:]:
+        assert row["optim/skipped"] == 0
+        assert 0.1 < row["judge/reasoning_missing_frac"] < 0.4
+        assert row["reward/reasoning_weight"] > 0
+    reasons = {
+        row["details"]["reasoning"].get("missing") for step in (1, 2) for row in samples(run, step)
+    }
+    expected = {"http 500", "http 429", "connection", "not json", "out of range", "timeout"}
+    assert expected | {"not an integer", "reply too large", ""} <= reasons
+
+
+def test_a_step_without_a_judge_is_withheld(
+    tmp_path: Path, shell: Shell, write_config: WriteConfig, cold_started: Path
+) -> None:
+    with running(always("503")) as server:
+        run = run_ptr(tmp_path, shell, write_config, cold_started, **http_settings(server.url))
+    for row in run.rows()[1:]:
+        assert row["optim/skipped"] == 1
+        assert row["reward/reasoning_coverage"] == 0 and "judge/reasoning_right_mean" not in row
+        assert row["judge/reasoning_missing_frac"] == 1
+    assert all(row["terms"]["reasoning"] is None for row in samples(run, 1))
