@@ -146,7 +146,10 @@ def test_axes_make_a_trial_of_every_combination(tmp_path: Path):
     [
         (("seeds:", "sedes:"), "sedes: unknown key; the nearest is seeds"),
         (("  - name: plain", "  - nme: x\n    name: plain"), "trials.0.nme: unknown key; the near"),
-        (("baseline: plain", "baseline: plian"), "plian, which is no reported trial; the nearest"),
+        (
+            ("baseline: plain", "baseline: plane"),
+            "plane, which is no reported trial; the nearest is plain",
+        ),
         (("name: untrained", "name: plain"), "trials: plain stands there 2 times"),
         (("name: untrained", "name: prepare"), "trials: prepare: allowed names"),
         (("/nowhere", "/x, seed: 3"), "untrained: set: seed is given by the sweep"),
@@ -190,8 +193,8 @@ def test_only_takes_what_a_trial_needs_along(tmp_path: Path):
         "untrained/seed_0",
         "untrained/seed_1",
     ]
-    with pytest.raises(ConfigError, match="--only plian: no such trial; the nearest is plain"):
-        select_runs(runs, ["plian"])
+    with pytest.raises(ConfigError, match="--only plane: no such trial; the nearest is plain"):
+        select_runs(runs, ["plane"])
 
 
 def test_states_follow_from_the_run_folders(tmp_path: Path):
@@ -214,7 +217,7 @@ def test_states_follow_from_the_run_folders(tmp_path: Path):
 def test_a_done_run_with_another_configuration_is_not_reused(tmp_path: Path):
     leave_behind(plan(write_sweep(tmp_path))[4], "finished")
     runs = plan(write_sweep(tmp_path, ("/nowhere", "/elsewhere")))
-    with pytest.raises(ConfigError, match="model.path: /nowhere there, /elsewhere now"):
+    with pytest.raises(ConfigError, match=r"model\.path: /nowhere there, /elsewhere now"):
         read_states(runs)
 
 
