@@ -94,7 +94,7 @@ _OWN_MOVES = _table(
 """Words for a change that bring their attribute with them."""
 
 _DENIALS = frozenset(
-    ["not", "no", "never", "without", "neither", "nor", "hardly", "isn", "isnt", "lacks", "lacking"]
+    ["not", "no", "never", "without", "neither", "nor", "hardly", "isn", "lacks", "lacking"]
 )
 _BEFORE_COMPARISON = frozenset(["than", "above", "below"])
 _DENIAL_REACH = 4  # words back

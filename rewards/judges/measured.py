@@ -30,7 +30,7 @@ _AFFECT = re.compile(
     r"|shock|amaze|uncertain|hesita|bored|tired|emotion|mood|feeling|affect)"
 )
 _LINK = re.compile(
-    r"\b(?:suggest|convey|indicat|impl(?:y|ies)|reflect|reveal|express|signal|point|typical of"
+    r"\b(?:suggest|convey|indicates?|indicating|impl(?:y|ies)|reflect|reveal|express|signal|point|typical of"
     r"|consistent with|sounds?|therefore|thus|hence|because|which means|shows?)"
 )
 _SENTENCE = re.compile(r"[.!?]+")
