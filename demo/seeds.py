@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demo.material import prepare
-from demo.results import before_and_after, draw_curve
+from demo.results import before_and_after, draw_curve, gate_step
+from trainer.run_folder import RunFolder
 
-FOLDER = Path("runs/demo_seeds")
+DEMO = Path("runs/demo/rl")
 PAGE = Path("docs/demo_seeds.md")
 FIGURE = Path("docs/demo_seeds.png")
 
@@ -19,9 +20,14 @@ FIGURE = Path("docs/demo_seeds.png")
 def run_seed(seed: int) -> Path:
     """Run cold start and RL with one seed, unless they are done; return the RL run's folder.
 
+    Seed 0 is the demo's own run, if that is done.
+
     Raises:
         subprocess.CalledProcessError: a stage failed.
     """
+    demo = RunFolder(DEMO)
+    if seed == 0 and demo.status_path.exists() and demo.read_status()["state"] == "finished":
+        return DEMO
     name = f"demo_seeds/{seed}"
     stages = (
         ("sft", "configs/tiny_sft.yaml", f"name={name}/sft"),
@@ -39,24 +45,25 @@ def seeds_page(seeds: Sequence[int], runs: Sequence[Path]) -> str:
         "# The demo with several seeds",
         "",
         "Held-out test speakers, greedy answers, before and after RL. The seed changes the order",
-        "of the data, the cold start and the sampling; checkpoint and corpus are the same.",
+        "of the data, the cold start and the sampling; checkpoint and corpus are the same. Facts:",
+        "the measured judge's factual alignment of the reasoning, 1 to 5.",
         "",
         f'    make seeds SEEDS="{" ".join(map(str, seeds))}"',
         "",
-        "| seed | accuracy before | after | gain (points) | UA before | after |",
-        "|---|--:|--:|--:|--:|--:|",
+        "| seed | accuracy before | after | gain (points) | facts before | after | gate opened |",
+        "|---|--:|--:|--:|--:|--:|--:|",
     ]
     gains = []
     for seed, run in zip(seeds, runs, strict=True):
         before, after = before_and_after(run, "accuracy")
-        ua_before, ua_after = before_and_after(run, "ua")
+        facts_before, facts_after = before_and_after(run, "reasoning_factual_alignment")
         gains.append(100 * (after - before))
         lines.append(
             f"| {seed} | {before:.1%} | {after:.1%} | {gains[-1]:+.1f} "
-            f"| {ua_before:.1%} | {ua_after:.1%} |"
+            f"| {facts_before:.2f} | {facts_after:.2f} | after step {gate_step(run)} |"
         )
     lines += [
-        f"| mean | | | {statistics.fmean(gains):+.1f} | | |",
+        f"| mean | | | {statistics.fmean(gains):+.1f} | | | |",
         "",
         f"![accuracy over the steps of all seeds]({FIGURE.name})",
         "",

@@ -30,8 +30,8 @@ _AFFECT = re.compile(
     r"|shock|amaze|uncertain|hesita|bored|tired|emotion|mood|feeling|affect)"
 )
 _LINK = re.compile(
-    r"\b(?:suggest|convey|indicates?|indicating|impl(?:y|ies)|reflect|reveal|express|signal|point|typical of"
-    r"|consistent with|sounds?|therefore|thus|hence|because|which means|shows?)"
+    r"\b(?:suggest|convey|indicates?|indicating|impl(?:y|ies)|reflect|reveal|express|signal"
+    r"|point|typical of|consistent with|sounds?|therefore|thus|hence|because|which means|shows?)"
 )
 _SENTENCE = re.compile(r"[.!?]+")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
