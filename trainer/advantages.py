@@ -66,7 +66,11 @@ def per_term_advantages(groups: Sequence[ScoredGroup], *, tolerance: float) -> l
         tolerance: A term whose values lie within this range of each other is flat: 0 for all.
 
     Returns:
-        [G] float32 for each group; exact under reordering within a group.
+        [G] float32 for each group; exact under reordering within a group. Flat groups count in the
+        step's deviation.
+
+    Raises:
+        ValueError: As `group_advantages`, naming the example and the term.
 
     Source: GDPO (arXiv 2601.05242): group-wise normalization per reward, weighted sum, batch-wise
     normalization.
@@ -75,7 +79,11 @@ def per_term_advantages(groups: Sequence[ScoredGroup], *, tolerance: float) -> l
     for item in groups:
         credit = np.zeros(len(item.rewards), dtype=np.float64)
         for name, values in item.filled.items():
-            normalized = group_advantages(values, divide_by_std=True, tolerance=tolerance)
+            try:
+                normalized = group_advantages(values, divide_by_std=True, tolerance=tolerance)
+            except ValueError as error:
+                example = item.group.prompt.example.id
+                raise ValueError(f"example {example!r}, term {name!r}: {error}") from error
             credit += item.factors[name] * normalized.astype(np.float64)
         credits_of.append(credit.astype(np.float32))
     everything = [float(value) for credit in credits_of for value in credit]

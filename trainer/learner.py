@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import deepspeed
 import torch
 
-from configs.schema import RunConfig
+from configs.schema import LossConfig, RunConfig
 from data.records import FloatArray, Microbatch
 from rollout.weight_sync import Sender, open_sender
 from rollout.weights import WeightSource
-from trainer.logprobs import PackedPolicy, PackedRow, TokenScores, to_device
+from trainer.logprobs import PackedPolicy, PackedRow, to_device
 from trainer.losses import importance_weights, kl_estimate, policy_loss, sft_loss
 from trainer.policy import adapters_off, load_thinker, prepare_thinker
 
@@ -196,7 +196,7 @@ class Learner:
             if frozen is None:
                 reference = self._reference_logprobs(tensors, scores.audio)
                 frozen = FrozenScores(scores.logprobs.detach(), reference)
-            per_token, figures = self._policy_loss(scores, row, frozen)
+            per_token, figures = policy_terms(scores.logprobs, row, frozen, self._config.loss)
         loss = (per_token * weights).sum()
         # DeepSpeed averages gradients over ranks, but the weights sum to 1 over all of them.
         self._engine.backward(loss * self._spec.num_ranks)
@@ -206,36 +206,6 @@ class Learner:
             gap = (frozen.old.cpu() - torch.from_numpy(row.rollout_logprobs)).abs()
             stats["policy/logprob_gap_max"] = float((gap * (weights.cpu() > 0)).max())
         return stats
-
-    def _policy_loss(
-        self, scores: TokenScores, row: Microbatch, frozen: FrozenScores
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Loss [N] of each token and the figures [N] that describe it."""
-        loss = self._config.loss
-        advantages = torch.from_numpy(row.advantages).to(self._device)
-        rollout = torch.from_numpy(row.rollout_logprobs).to(self._device)
-        per_token, figures = policy_loss(
-            scores.logprobs,
-            frozen.old,
-            advantages,
-            torch.from_numpy(row.completion_ids).to(self._device),
-            kind=loss.policy,
-            clip_low=loss.clip_low,
-            clip_high=loss.clip_high,
-        )
-        correction = importance_weights(frozen.old, rollout, loss.importance_cap)
-        per_token = per_token * correction
-        named = {
-            "policy/ratio_mean": figures["ratio"],
-            "policy/clip_frac": figures["clipped"].float(),
-            "policy/importance_weight_mean": correction,
-            "policy/logprob_gap": (frozen.old - rollout).abs(),
-        }
-        if frozen.reference is not None:
-            kl = kl_estimate(scores.logprobs, frozen.reference, loss.kl_estimator)
-            per_token = per_token + loss.kl_coef * kl
-            named["policy/kl"] = kl.detach()
-        return per_token, named
 
     @torch.no_grad()
     def _frozen_scores(self, tensors: PackedRow) -> FrozenScores:
@@ -322,6 +292,47 @@ class Learner:
         torch.distributed.barrier()
         self._engine.destroy()
         torch.distributed.destroy_process_group()
+
+
+def policy_terms(
+    logprobs: torch.Tensor, row: Microbatch, frozen: FrozenScores, loss: LossConfig
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return the policy loss of each token of a row, KL included, and the figures behind it.
+
+    Args:
+        logprobs: [N] under the current policy, with gradient.
+        row: what they are the log-probs of.
+        frozen: its scores before the step's first update, on the same device.
+        loss: which losses, and how they are weighed.
+
+    Returns:
+        The loss [N] before `row.loss_weights`, and detached metrics [N].
+    """
+    advantages = torch.from_numpy(row.advantages).to(logprobs.device)
+    rollout = torch.from_numpy(row.rollout_logprobs).to(logprobs.device)
+    per_token, figures = policy_loss(
+        logprobs,
+        frozen.old,
+        advantages,
+        # Only counted on the host: on a GPU this would wait for the forward pass.
+        torch.from_numpy(row.completion_ids),
+        kind=loss.policy,
+        clip_low=loss.clip_low,
+        clip_high=loss.clip_high,
+    )
+    correction = importance_weights(frozen.old, rollout, loss.importance_cap)
+    per_token = per_token * correction
+    named = {
+        "policy/ratio_mean": figures["ratio"],
+        "policy/clip_frac": figures["clipped"].float(),
+        "policy/importance_weight_mean": correction,
+        "policy/logprob_gap": (frozen.old - rollout).abs(),
+    }
+    if frozen.reference is not None:
+        kl = kl_estimate(logprobs, frozen.reference, loss.kl_estimator)
+        per_token = per_token + loss.kl_coef * kl
+        named["policy/kl"] = kl.detach()
+    return per_token, named
 
 
 def _accumulate(totals: dict[str, float], stats: dict[str, float], share: float) -> None:

@@ -24,9 +24,8 @@ def policy_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the policy-gradient loss of each token, by one of the three variants below.
 
-    While the policy is still the old one, all three have the gradient `-A` with respect to the
-    log-prob of a token (`gspo`: once weighted by `Microbatch.loss_weights`, which are equal within
-    a completion); they differ from the second update of a step on.
+    Summed over a completion, all three have the gradient `-A` with respect to the log-prob of a
+    token while the policy is still the old one; they differ from the second update of a step on.
 
     Args:
         logprobs: [N] under the current policy; the gradient flows through them.

@@ -190,6 +190,12 @@ def test_a_term_that_was_left_out_does_not_count():
     assert one.tolist() == other.tolist()
 
 
+def test_a_bad_term_is_named_with_its_example():
+    lone = with_terms({"a": 1.0}, a=(1.0,))
+    with pytest.raises(ValueError, match=r"'clip-1', term 'a'.*at least 2"):
+        to_samples([lone], AdvantageConfig(normalize="per_term"))
+
+
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=8), st.randoms())
 def test_permuted_terms_give_permuted_advantages(rows: list[tuple[float, float]], random):
     order = list(range(len(rows)))
