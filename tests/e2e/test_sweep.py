@@ -1,0 +1,165 @@
+"""A sweep on the real stack: stopped in the middle, gone on with, and as jobs of a cluster."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.command import Shell, wait_until
+from tests.e2e.conftest import WriteConfig
+from tests.e2e.test_job import jobs_url
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+__all__ = ["jobs_url"]
+
+SHORT = {
+    "train.num_steps": 1,
+    "train.prompts_per_step": 3,
+    "eval.every_steps": 0,
+    "eval.test_split": "",
+    "parity.num_clips": 0,
+    "rollout.cpu_threads": 1,
+    "learner.cpu_threads": 1,
+}
+
+
+def write_sweep(folder: Path, config: Path, settings: dict[str, Any], **keys: Any) -> Path:
+    """Write a sweep of two trials; `settings` are those of both."""
+    settings = {"eval.judged": False, **settings}
+    letters = {
+        "name": "letters",
+        "target": "tests.e2e.toy_reward:Letters",
+        "options": {"trace": str(folder / "trace")},
+    }
+    accuracy = {"name": "accuracy", "target": "rewards.accuracy:AccuracyReward"}
+    sweep = {
+        "name": "pair",
+        "output_dir": str(folder / "runs"),
+        "seeds": [0],
+        "baseline": "plain",
+        "metrics": [
+            {"key": "test_after/accuracy", "label": "accuracy"},
+            {"key": "reward/mean", "label": "reward", "at": "first"},
+        ],
+        "trials": [
+            {
+                "name": "plain",
+                "config": str(config),
+                "set": {**settings, "rewards.terms": [accuracy, letters]},
+            },
+            {
+                "name": "letters",
+                "label": 'letters, "only" # 1',
+                "config": str(config),
+                "set": {**settings, "rewards.terms": [accuracy, {**letters, "weight": 0.25}]},
+            },
+        ],
+    }
+    path = folder / "sweep.yaml"
+    path.write_text(json.dumps(sweep | keys))  # JSON is YAML
+    return path
+
+
+def sweep_command(path: Path) -> list[str]:
+    return ["python", "launch/sweep.py", "--config", str(path)]
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    """Return trial/seed -> state in its run_status.json."""
+    return {
+        f"{path.parent.parent.name}/{path.parent.name}": json.loads(path.read_text())["state"]
+        for path in folder.glob("*/seed_*/run_status.json")
+    }
+
+
+def attempts(folder: Path) -> list[tuple[str, int]]:
+    lines = (folder / "attempts.jsonl").read_text().splitlines()
+    return [(record["run"], record["exit_code"]) for record in map(json.loads, lines)]
+
+
+@pytest.fixture(autouse=True)
+def no_processes_left(shell: Shell) -> Iterator[None]:
+    yield
+    shell.end_processes()
+
+
+def test_a_stopped_sweep_goes_on_where_it_was(
+    tmp_path: Path, shell: Shell, write_config: WriteConfig
+) -> None:
+    settings = {**SHORT, "train.num_steps": 3, "eval.test_split": "test"}
+    path = write_sweep(tmp_path, write_config(tmp_path), settings)
+    folder = tmp_path / "runs" / "pair"
+    output = tmp_path / "sweep.txt"
+    process = shell.start(*sweep_command(path), output=output)
+    second = folder / "letters" / "seed_0" / "metrics.jsonl"
+    # Row 0 is written before the first step: the second trial is stopped in its middle.
+    wait_until(lambda: second.exists() or process.poll() is not None, "the second trial begins")
+    assert process.poll() is None, output.read_text()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=240) == 75, output.read_text()
+    assert statuses(folder) == {"plain/seed_0": "finished", "letters/seed_0": "preempted"}
+    assert "Unfinished: 1 of 2 runs" in (folder / "results.md").read_text()
+
+    plan = shell.run(*sweep_command(path), "--dry-run")
+    assert "2 runs: 1 done, 1 half-done, 0 new" in plan.stdout
+
+    done = shell.run(*sweep_command(path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 runs, 1 done before" in done.stdout
+    assert attempts(folder) == [("plain/seed_0", 0), ("letters/seed_0", 75), ("letters/seed_0", 0)]
+    assert "resuming after step" in (folder / "logs" / "letters" / "seed_0.log").read_text()
+    rows = list(csv.DictReader((folder / "results.csv").open()))
+    assert [(row["trial"], row["state"]) for row in rows] == [
+        ("plain", "done"),
+        ("letters", "done"),
+    ]
+    assert all(0 <= float(row["test_after/accuracy"]) <= 1 for row in rows)
+    assert float(rows[0]["reward/mean@first"]) != float(rows[1]["reward/mean@first"])
+    assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
+    page = (folder / "results.md").read_text()
+    assert "Unfinished" not in page
+    assert "One seed shows no difference" in page
+
+
+def test_a_failed_trial_is_named_and_the_other_one_runs(
+    tmp_path: Path, shell: Shell, write_config: WriteConfig
+) -> None:
+    path = write_sweep(tmp_path, write_config(tmp_path), SHORT)
+    sweep = json.loads(path.read_text())
+    sweep["trials"][0]["set"]["model.path"] = "/nowhere"
+    path.write_text(json.dumps(sweep))
+    done = shell.run(*sweep_command(path))
+    log_path = tmp_path / "runs" / "pair" / "logs" / "plain" / "seed_0.log"
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert f"failed: plain/seed_0 (exit code 3): {log_path}" in done.stdout
+    assert "/nowhere" in log_path.read_text()
+    assert statuses(tmp_path / "runs" / "pair") == {"letters/seed_0": "finished"}
+
+
+def test_trials_as_jobs_of_a_cluster(
+    tmp_path: Path, shell: Shell, write_config: WriteConfig, jobs_url: str
+) -> None:
+    keys = {"backend": "jobs", "address": jobs_url, "concurrency": 2}
+    path = write_sweep(tmp_path, write_config(tmp_path), SHORT, **keys)
+    done = shell.run(*sweep_command(path), RAY_AUTH_MODE="token")
+    folder = tmp_path / "runs" / "pair"
+    logs = "\n".join(log.read_text() for log in folder.glob("logs/*/*.log"))
+    assert done.returncode == 0, done.stdout + done.stderr + logs
+    assert statuses(folder) == {"plain/seed_0": "finished", "letters/seed_0": "finished"}
+    assert logs.count("finished 1 steps") == 2
+    assert done.stdout.count(" is job ") == 2
+
+    again = shell.run(*sweep_command(path), RAY_AUTH_MODE="token")
+    assert again.returncode == 0, again.stderr
+    assert "2 runs, 2 done before" in again.stdout
+
+    refused = shell.run(*sweep_command(path), RAY_AUTH_MODE="disabled")
+    assert refused.returncode == 3, refused.stdout + refused.stderr
+    assert "no cluster takes jobs at" in refused.stderr
