@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +50,19 @@ rewards:
       judged: true
       schedule:
         {{kind: gate, threshold: 0.0, window: 1, flatness: 1.0, min_steps: 2, ramp_steps: 2}}
-      options:
-        judge: demo.judges:InvertedJudge
-        judge_options: {{judge: "rewards.judges.measured:MeasuredJudge"}}
-        dimension_weights: {{factual_alignment: 1.0}}
+      options: {options}
 optim:
   lr: 1e-5
 train:
   num_steps: 4
   prompts_per_step: 16
 """
+
+INVERTED = {
+    "judge": "demo.judges:InvertedJudge",
+    "judge_options": {"judge": "rewards.judges.measured:MeasuredJudge"},
+    "dimension_weights": {"factual_alignment": 1.0},
+}
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +83,16 @@ def cold_started(
 
 
 def run_ptr(
-    folder: Path, shell: Shell, write_config: WriteConfig, start: Path, **settings: object
+    folder: Path,
+    shell: Shell,
+    write_config: WriteConfig,
+    start: Path,
+    options: Mapping[str, object] = INVERTED,
+    **settings: object,
 ) -> RunFiles:
     write_config(folder)
     config = folder / "ptr.yaml"
-    config.write_text(PTR.format())
+    config.write_text(PTR.format(options=json.dumps(options)))
     overrides = {"model.path": start, "eval.judged": True, "log.samples_every": 1} | settings
     done = shell.run(*command("rl", config, overrides))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -159,9 +168,9 @@ def test_without_trust_the_same_judge_counts_in_full(
 FAULTS = ["500", "429 60", "drop", "cut", "text four", "ok 9", "ok NaN", "huge", "hang", "ok 5.5"]
 
 
-def http_settings(url: str) -> dict[str, object]:
-    """Settings of a run whose judge is a server, from the first step on."""
-    options = {
+def http_options(url: str) -> dict[str, object]:
+    """Options of a reasoning term whose judge is a server."""
+    return {
         "judge": "rewards.judges.http:HttpJudge",
         "judge_options": {
             "url": url,
@@ -171,13 +180,14 @@ def http_settings(url: str) -> dict[str, object]:
             "breaker_failures": 1000,
         },
     }
-    return {
-        "rewards.terms.2.options": json.dumps(options),
-        "rewards.terms.2.schedule.kind": "constant",
-        "rewards.terms.2.concurrency": 16,
-        "train.num_steps": 2,
-        "eval.judged": False,
-    }
+
+
+FROM_THE_START = {
+    "rewards.terms.2.schedule.kind": "constant",
+    "rewards.terms.2.concurrency": 16,
+    "train.num_steps": 2,
+    "eval.judged": False,
+}
 
 
 def test_training_goes_on_past_a_judge_that_fails_now_and_then(
@@ -187,7 +197,9 @@ def test_training_goes_on_past_a_judge_that_fails_now_and_then(
         return FAULTS[number // 4 % len(FAULTS)] if number % 4 == 0 else f"ok {1 + number % 5}"
 
     with running(script) as server:
-        run = run_ptr(tmp_path, shell, write_config, cold_started, **http_settings(server.url))
+        run = run_ptr(
+            tmp_path, shell, write_config, cold_started, http_options(server.url), **FROM_THE_START
+        )
         assert len(server.bodies) > 2 * len(FAULTS) * 4
     for row in run.rows()[1:]:
         assert row["optim/skipped"] == 0
@@ -204,7 +216,9 @@ def test_a_step_without_a_judge_is_withheld(
     tmp_path: Path, shell: Shell, write_config: WriteConfig, cold_started: Path
 ) -> None:
     with running(always("503")) as server:
-        run = run_ptr(tmp_path, shell, write_config, cold_started, **http_settings(server.url))
+        run = run_ptr(
+            tmp_path, shell, write_config, cold_started, http_options(server.url), **FROM_THE_START
+        )
     for row in run.rows()[1:]:
         assert row["optim/skipped"] == 1
         assert row["reward/reasoning_coverage"] == 0 and "judge/reasoning_right_mean" not in row
