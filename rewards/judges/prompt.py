@@ -21,7 +21,7 @@ MAX_REASONING_CHARS = 4_000
 """Longer reasoning is cut before a judge sees it."""
 
 MAX_FACT_CHARS = 2_000
-"""Cap of the question, of a choice, of the transcript and of the rendered prosody."""
+"""Cap of the transcript and of the rendered prosody."""
 
 MAX_REPLY_CHARS = 1_000
 """A longer reply is refused unread; four scores take about 120 characters."""
@@ -139,8 +139,8 @@ class JudgePrompt:
         fence, text = fenced(reasoning)
         example = prompt.example
         filled = {
-            "question": sanitize(example.question, MAX_FACT_CHARS),
-            "choices": ", ".join(sanitize(choice, MAX_FACT_CHARS) for choice in example.choices),
+            "question": example.question,
+            "choices": ", ".join(example.choices),
             "transcript": sanitize(example.transcript or "", MAX_FACT_CHARS) or "not known",
             "prosody": render_prosody(example.prosody),
             "fence": fence,
