@@ -1,14 +1,18 @@
 #!/usr/bin/env python
 """Does judging hide behind generation? A judge of 200 ms a call behind HTTP.
 
-python benchmarks/judge.py [--quick] [--prompts 32] [--tokens 64] [--delay 0.2] [--concurrency 32]
-                           [--rounds 5] [key=value ...]
+python benchmarks/judge.py [--quick] [--prompts 32] [--tokens 64] [--sequences 32] [--delay 0.2]
+                           [--concurrency 32] [--rounds 5] [key=value ...]
 
 Three ways in turns: generation alone (`EnginePool.generate` to the last group), judging alone
 (`RewardPool.score` over groups that are there already), and both as a step runs them, where a group
 is judged while others still generate. The judge is a server in a process of its own that answers
 every call after the delay. Random weights write nonsense, which is never judged, so every
 completion gets a well-formed text of its own on the way: one call each, none from the cache.
+
+All completions have the same length here, so groups end apart only if the engine decodes fewer
+completions at a time (`--sequences`) than a step has, as it does in a run whose completions differ
+in length. With one wave of equal completions there is nothing that judging could hide behind.
 """
 
 from __future__ import annotations
@@ -165,6 +169,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=32, help="prompts, 8 completions each")
     parser.add_argument("--tokens", type=int, default=64, help="tokens per completion")
+    parser.add_argument("--sequences", type=int, default=32, help="completions decoded at a time")
     parser.add_argument("--delay", type=float, default=0.2, help="seconds of a judge's call")
     parser.add_argument("--concurrency", type=int, default=32, help="calls at a time")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
@@ -181,6 +186,7 @@ def main() -> None:
     overrides = (
         f"train.prompts_per_step={parsed.prompts}",
         f"rollout.max_completion_tokens={parsed.tokens}",
+        f"rollout.max_num_seqs={parsed.sequences}",
         *parsed.overrides,
     )
     with (
