@@ -171,15 +171,12 @@ def _secret_names(options: Mapping[str, Any]) -> Iterator[str]:
 
 def _judged_terms(config: RunConfig) -> Iterator[str]:
     rewards = config.rewards
-    judged = [term.name for term in rewards.terms if term.judged]
     counted = [term.name for term in rewards.terms if term.judged and term.weight > 0]
     if len(counted) > 1:
         yield (
             f"rewards.terms: {', '.join(counted)} are judged and have a weight; trust is one "
             "factor a group, so only one of them may: set the weight of the others to 0"
         )
-    if config.eval.judged and rewards.terms and not judged:
-        yield "eval.judged: is true, but no term of rewards.terms is judged"
     needs = [*counted, *(t.name for t in rewards.terms if t.schedule.kind == "gate")]
     outcomes = [t.name for t in rewards.terms if t.weight > 0 and not t.judged]
     if needs and rewards.outcome not in outcomes:

@@ -269,7 +269,7 @@ class EvalConfig:
     test_split: str = ""
     """Split that is evaluated once before the first step and once after the last; empty = none."""
     judged: bool = False
-    """Have the judged reward terms score the greedy answers too."""
+    """Have the judged reward terms, if there are any, score the greedy answers too."""
 
 
 @dataclass

@@ -50,7 +50,6 @@ train:
 eval:
   every_steps: 2
   test_split: test
-  judged: false
 checkpoint:
   every_steps: 2
 parity:

@@ -284,7 +284,6 @@ RULES = [
         ("rewards.terms.2.options.judge_options.api_key=x",),
         "rewards.terms.2.options.judge_options.api_key: a secret does not",
     ),
-    (("rewards.terms.2.judged=false",), "eval.judged: is true, but no term"),
     (("rewards.terms.0.judged=true",), "rewards.terms: format, reasoning are judged and have"),
     (("rewards.outcome=format2",), "rewards.outcome: 'format2' is needed for 'reasoning', but"),
     (
