@@ -82,13 +82,19 @@ def draw_curve(runs: Sequence[Path], target: Path) -> None:
         runs: finished runs; several are drawn thin.
         target: PNG or SVG file.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.4, 3.8), layout="constrained")
-    _draw(left, runs, ACCURACY, "accuracy")
-    _draw(right, runs, FACTS, "reasoning_factual_alignment")
+    figure, panels = plt.subplots(1, 3, figsize=(14.4, 4.0), layout="constrained")
+    left, middle, right = panels
+    _draw(left, runs, ACCURACY)
+    _draw_test(left, runs, "accuracy")
+    _draw(middle, runs, FACTS)
+    _draw_test(middle, runs, "reasoning_factual_alignment")
+    _draw(right, runs, SCHEDULE)
     left.axhline(1 / 9, color="black", linewidth=0.8, linestyle=":", label="chance (1 of 9)")
-    left.set(xlabel="RL step", ylabel="accuracy", ylim=(0, 1), title="answers")
-    right.set(xlabel="RL step", ylabel="factual alignment (1 to 5)", ylim=(1, 5), title="reasoning")
-    for axes in (left, right):
+    left.set(title="answers", ylabel="accuracy", ylim=(0, 1))
+    middle.set(title="reasoning", ylabel="factual alignment (1 to 5)", ylim=(1, 5))
+    right.set(title="the judge's say", ylabel="weight, share", ylim=(0, 1.05))
+    for axes in panels:
+        axes.set_xlabel("RL step")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, loc="lower right")
     figure.savefig(target, dpi=150)
