@@ -12,7 +12,8 @@ completion gets a well-formed text of its own on the way: one call each, none fr
 
 All completions have the same length here, so groups end apart only if the engine decodes fewer
 completions at a time (`--sequences`) than a step has, as it does in a run whose completions differ
-in length. With one wave of equal completions there is nothing that judging could hide behind.
+in length. With one wave of equal completions there is nothing that judging could hide behind. The
+engine gets one thread: judge's worker, its server and the driver need a core too.
 """
 
 from __future__ import annotations
@@ -187,6 +188,7 @@ def main() -> None:
         f"train.prompts_per_step={parsed.prompts}",
         f"rollout.max_completion_tokens={parsed.tokens}",
         f"rollout.max_num_seqs={parsed.sequences}",
+        "rollout.cpu_threads=1",
         *parsed.overrides,
     )
     with (
