@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data.records import Prompt
+from data.records import Group, Prompt
+from rewards.accuracy import is_correct
+from rewards.base import Scores
 from rewards.judges.base import HIGHEST, LOWEST, JudgeContext, Judgement, load_judge
 
 
@@ -44,3 +46,18 @@ def inverted(scores: Mapping[str, float | None]) -> dict[str, float | None]:
     return {
         name: None if score is None else LOWEST + HIGHEST - score for name, score in scores.items()
     }
+
+
+class WrongAnswerReward:
+    """A judged term that prefers wrong answers, whatever the reasoning says.
+
+    A judge's best score for a wrong answer and its worst for a right one, so that trust is at its
+    floor of `exp(-0.8) = 0.449` in every mixed group. It reads the key, which no judge does: this
+    is the fault that trust is tried on.
+    """
+
+    def score(self, group: Group) -> Scores:
+        """Return 1/5 for every right completion of the group and 5/5 for every wrong one."""
+        label = group.prompt.example.label
+        right = [is_correct(completion.text, label) for completion in group.completions]
+        return Scores(tuple((LOWEST if one else HIGHEST) / HIGHEST for one in right))
