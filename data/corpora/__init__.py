@@ -1,0 +1,1 @@
+"""Readers of speech-emotion corpora: their folders in, rows of a manifest out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ MAX_LISTED = 20
 
 
 class CorpusError(ValueError):
-    """A folder that is not laid out as the corpus is; the message says what, where, and what to do."""
+    """A folder that is not laid out as the corpus is; the message says what, where, what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def finish(
         CorpusError: There are problems, no clips, or two clips with one id.
     """
     found = sorted(clips, key=lambda clip: clip.id)
-    twice = sorted({a.id for a, b in zip(found, found[1:], strict=False) if a.id == b.id})
+    twice = sorted({a.id for a, b in pairwise(found) if a.id == b.id})
     problems = [*problems, *(f"{root}: two clips are {name!r}; remove one" for name in twice)]
     if problems:
         more = f"\n... and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""

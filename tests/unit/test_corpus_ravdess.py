@@ -29,7 +29,7 @@ def test_golden(tmp_path):
     ]
     first = rows[0]
     assert (first["raw_label"], first["label"]) == ("calm", "calm")
-    assert (first["speaker"], first["sex"], first["sample_rate"]) == ("01", "male", 48000)
+    assert (first["speaker"], first["sex"], first["sample_rate"]) == ("ravdess/01", "male", 48000)
     assert first["text"] == "Dogs are sitting by the door."
 
 
