@@ -6,7 +6,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -14,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from data.audio import AudioError, read_audio
+from data.manifest import ManifestError
+from data.progress import reported
 from data.prosody import VERSION, Prosody, measure, with_transcript
 from data.prosody_levels import Clip, calibrate, describe
 from data.records import Example
-
-_FIRST_REPORT_S, _MAX_REPORT_S = 2.0, 30.0
+from data.stress import Word, read_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,15 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class _Task:
     path: str
+    words: tuple[Word, ...]
     min_duration_s: float
     max_duration_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    sha256: str
-    """Of the file; empty if it could not be read."""
+    key: str
+    """Hash of the file, and of the alignment if there is one; empty if it could not be read."""
     prosody: Prosody | None
     """None if it is in the cache, or failed."""
     problem: str
@@ -88,13 +89,17 @@ def annotate(
     cache = _read_cache(cache_path)
     num_cached = len(cache)
     paths = list(dict.fromkeys(example.audio for example in examples))
-    tasks = [_Task(str(audio_root / path), min_duration_s, max_duration_s) for path in paths]
-    found = _reported(_measured(tasks, frozenset(cache), num_workers), len(tasks), log)
+    words = {row.get("audio") or row["audio_path"]: _words(manifest, row) for row in rows}
+    tasks = [
+        _Task(str(audio_root / path), words[path], min_duration_s, max_duration_s) for path in paths
+    ]
+    measured = _measured(tasks, frozenset(cache), num_workers)
+    found = reported(measured, len(tasks), log, "measured {} of {} clips")
     results = dict(zip(paths, _into_cache(found, cache, cache_path), strict=True))
     problems = {example.id: results[example.audio].problem for example in examples}
     clips = {
-        example.id: _clip(example, cache[results[example.audio].sha256])
-        for example in examples
+        example.id: _clip(example, row.get("sex"), cache[results[example.audio].key])
+        for example, row in zip(examples, rows, strict=True)
         if not problems[example.id]
     }
     cuts = calibrate(clips.values())
@@ -106,8 +111,16 @@ def annotate(
     return Outcome(len(rows), len(cache) - num_cached, len(rows) - len(clips))
 
 
-def _clip(example: Example, prosody: Prosody) -> Clip:
-    return Clip(with_transcript(prosody, example.transcript), example.speaker, example.dataset)
+def _clip(example: Example, sex: str | None, prosody: Prosody) -> Clip:
+    told = with_transcript(prosody, example.transcript)
+    return Clip(told, example.speaker, example.dataset, sex)
+
+
+def _words(manifest: Path, row: Mapping[str, Any]) -> tuple[Word, ...]:
+    try:
+        return read_words(row.get("words"))
+    except ValueError as error:
+        raise ManifestError(f"{manifest}: row {row.get('id')!r}: {error}") from error
 
 
 def _write_errors(path: Path, problems: Mapping[str, str]) -> None:
@@ -137,8 +150,8 @@ def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _cache_line(sha256: str, prosody: Prosody) -> str:
-    return json.dumps({"sha256": sha256, "version": VERSION, "prosody": asdict(prosody)}) + "\n"
+def _cache_line(key: str, prosody: Prosody) -> str:
+    return json.dumps({"sha256": key, "version": VERSION, "prosody": asdict(prosody)}) + "\n"
 
 
 def _read_cache(path: Path) -> dict[str, Prosody]:
@@ -156,7 +169,9 @@ def _read_cache(path: Path) -> dict[str, Prosody]:
         except json.JSONDecodeError:
             continue
         if entry["version"] == VERSION:
-            cache[entry["sha256"]] = Prosody(**entry["prosody"])
+            stressed = entry["prosody"].pop("stressed_words")
+            stressed = None if stressed is None else tuple(stressed)
+            cache[entry["sha256"]] = Prosody(**entry["prosody"], stressed_words=stressed)
     return cache
 
 
@@ -166,9 +181,9 @@ def _into_cache(
     """Pass the results on, each new measurement written down first: a killed run loses none."""
     with path.open("a", encoding="utf-8") as file:
         for result in results:
-            if result.prosody is not None and result.sha256 not in cache:
-                cache[result.sha256] = result.prosody
-                file.write(_cache_line(result.sha256, result.prosody))
+            if result.prosody is not None and result.key not in cache:
+                cache[result.key] = result.prosody
+                file.write(_cache_line(result.key, result.prosody))
                 file.flush()
             yield result
 
@@ -197,26 +212,14 @@ def _measured(
 def _measure_file(task: _Task) -> _Result:
     path = Path(task.path)
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        if sha256 in _cached:
-            return _Result(sha256, None, "")
+        key = hashlib.sha256(path.read_bytes()).hexdigest()
+        if task.words:
+            key += "-" + hashlib.sha256(repr(task.words).encode()).hexdigest()[:16]
+        if key in _cached:
+            return _Result(key, None, "")
         samples = read_audio(
             path, min_duration_s=task.min_duration_s, max_duration_s=task.max_duration_s
         )
     except (AudioError, OSError) as error:
         return _Result("", None, str(error))
-    return _Result(sha256, measure(samples, None), "")
-
-
-def _reported(
-    results: Iterable[_Result], total: int, log: Callable[[str], None]
-) -> Iterator[_Result]:
-    """Pass the results on, with a line now and then."""
-    start = time.monotonic()
-    due = _FIRST_REPORT_S
-    for number, result in enumerate(results, start=1):
-        elapsed = time.monotonic() - start
-        if elapsed >= due:
-            log(f"measured {number} of {total} clips, {number / elapsed:.0f} a second")
-            due = elapsed + min(max(elapsed / 2, _FIRST_REPORT_S), _MAX_REPORT_S)
-        yield result
+    return _Result(key, measure(samples, None, task.words), "")

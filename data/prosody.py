@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyworld
 from numpy.typing import NDArray
 
 from data.audio import SAMPLE_RATE_HZ
+from data.contour import contour_shape
 from data.records import BoolArray, FloatArray
+from data.stress import Word, stressed_words
 
 Values = NDArray[np.float64]
 Frames = NDArray[np.int64]
@@ -29,7 +33,7 @@ MIN_VOICED_FRAMES = 15
 MIN_SPEECH_S = 0.3
 """Speech below which nothing is said of rate, and twice that for a change within the clip."""
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a measurement changes its value, so that stored ones are not taken for new."""
 
 _HOP = SAMPLE_RATE_HZ // 100
@@ -43,6 +47,19 @@ _MIN_BURST, _MIN_PAUSE = 4, 20  # frames: what is shorter is a click; a stop con
 _MIN_VOICED = 3  # frames: a shorter stretch of pitch is chance
 _OCTAVE_ST, _JUMP_ST = 8.0, 6.0
 _FLOOR = 1e-12
+_CONTOUR_FACTS = (
+    "f0_median_hz",
+    "f0_p5_hz",
+    "f0_p95_hz",
+    "f0_reliability",
+    "f0_range_st",
+    "f0_std_st",
+    "f0_slope_st_per_s",
+    "f0_end_st",
+    "f0_change_st",
+    "contour",
+    "contour_confidence",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,8 @@ class Prosody:
     """Time from the first to the last speech, without pauses."""
     pause_frac: float | None
     """Share of that time, pauses included, that is pauses of 0.2 s and more."""
+    num_pauses: int
+    """Pauses of 0.2 s and more between speech."""
     energy_dbfs: float | None
     """Mean power of the loud frames of speech: those at most 10 dB below their own mean, so that
     neither silence nor noise around them counts; None without speech."""
@@ -70,6 +89,13 @@ class Prosody:
     """Their share in the speech."""
     f0_median_hz: float | None
     """Median pitch; like all below, None with fewer than MIN_VOICED_FRAMES voiced frames."""
+    f0_p5_hz: float | None
+    """5th percentile of pitch."""
+    f0_p95_hz: float | None
+    """95th percentile of pitch."""
+    f0_reliability: float | None
+    """How well the wave repeats after one period of the pitch found, from 0 to 1: the median over
+    the voiced frames of the correlation between 25 ms and the next 25 ms."""
     f0_range_st: float | None
     """95th minus 5th percentile of pitch."""
     f0_std_st: float | None
@@ -81,12 +107,20 @@ class Prosody:
     contour's last 30 %: positive if it ends on a rise, negative on a fall."""
     f0_change_st: float | None
     """Median pitch of the second half of the voiced frames minus that of the first."""
+    contour: str | None
+    """Shape of the pitch contour, one of `data.contour.SHAPES`; None if it is none of them."""
+    contour_confidence: float | None
+    """Confidence in the shape, 0 to 1, times `f0_reliability`."""
     nuclei_per_s: float | None
-    """Syllable nuclei (peaks of the vowel band's level) per second of speech."""
+    """Articulation rate: syllable nuclei (peaks of the vowel band's level) per second of speech."""
+    spoken_nuclei_per_s: float | None
+    """Speaking rate: the same with the pauses in the time."""
     letters_per_s: float | None
     """Letters of the transcript per second of speech; None without a transcript."""
+    stressed_words: tuple[str, ...] | None = None
+    """Words that stand out, in order; None without an alignment."""
 
-    def as_json(self) -> dict[str, float | int | None]:
+    def as_json(self) -> dict[str, Any]:
         """Return the measurements by name, rounded to a thousandth."""
         return {
             name: round(value, 3) + 0.0 if isinstance(value, float) else value
@@ -106,14 +140,17 @@ class _Activity:
     """Frames of the span without pauses."""
     num_paused: int
     """Frames of pauses."""
+    num_pauses: int = 0
+    """How many pauses they are."""
 
 
-def measure(samples: FloatArray, text: str | None) -> Prosody:
+def measure(samples: FloatArray, text: str | None, words: Sequence[Word] = ()) -> Prosody:
     """Measure one clip; about 15 ms of one core for 1.5 s, nearly all of it pitch tracking.
 
     Args:
         samples: [S] float32, 16 kHz mono, full scale 1.
         text: the transcript, where known; only its letters count.
+        words: where its words are, where an aligner has found them.
     """
     power, vowel_power = _frame_powers(samples)
     activity = _find_speech(power)
@@ -126,19 +163,23 @@ def measure(samples: FloatArray, text: str | None) -> Prosody:
     change = _db(loud[half:].mean()) - _db(loud[:half].mean()) if half > 20 else None
     span = activity.num_spoken + activity.num_paused
     frames, contour = _track_pitch(samples, activity)
+    nuclei = _num_nuclei(vowel_power, activity) if enough else None
     found = Prosody(
         duration_s=len(samples) / SAMPLE_RATE_HZ,
         speech_s=speech_s,
         pause_frac=activity.num_paused / span if span else None,
+        num_pauses=activity.num_pauses,
         energy_dbfs=energy,
         energy_change_db=change,
         noise_dbfs=noise,
         snr_db=energy - noise if energy is not None and noise is not None else None,
         voiced_frames=len(frames),
         voiced_frac=min(1.0, len(frames) / activity.num_spoken) if activity.num_spoken else None,
-        **_contour_facts(frames, contour),
-        nuclei_per_s=_num_nuclei(vowel_power, activity) / speech_s if enough else None,
+        **_contour_facts(samples, frames, contour),
+        nuclei_per_s=None if nuclei is None else nuclei / speech_s,
+        spoken_nuclei_per_s=None if nuclei is None else nuclei * SAMPLE_RATE_HZ / (span * _HOP),
         letters_per_s=None,
+        stressed_words=stressed_words(words, power, frames, contour) if words else None,
     )
     return with_transcript(found, text)
 
@@ -198,7 +239,9 @@ def _find_speech(power: Values) -> _Activity:
     for end, start in zip(ends[:-1], starts[1:], strict=True):
         outside[end:start] = start - end >= _MIN_PAUSE
     num_paused = int(outside[starts[0] : ends[-1]].sum())
-    return _Activity(loud, outside, int(ends[-1] - starts[0]) - num_paused, num_paused)
+    num_pauses = int((starts[1:] - ends[:-1] >= _MIN_PAUSE).sum())
+    num_spoken = int(ends[-1] - starts[0]) - num_paused
+    return _Activity(loud, outside, num_spoken, num_paused, num_pauses)
 
 
 def _runs(flags: BoolArray) -> tuple[Frames, Frames]:
@@ -283,22 +326,29 @@ def _periodicity(wave: Values, frames: Frames, contour: Values) -> float:
     return float(np.median((one * other).sum(axis=1) / norm))
 
 
-def _contour_facts(frames: Frames, contour: Values) -> dict[str, float | None]:
+def _contour_facts(samples: FloatArray, frames: Frames, contour: Values) -> dict[str, Any]:
     """Return everything about pitch; all None if too little of the clip is voiced."""
     num = len(frames)
     if num < MIN_VOICED_FRAMES:
-        names = ("median_hz", "range_st", "std_st", "slope_st_per_s", "end_st", "change_st")
-        return {f"f0_{name}": None for name in names}
+        return dict.fromkeys(_CONTOUR_FACTS)
     bottom, middle, top = np.percentile(contour, [5, 50, 95])
     time_s = (frames - frames[0]) * (_HOP / SAMPLE_RATE_HZ)
     last = contour[-max(6, round(0.3 * num)) :]
     ending = float(np.median(contour[-max(3, round(0.05 * num)) :]))
     slope = np.cov(time_s, contour)[0, 1] / np.var(time_s, ddof=1)
-    return {
-        "f0_median_hz": float(100 * 2 ** (middle / 12)),
-        "f0_range_st": float(top - bottom),
-        "f0_std_st": float(np.std(contour)),
-        "f0_slope_st_per_s": float(slope),
-        "f0_end_st": ending - float(np.percentile(last, [10, 90]).mean()),
-        "f0_change_st": float(np.median(contour[num // 2 :]) - np.median(contour[: num // 2])),
-    }
+    reliability = max(0.0, _periodicity(samples.astype(np.float64), frames, contour))
+    shape, confidence = contour_shape(time_s, contour)
+    values = (
+        float(100 * 2 ** (middle / 12)),
+        float(100 * 2 ** (bottom / 12)),
+        float(100 * 2 ** (top / 12)),
+        reliability,
+        float(top - bottom),
+        float(np.std(contour)),
+        float(slope),
+        ending - float(np.percentile(last, [10, 90]).mean()),
+        float(np.median(contour[num // 2 :]) - np.median(contour[: num // 2])),
+        shape,
+        None if confidence is None else confidence * reliability,
+    )
+    return dict(zip(_CONTOUR_FACTS, values, strict=True))

@@ -1,14 +1,15 @@
 """From measurements to words: what is high, loud or fast for this speaker in this corpus.
 
-A level is a third of the speaker's own clips. Beside each level stands how far the measurement is
-from the next one, so that nobody takes a borderline case for a fact.
+A level is a third of the speaker's own clips, or of comparable voices where he is rarely heard.
+Beside each level stands how far the measurement is from the next one, so that nobody takes a
+borderline case for a fact.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,9 @@ MIN_GROUP = 20
 
 MIN_CENTRED = 5
 """Clips of a speaker from which his own median is known; his thirds are then the dataset's."""
+
+MIN_SEX = 50
+"""Clips of a sex within a dataset from which pitch of rarely heard speakers is compared with it."""
 
 LEVELS: Mapping[str, tuple[str, str, str]] = {
     "pitch": ("low", "normal", "high"),
@@ -49,6 +53,8 @@ class Clip:
     prosody: Prosody
     speaker: str | None
     dataset: str | None
+    sex: str | None = None
+    """`female` or `male`, where known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +68,14 @@ class Cuts:
     spread: float
     """Standard deviation in the group; the unit of distances. Above 0."""
     group: str
-    """`speaker`, `centred` (the dataset's thirds around the speaker's median) or `dataset`."""
+    """`speaker`, `centred` (the dataset's thirds around the speaker's median), `sex`, `dataset`."""
 
 
-Calibration = Mapping[tuple[str, str | None, str | None], Cuts]
-"""(attribute, dataset, speaker) -> cuts; the speaker is None for those who are too rarely heard."""
+Whom = tuple[str, str] | None
+"""("speaker", name), ("sex", name), or None for a whole dataset."""
+
+Calibration = Mapping[tuple[str, str | None, Whom], Cuts]
+"""(attribute, dataset, whom) -> cuts."""
 
 
 def attribute_values(prosody: Prosody) -> dict[str, float]:
@@ -90,31 +99,38 @@ def attribute_values(prosody: Prosody) -> dict[str, float]:
 def calibrate(clips: Iterable[Clip]) -> Calibration:
     """Return the cuts of every attribute: thirds of the clips of a speaker within a dataset.
 
-    A speaker with fewer than 20 measured clips gets the thirds of the dataset: around his own
-    median from 5 clips on, else those of the raw values. A speaker is known by dataset and name.
+    A speaker with fewer than 20 measured clips gets the thirds of the dataset around his own median
+    from 5 clips on. Below that, and for unnamed ones, pitch is compared with the dataset's clips of
+    the same sex, if there are 50, and all else with the whole dataset. A speaker is known by
+    dataset and name.
     """
-    by_speaker: dict[tuple[str, str | None, str | None], list[float]] = defaultdict(list)
+    by_whom: dict[tuple[str, str | None, Whom], list[float]] = defaultdict(list)
     for clip in clips:
         for name, value in attribute_values(clip.prosody).items():
-            by_speaker[name, clip.dataset, clip.speaker].append(value)
-    raw: dict[tuple[str, str | None], list[float]] = defaultdict(list)
+            for whom in _compared_with(name, clip):
+                by_whom[name, clip.dataset, whom].append(value)
     centred: dict[tuple[str, str | None], list[float]] = defaultdict(list)
-    for (name, dataset, speaker), values in by_speaker.items():
-        raw[name, dataset] += values
-        if speaker is not None and len(values) >= MIN_CENTRED:
+    for (name, dataset, whom), values in by_whom.items():
+        if whom is not None and whom[0] == "speaker" and len(values) >= MIN_CENTRED:
             centred[name, dataset] += (np.array(values) - np.median(values)).tolist()
-    cuts: dict[tuple[str, str | None, str | None], Cuts] = {
-        (name, dataset, None): _cuts(values, "dataset") for (name, dataset), values in raw.items()
-    }
-    for (name, dataset, speaker), values in by_speaker.items():
-        if speaker is None or len(values) < MIN_CENTRED:
-            continue
-        if len(values) >= MIN_GROUP:
-            cuts[name, dataset, speaker] = _cuts(values, "speaker")
-        else:
+    cuts: dict[tuple[str, str | None, Whom], Cuts] = {}
+    for (name, dataset, whom), values in by_whom.items():
+        kind = "dataset" if whom is None else whom[0]
+        if kind == "dataset" or len(values) >= {"speaker": MIN_GROUP, "sex": MIN_SEX}[kind]:
+            cuts[name, dataset, whom] = _cuts(values, kind)
+        elif kind == "speaker" and len(values) >= MIN_CENTRED:
             middle = float(np.median(values))
-            cuts[name, dataset, speaker] = _cuts(centred[name, dataset], "centred", middle)
+            cuts[name, dataset, whom] = _cuts(centred[name, dataset], "centred", middle)
     return cuts
+
+
+def _compared_with(name: str, clip: Clip) -> Iterator[Whom]:
+    """Yield whom a clip's value is compared with, the closest first."""
+    if clip.speaker is not None:
+        yield "speaker", clip.speaker
+    if clip.sex is not None and name == "pitch":
+        yield "sex", clip.sex
+    yield None
 
 
 def _cuts(values: Sequence[float], group: str, middle: float = 0.0) -> Cuts:
@@ -133,8 +149,8 @@ def describe(clip: Clip, calibration: Calibration) -> dict[str, Any]:
     """
     found: dict[str, tuple[float, Cuts]] = {}
     for key, value in attribute_values(clip.prosody).items():
-        cuts = calibration.get((key, clip.dataset, clip.speaker))
-        cuts = cuts or calibration.get((key, clip.dataset, None))
+        known = (calibration.get((key, clip.dataset, who)) for who in _compared_with(key, clip))
+        cuts = next((one for one in known if one is not None), None)
         if cuts is not None:
             found[key] = value, cuts
     source = next((key for key in found if key.startswith("rate/")), None)

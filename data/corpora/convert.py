@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,10 @@ import yaml
 from data.audio import AudioError, probe
 from data.corpora.base import CorpusClip, CorpusError
 from data.corpora.table import CORPORA
+from data.progress import reported
 
 LABELS = Path(__file__).parent / "labels"
 """One YAML file a corpus: maps from its labels to ours."""
-
-_FIRST_REPORT_S, _MAX_REPORT_S = 2.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,9 @@ def build_rows(
     failed: list[dict[str, str]] = []
     with ThreadPoolExecutor(num_workers) as pool:
         facts = pool.map(_file_facts, [root / clip.audio for clip in kept])
-        for clip, found in zip(kept, _reported(facts, len(kept), log), strict=True):
+        for clip, found in zip(
+            kept, reported(facts, len(kept), log, "hashed {} of {} clips"), strict=True
+        ):
             if isinstance(found, str):
                 failed.append({"id": clip.id, "reason": found})
             else:
@@ -176,15 +176,3 @@ def _row(corpus: str, clip: CorpusClip, label: str, facts: Mapping[str, Any]) ->
     }
     known = {name: value for name, value in row.items() if value is not None}
     return {**known, **facts, **clip.extra}
-
-
-def _reported(results: Iterator[Any], total: int, log: Callable[[str], None]) -> Iterator[Any]:
-    """Pass the results on, with a line now and then."""
-    start = time.monotonic()
-    due = _FIRST_REPORT_S
-    for number, result in enumerate(results, start=1):
-        elapsed = time.monotonic() - start
-        if elapsed >= due:
-            log(f"hashed {number} of {total} clips, {number / elapsed:.0f} a second")
-            due = elapsed + min(max(elapsed / 2, _FIRST_REPORT_S), _MAX_REPORT_S)
-        yield result

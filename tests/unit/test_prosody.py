@@ -168,9 +168,9 @@ def test_stereo_equals_mono(tmp_path: Path):
 @pytest.mark.parametrize("num_samples", [1, 200, 1600, RATE])
 def test_nothing_is_said_of_nothing(num_samples: int):
     found = measure(np.zeros(num_samples, np.float32), "a word")
-    assert found.speech_s == found.voiced_frames == 0
+    assert found.speech_s == found.voiced_frames == found.num_pauses == 0
     measured = {name for name, value in found.as_json().items() if value is not None}
-    assert measured == {"duration_s", "speech_s", "voiced_frames"}
+    assert measured == {"duration_s", "speech_s", "voiced_frames", "num_pauses"}
 
 
 # Rate.
