@@ -13,16 +13,9 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
+from data.claims import ATTRIBUTES, Claim, find_claims, truth_of
 from data.records import Prompt
 from rewards.judges.base import DIMENSIONS, HIGHEST, LOWEST, JudgeContext, JudgeError, Judgement
-from rewards.judges.claims import ATTRIBUTES, Claim, find_claims
-
-LEVELS: Mapping[str, tuple[str, ...]] = {
-    "pitch": ("low", "normal", "high"),
-    "energy": ("low", "normal", "high"),
-    "rate": ("slow", "normal", "fast"),
-}
-"""Attributes whose levels are in order."""
 
 _AFFECT = re.compile(
     r"\b(?:happ|sad|ang(?:er|ry)|fear|afraid|disgust|contempt|surpris|neutral|calm|confus|whisper"
@@ -40,7 +33,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 class MeasuredJudge:
     """Scores reasoning by the prosody that the annotation step measured.
 
-    With claims found by `rewards.judges.claims.find_claims`:
+    With claims found by `data.claims.find_claims`:
 
     - `factual_alignment`: 1 + 4 x the mean truth of the claims, once per attribute. A claim is true
       (1), false (0), or half true where the measurement lies within `margin` of the claimed level.
@@ -118,38 +111,6 @@ class MeasuredJudge:
         ]
         missing = "" if None not in scores.values() else "claims on unmeasured prosody only"
         return Judgement(scores, missing, {"claims": found})
-
-
-def truth_of(claim: Claim, prosody: Mapping[str, Any], margin: float) -> float | None:
-    """Return how true a claim is: 1, 0.5 (borderline) or 0; None if it was not measured.
-
-    Args:
-        claim: What the text says.
-        prosody: Measurements of the clip, as `data.prosody_levels.describe` writes them.
-        margin: Width of the borderline, in standard deviations.
-    """
-    level = prosody.get(claim.attribute)
-    if level is None:
-        return None
-    truth = 1.0 if level == claim.level else 0.0
-    if truth == 0:
-        distance = _distance(claim, level, prosody)
-        truth = 0.5 if distance is not None and distance <= margin else 0.0
-    return 1.0 - truth if claim.negated else truth
-
-
-def _distance(claim: Claim, level: str, prosody: Mapping[str, Any]) -> float | None:
-    """Return how far a measurement lies outside the claimed level, in deviations; None if far."""
-    if claim.attribute == "intonation":
-        return prosody.get(f"intonation_to_{claim.level}")
-    if claim.attribute not in LEVELS:
-        return None
-    order = LEVELS[claim.attribute]
-    steps = order.index(claim.level) - order.index(level)
-    if abs(steps) != 1:
-        return None
-    side = "above" if steps > 0 else "below"
-    return prosody.get(f"{claim.attribute}_to_{side}")
 
 
 def _factual(claims: Sequence[Claim], truths: Sequence[float | None]) -> float | None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.claims import find_claims, truth_of
 from demo.texts import (
     ENERGY_LEVELS,
     INTONATIONS,
@@ -17,7 +18,6 @@ from demo.texts import (
     RATE_LEVELS,
     describe,
 )
-from rewards.judges.claims import find_claims
 
 
 def said(text: str) -> list[str]:
@@ -94,3 +94,21 @@ def test_degenerate_text_takes_no_longer_than_any_other(text: str):
     start = time.process_time()
     find_claims(text * (100_000 // len(text)))
     assert time.process_time() - start < 5  # quadratic time would take minutes
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ("The intonation is rising-falling.", "rising-falling"),
+        ("A fall-rise contour, softly spoken.", "falling-rising"),
+        ("She speaks with rise-fall inflection", "rising-falling"),
+    ],
+)
+def test_a_turn_is_one_claim_and_is_checked_against_the_contour(text: str, level: str):
+    claims = [claim for claim in find_claims(text) if claim.attribute == "intonation"]
+    assert [(claim.level, text[claim.start : claim.end].lower()) for claim in claims] == [
+        (level, next(word for word in text.lower().replace(".", "").split() if "-" in word))
+    ]
+    other = "falling-rising" if level == "rising-falling" else "rising-falling"
+    for contour, truth in ((level, 1.0), (other, 0.0), ("flat", 0.0), (None, None)):
+        assert truth_of(claims[0], {"intonation": "falling", "contour": contour}, 0.25) == truth

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from data.claims import find_claims, truth_of
 from data.records import Example, Prompt
 from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, load_judge
-from rewards.judges.claims import find_claims
-from rewards.judges.measured import MeasuredJudge, fluency, interpretation, truth_of
+from rewards.judges.measured import MeasuredJudge, fluency, interpretation
 from tests.unit.make_groups import CHOICES, make_group
 
 CONTEXT = JudgeContext("clips")
@@ -134,6 +134,6 @@ def test_it_loads_by_name_with_its_options():
     with pytest.raises(JudgeError, match=r"'os' is not in rewards\.packages"):
         load_judge("os:system", {}, CONTEXT)
     with pytest.raises(JudgeError, match="has no class find_claims"):
-        load_judge("rewards.judges.claims:find_claims", {}, CONTEXT)
+        load_judge("data.claims:find_claims", {}, CONTEXT)
     with pytest.raises(JudgeError, match="margin -1"):
         MeasuredJudge(CONTEXT, margin=-1)

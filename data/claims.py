@@ -1,4 +1,4 @@
-"""What a text says about a voice: claims on pitch, energy, rate and intonation, found by rules.
+"""What a text says about a voice, found by rules, and whether the measurements bear it out.
 
 English only. A sentence is cut into segments at commas and "and"; in a segment every level word
 belongs to the attribute word next to it ("high pitch", "the pitch is high"), or to that of its
@@ -28,7 +28,8 @@ class Claim:
     """One of `ATTRIBUTES`, or a change: `pitch_change`, `energy_change`, `rate_change`."""
     level: str
     """`low`, `normal`, `high` of pitch and energy; `slow`, `normal`, `fast` of rate; `flat`,
-    `falling`, `rising`, `expressive` of intonation; `falling`, `steady`, `rising` of a change."""
+    `falling`, `rising`, `expressive`, `rising-falling`, `falling-rising` of intonation; `falling`,
+    `steady`, `rising` of a change."""
     negated: bool
     """The text denies it: "not high"."""
     start: int
@@ -69,6 +70,8 @@ _OWN = _table(
         "rate slow": "slow slower slowly sluggish sluggishly unhurried leisurely",
         "intonation flat": "flat flatly monotone monotonous monotonously unvarying",
         "intonation expressive": "expressive lively animated varied dynamic melodic",
+        "intonation rising-falling": "rising-falling rise-fall",
+        "intonation falling-rising": "falling-rising fall-rise",
     }
 )
 """Words that bring their attribute with them."""
@@ -93,6 +96,16 @@ _OWN_MOVES = _table(
 )
 """Words for a change that bring their attribute with them."""
 
+TURNS = ("rising-falling", "falling-rising")
+"""Intonations that are checked against the contour's shape, not against its range."""
+
+LEVELS: Mapping[str, tuple[str, ...]] = {
+    "pitch": ("low", "normal", "high"),
+    "energy": ("low", "normal", "high"),
+    "rate": ("slow", "normal", "fast"),
+}
+"""Attributes whose levels are in order."""
+
 _DENIALS = frozenset(
     ["not", "no", "never", "without", "neither", "nor", "hardly", "isn", "lacks", "lacking"]
 )
@@ -103,7 +116,7 @@ _SENTENCE_ENDS = re.compile(
     r"[.!?;\n]|\b(?:but|while|whereas|although|though|yet|however|despite|because|since)\b"
 )
 _SEGMENT_ENDS = re.compile(r"[,:()]|\b(?:and|or|with|plus|alongside)\b")
-_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"ris(?:ing|e)-fall(?:ing)?|fall(?:ing)?-ris(?:ing|e)|[a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,3 +250,36 @@ def _claim(segment: _Segment, mark: _Mark, attribute: str) -> Iterator[Claim]:
     recent = segment.words[max(0, mark.position - _DENIAL_REACH) : mark.position]
     negated = any(word.text in _DENIALS for word in recent)
     yield Claim(attribute, level, negated, word.start, word.end)
+
+
+def truth_of(claim: Claim, prosody: Mapping[str, Any], margin: float) -> float | None:
+    """Return how true a claim is: 1, 0.5 (borderline) or 0; None if it was not measured.
+
+    Args:
+        claim: What the text says.
+        prosody: Measurements of the clip, as `data.prosody_levels.describe` writes them.
+        margin: Width of the borderline, in standard deviations.
+    """
+    two_parts = claim.attribute == "intonation" and claim.level in TURNS
+    level = prosody.get("contour" if two_parts else claim.attribute)
+    if level is None:
+        return None
+    truth = 1.0 if level == claim.level else 0.0
+    if truth == 0:
+        distance = _distance(claim, level, prosody)
+        truth = 0.5 if distance is not None and distance <= margin else 0.0
+    return 1.0 - truth if claim.negated else truth
+
+
+def _distance(claim: Claim, level: str, prosody: Mapping[str, Any]) -> float | None:
+    """Return how far a measurement lies outside the claimed level, in deviations; None if far."""
+    if claim.attribute == "intonation":
+        return prosody.get(f"intonation_to_{claim.level}")
+    if claim.attribute not in LEVELS:
+        return None
+    order = LEVELS[claim.attribute]
+    steps = order.index(claim.level) - order.index(level)
+    if abs(steps) != 1:
+        return None
+    side = "above" if steps > 0 else "below"
+    return prosody.get(f"{claim.attribute}_to_{side}")
