@@ -12,6 +12,7 @@ import re
 from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 ATTRIBUTES = ("pitch", "energy", "rate", "intonation")
 """What a description of a voice should cover."""

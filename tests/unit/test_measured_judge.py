@@ -134,6 +134,6 @@ def test_it_loads_by_name_with_its_options():
     with pytest.raises(JudgeError, match=r"'os' is not in rewards\.packages"):
         load_judge("os:system", {}, CONTEXT)
     with pytest.raises(JudgeError, match="has no class find_claims"):
-        load_judge("data.claims:find_claims", {}, CONTEXT)
+        load_judge("rewards.judges.measured:fluency", {}, CONTEXT)
     with pytest.raises(JudgeError, match="margin -1"):
         MeasuredJudge(CONTEXT, margin=-1)
