@@ -1,7 +1,7 @@
 """A judge behind any OpenAI-compatible server, text-only or hearing the clip.
 
-Whatever the server does, a completion ends with scores or with a reason that can be counted. There
-is one retry layer, this one, and it stays within the deadline of the call.
+Whatever the server does, a completion ends with scores or with a reason that can be counted; how it
+is asked, and asked again, is `data.chat`.
 """
 
 from __future__ import annotations
@@ -10,55 +10,25 @@ import asyncio
 import base64
 import hashlib
 import io
-import json
-import os
-import random
 import threading
 import time
 import wave
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 
 from data.audio import SAMPLE_RATE_HZ, AudioError, read_audio
+from data.chat import ChatCall, ChatClient, ChatError, ChatFailure
 from data.records import Prompt
 from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, Judgement
-from rewards.judges.breaker import CircuitBreaker
 from rewards.judges.prompt import JudgePrompt, parse_scores, response_schema
-
-MAX_USAGE_TOKENS = 2**31
-"""A server that claims to have used as many tokens or more is not believed."""
-
-FIRST_BACKOFF_S = 0.25
-"""Longest wait before the second attempt; doubled for every further one, and drawn from 0 up."""
 
 NOTHING: Mapping[str, float | None] = dict.fromkeys(DIMENSIONS, None)
 """Scores of a judgement that failed."""
-
-
-class _Failure(Exception):
-    """A call that gave no scores; its text is the reason."""
-
-    def __init__(self, reason: str, retry_after_s: float | None = None, *, down: bool) -> None:
-        super().__init__(reason)
-        self.retry_after_s = retry_after_s
-        """Least wait before another attempt, in seconds; None = another one is of no use."""
-        self.down = down
-        """Whether the server, and not this one reply, is to blame."""
-
-
-@dataclass
-class _Call:
-    """What one reasoning has cost so far."""
-
-    attempts: int = 0
-    usage: dict[str, int] = field(default_factory=dict[str, int])
 
 
 class HttpJudge:
@@ -112,38 +82,28 @@ class HttpJudge:
         breaker_cooldown_s: float = 10.0,
         cache_size: int = 10_000,
     ) -> None:
-        limits = {
-            "max_concurrent_calls": max_concurrent_calls,
-            "timeout_s": timeout_s,
-            "deadline_s": deadline_s,
-            "max_attempts": max_attempts,
-            "max_tokens": max_tokens,
-            "max_reply_bytes": max_reply_bytes,
-            "breaker_failures": breaker_failures,
-            "breaker_cooldown_s": breaker_cooldown_s,
-        }
-        for name, value in limits.items():
-            if not value > 0:
-                raise JudgeError(f"HttpJudge: {name} is {value}; allowed is above 0")
-        self._url = f"{_checked_url(url)}/chat/completions"
+        if not deadline_s > 0:
+            raise JudgeError(f"HttpJudge: deadline_s is {deadline_s}; allowed is above 0")
+        try:
+            self._client = ChatClient(
+                url,
+                api_key_env=api_key_env,
+                max_concurrent_calls=max_concurrent_calls,
+                timeout_s=timeout_s,
+                max_attempts=max_attempts,
+                max_reply_bytes=max_reply_bytes,
+                breaker_failures=breaker_failures,
+                breaker_cooldown_s=breaker_cooldown_s,
+            )
+        except ChatError as error:
+            raise JudgeError(f"HttpJudge: {error}") from error
+        self._url = url.rstrip("/")
         self._prompt = JudgePrompt(prompt_file)
         self._model = model
         self._audio_root = Path(context.audio_root) if audio else None
         self._body = _fixed_body(model, max_tokens, structured)
         self._deadline_s = deadline_s
-        self._max_attempts = max_attempts
-        self._max_reply_bytes = max_reply_bytes
-        self._breaker = CircuitBreaker(breaker_failures, breaker_cooldown_s, time.monotonic)
         self._cache = _Cache(cache_size)
-        self._slots = asyncio.Semaphore(max_concurrent_calls)
-        self._client = httpx.AsyncClient(
-            headers={"Accept-Encoding": "identity", **_authorization(api_key_env)},
-            timeout=timeout_s,
-            limits=httpx.Limits(max_connections=max_concurrent_calls),
-            follow_redirects=False,
-            trust_env=False,
-        )
-        self._timeout_s = timeout_s
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="judge")
         self._thread.start()
@@ -178,7 +138,7 @@ class HttpJudge:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-        await self._client.aclose()
+        await self._client.close()
 
     def _clip(self, prompt: Prompt) -> str:
         """Return the clip as base64 WAV; empty for a judge that does not hear it."""
@@ -216,41 +176,15 @@ class HttpJudge:
         known = self._cache.get(key)
         if known is not None:
             return replace(known, details={"cached": True, "calls": 0})
-        call = _Call()
-        down = False
+        call = ChatCall()
         try:
-            async with asyncio.timeout_at(deadline):
-                reply = await self._reply(text, clip, call, deadline)
-            found = Judgement(_read_reply(reply, call))
+            reply = await self._client.ask(self._request_body(text, clip), call, deadline)
+            found = Judgement(parse_scores(reply))
             self._cache.put(key, found)
-        except TimeoutError:
-            down, found = True, Judgement(NOTHING, "deadline")
-        except _Failure as failure:
-            down, found = failure.down, Judgement(NOTHING, str(failure))
-        if call.attempts:  # a call that never left says nothing about the server
-            self._breaker.record(success=not down)
+        except (ChatFailure, JudgeError) as error:
+            found = Judgement(NOTHING, str(error))
         facts = {"cached": False, "calls": call.attempts, **call.usage}
         return replace(found, details={"latency_s": time.monotonic() - start, **facts})
-
-    async def _reply(self, text: str, clip: str, call: _Call, deadline: float) -> bytes:
-        """Ask until there is a reply or nothing more is to be had; the one retry layer."""
-        body = self._request_body(text, clip)
-        while True:
-            async with self._slots:
-                if not call.attempts and not self._breaker.allows():
-                    raise _Failure("breaker open", down=False)
-                call.attempts += 1
-                try:
-                    return await self._attempt(body)
-                except _Failure as failure:
-                    if failure.retry_after_s is None or call.attempts >= self._max_attempts:
-                        raise
-                    backoff_s = random.uniform(0, FIRST_BACKOFF_S * 2 ** (call.attempts - 1))
-                    wait_s = max(failure.retry_after_s, backoff_s)
-                    if self._breaker.is_open or self._loop.time() + wait_s >= deadline:
-                        raise
-            # Outside the slot: who waits does not keep others from asking.
-            await asyncio.sleep(wait_s)
 
     def _request_body(self, text: str, clip: str) -> dict[str, Any]:
         parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
@@ -259,35 +193,6 @@ class HttpJudge:
             parts.insert(0, heard)
         content: Any = parts if clip else text
         return {**self._body, "messages": [{"role": "user", "content": content}]}
-
-    async def _attempt(self, body: Mapping[str, Any]) -> bytes:
-        """Make one request and return the body of its reply.
-
-        Raises:
-            _Failure: Anything but a whole reply of status 200.
-        """
-        try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._client.stream("POST", self._url, json=body) as response,
-            ):
-                if response.status_code != 200:
-                    code = response.status_code
-                    down = code in (408, 429) or code >= 500
-                    retry = _retry_after_s(response) if down else None
-                    raise _Failure(f"http {code}", retry, down=down)
-                if response.headers.get("Content-Encoding", "identity") != "identity":
-                    raise _Failure("compressed reply", down=False)
-                content = bytearray()
-                async for chunk in response.aiter_raw():
-                    content += chunk
-                    if len(content) > self._max_reply_bytes:
-                        raise _Failure("reply too large", down=False)
-                return bytes(content)
-        except (TimeoutError, httpx.TimeoutException):
-            raise _Failure("timeout", 0.0, down=True) from None
-        except httpx.HTTPError:
-            raise _Failure("connection", 0.0, down=True) from None
 
 
 class _Cache:
@@ -308,80 +213,9 @@ class _Cache:
             self._kept.popitem(last=False)
 
 
-def _checked_url(url: str) -> str:
-    try:
-        parts = httpx.URL(url)
-        parts.host.encode("idna")  # as the resolver will, which raises what httpx lets through
-    except (httpx.InvalidURL, UnicodeError):
-        parts = httpx.URL()
-    if parts.userinfo or parts.query or parts.fragment:
-        raise JudgeError(
-            "HttpJudge: the url holds a user, a password or a query; a key belongs in the "
-            "environment variable that api_key_env names"
-        )
-    if parts.scheme not in ("http", "https") or not parts.host:
-        # Not quoted: what cannot be read may still hold a password.
-        raise JudgeError("HttpJudge: the url is not one; write it like http://HOST:PORT/v1")
-    return url.rstrip("/")
-
-
-def _authorization(api_key_env: str) -> dict[str, str]:
-    if not api_key_env:
-        return {}
-    key = os.environ.get(api_key_env, "").strip()
-    if not key:
-        raise JudgeError(
-            f"HttpJudge: the environment variable {api_key_env} (api_key_env) is not set where the "
-            "reward workers run"
-        )
-    if not (key.isascii() and key.isprintable()):
-        raise JudgeError(
-            f"HttpJudge: the environment variable {api_key_env} (api_key_env) holds characters "
-            "that no key has; set it to the key alone"
-        )
-    return {"Authorization": f"Bearer {key}"}
-
-
 def _fixed_body(model: str, max_tokens: int, structured: bool) -> dict[str, Any]:
     body: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "temperature": 0}
     if structured:
         schema = {"name": "scores", "strict": True, "schema": response_schema()}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
-
-
-def _retry_after_s(response: httpx.Response) -> float:
-    """Return how long the server wants to be left alone, in seconds; 0 if it does not say."""
-    text = response.headers.get("Retry-After", "")
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return 0.0
-
-
-def _read_reply(reply: bytes, call: _Call) -> Mapping[str, float]:
-    """Return the scores of a chat completion, and note what it cost.
-
-    Raises:
-        _Failure: It is none, or its text is not four scores.
-    """
-    try:
-        found = json.loads(reply)
-        text = found["choices"][0]["message"]["content"]
-        usage = found.get("usage") or {}
-        costs = {name: usage.get(name) for name in ("prompt_tokens", "completion_tokens")}
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        raise _Failure("not a chat completion", down=False) from None
-    for name, n in costs.items():
-        if type(n) is int and 0 <= n < MAX_USAGE_TOKENS:
-            call.usage[name] = n
-    if not isinstance(text, str):
-        raise _Failure("not a chat completion", down=False)
-    try:
-        return parse_scores(text)
-    except JudgeError as error:
-        raise _Failure(str(error), down=False) from None

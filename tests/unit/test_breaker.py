@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rewards.judges.breaker import CircuitBreaker
+from data.breaker import CircuitBreaker
 
 
 class Clock:

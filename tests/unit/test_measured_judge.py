@@ -133,7 +133,7 @@ def test_it_loads_by_name_with_its_options():
         load_judge("rewards.judges.measured:MeasuredJudge", {"margins": 0.5}, CONTEXT)
     with pytest.raises(JudgeError, match=r"'os' is not in rewards\.packages"):
         load_judge("os:system", {}, CONTEXT)
-    with pytest.raises(JudgeError, match="has no class find_claims"):
+    with pytest.raises(JudgeError, match="has no class fluency"):
         load_judge("rewards.judges.measured:fluency", {}, CONTEXT)
     with pytest.raises(JudgeError, match="margin -1"):
         MeasuredJudge(CONTEXT, margin=-1)
