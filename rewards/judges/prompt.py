@@ -51,6 +51,7 @@ _MEASURED: Mapping[str, tuple[str, str]] = {
 _RELATIVE_TO: Mapping[str, str] = {
     "speaker": " (for this speaker)",
     "centred": " (for this speaker)",
+    "sex": " (among voices of the same sex)",
     "dataset": " (in this corpus)",
 }
 """`X_group` of a level -> what a judge is told; 190 Hz is low for one voice, high for another."""
