@@ -3,8 +3,42 @@
 from __future__ import annotations
 
 from data.corpora.base import Corpus
+from data.corpora.crema_d import read_crema_d
+from data.corpora.ears import read_ears
+from data.corpora.emobox import read_emobox
+from data.corpora.emotioncot import read_emotioncot
+from data.corpora.expresso import read_expresso
+from data.corpora.mead import read_mead
+from data.corpora.msp_podcast import read_msp_podcast
 from data.corpora.ravdess import read_ravdess
+from data.corpora.savee import read_savee
 
 CORPORA = {
+    "crema_d": Corpus(
+        read_crema_d, "speaker", {"transcript": "twelve sentences, said by everyone"}
+    ),
+    "ears": Corpus(read_ears, "speaker", {"transcript": "every speaker reads the same sentences"}),
+    "emobox": Corpus(
+        read_emobox,
+        "official",
+        {"transcript": "many of its acted corpora have few sentences, said by everyone"},
+    ),
+    "emotioncot": Corpus(
+        read_emotioncot,
+        "speaker",
+        {"transcript": "Expresso and EARS have the same sentences from everyone"},
+    ),
+    "expresso": Corpus(
+        read_expresso,
+        "official",
+        {
+            "speaker": "four speakers, all in every split",
+            "session": "long dialogues are split by time",
+            "transcript": "the same sentences in several styles and voices",
+        },
+    ),
+    "mead": Corpus(read_mead, "speaker", {"transcript": "every actor says the same sentences"}),
+    "msp_podcast": Corpus(read_msp_podcast, "official"),
     "ravdess": Corpus(read_ravdess, "speaker", {"transcript": "two sentences, said by everyone"}),
+    "savee": Corpus(read_savee, "speaker", {"transcript": "each speaker says the same sentences"}),
 }
