@@ -45,7 +45,7 @@ HOMES = {
     ),
     "peft": ("trainer/policy.py", "rollout/weights.py"),
     "soundfile": ("data/audio.py", "demo/"),
-    "pyworld": ("data/prosody.py",),
+    "pyworld": ("data/prosody.py", "data/tasks/renditions.py"),
     "omegaconf": ("configs/load.py",),
     "tensorboard": ("trainer/metrics.py",),
     # GPL: may not become a part of the core.
