@@ -1,0 +1,119 @@
+"""What stands in two splits at once: voices, sessions, files and sentences."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+KINDS = ("speaker", "session", "sha256", "transcript")
+"""What is looked for; `sha256` is the same file, `transcript` the same sentence."""
+
+MAX_LISTED = 10
+"""Leaks of a kind that are listed; the rest is counted."""
+
+IDS_PER_SPLIT = 2
+"""Examples of a leak that are named, of each split."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """One value that stands in two or more splits."""
+
+    kind: str
+    """One of `KINDS`."""
+    value: str
+    """As the first row writes it."""
+    splits: tuple[str, ...]
+    """Where it stands, sorted."""
+    ids: tuple[str, ...]
+    """A few rows of each split."""
+    num_rows: int
+    """Rows with the value, over all splits."""
+    is_allowed: bool
+    """Its kind was declared to be shared by design."""
+
+
+def find_leaks(rows: Iterable[Row], allowed: Collection[str] = ()) -> list[Leak]:
+    """Return everything that two or more splits share, by kind and value.
+
+    Speakers and sessions are compared by name alone, whatever corpus the rows come from. Sentences
+    are the same if their letters and digits are, whatever their case, punctuation and spaces.
+
+    Args:
+        rows: Rows of a manifest: `id`, and where known `split`, `speaker`, `session`, `sha256` and
+            `text`. Rows without a split are in none.
+        allowed: Kinds that the splits share by design, such as `transcript` where actors read the
+            same sentences. Their leaks are found as well, and marked.
+
+    Raises:
+        ValueError: An unknown kind.
+    """
+    unknown = sorted(set(allowed) - set(KINDS))
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no kind of leak; choose from: {', '.join(KINDS)}")
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.get("split"):
+            for kind, key in _keys(row):
+                found.setdefault((kind, key), []).append(row)
+    leaks = [
+        _leak(kind, holders, kind in allowed)
+        for (kind, _), holders in found.items()
+        if len({row["split"] for row in holders}) > 1
+    ]
+    return sorted(leaks, key=lambda leak: (KINDS.index(leak.kind), leak.value))
+
+
+def normalized(text: str) -> str:
+    """Return the letters, marks and digits of a text, caseless; empty if it has none."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(c for c in folded if unicodedata.category(c)[0] in "LMN")
+
+
+def describe_leaks(leaks: Sequence[Leak]) -> list[str]:
+    """Return the leaks as lines to print: a count for each kind, and the first of them."""
+    lines: list[str] = []
+    for kind in KINDS:
+        own = [leak for leak in leaks if leak.kind == kind]
+        if not own:
+            lines.append(f"ok        {kind}: no two splits share any")
+            continue
+        counts = Counter(" + ".join(leak.splits) for leak in own)
+        shared = ", ".join(f"{n} in {splits}" for splits, n in sorted(counts.items()))
+        num_rows = sum(leak.num_rows for leak in own)
+        mark = "declared" if own[0].is_allowed else "LEAK"
+        lines.append(f"{mark:8}  {kind}: {shared} ({num_rows} rows)")
+        lines += [f"            {_shown(leak)}" for leak in own[:MAX_LISTED]]
+        if len(own) > MAX_LISTED:
+            lines.append(f"            ... and {len(own) - MAX_LISTED} more")
+    return lines
+
+
+def _keys(row: Row) -> Iterable[tuple[str, str]]:
+    for kind in ("speaker", "session", "sha256"):
+        if row.get(kind):
+            yield kind, str(row[kind])
+    letters = normalized(row.get("text") or "")
+    if letters:
+        yield "transcript", letters
+
+
+def _leak(kind: str, rows: Sequence[Row], is_allowed: bool) -> Leak:
+    splits = tuple(sorted({row["split"] for row in rows}))
+    ids = [
+        row["id"]
+        for split in splits
+        for row in [row for row in rows if row["split"] == split][:IDS_PER_SPLIT]
+    ]
+    value = rows[0]["text" if kind == "transcript" else kind]
+    return Leak(kind, str(value), splits, tuple(ids), len(rows), is_allowed)
+
+
+def _shown(leak: Leak) -> str:
+    rows = f"{leak.num_rows} rows of {' + '.join(leak.splits)}"
+    return f"{leak.value!r}: {rows}, such as {', '.join(map(repr, leak.ids))}"
