@@ -8,7 +8,9 @@ from data.corpora.ears import read_ears
 from data.corpora.emobox import read_emobox
 from data.corpora.emotioncot import read_emotioncot
 from data.corpora.expresso import read_expresso
+from data.corpora.iemocap import read_iemocap
 from data.corpora.mead import read_mead
+from data.corpora.meld import read_meld
 from data.corpora.msp_podcast import read_msp_podcast
 from data.corpora.ravdess import read_ravdess
 from data.corpora.savee import read_savee
@@ -37,7 +39,18 @@ CORPORA = {
             "transcript": "the same sentences in several styles and voices",
         },
     ),
+    "iemocap": Corpus(
+        read_iemocap, "session", {"transcript": "the scripted dialogues recur in every session"}
+    ),
     "mead": Corpus(read_mead, "speaker", {"transcript": "every actor says the same sentences"}),
+    "meld": Corpus(
+        read_meld,
+        "official",
+        {
+            "speaker": "the main characters are in every split",
+            "transcript": "short lines such as `Hey!` recur",
+        },
+    ),
     "msp_podcast": Corpus(read_msp_podcast, "official"),
     "ravdess": Corpus(read_ravdess, "speaker", {"transcript": "two sentences, said by everyone"}),
     "savee": Corpus(read_savee, "speaker", {"transcript": "each speaker says the same sentences"}),
