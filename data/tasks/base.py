@@ -17,14 +17,15 @@ NEEDS: Mapping[str, str] = {
     "rate": "clips with a clear `rate` level (launch/annotate.py writes `prosody`)",
     "intonation": "clips with a clear `intonation` (launch/annotate.py writes `prosody`)",
     "stress": "clips with stressed words: `words` from an aligner, then launch/annotate.py",
-    "compare_pitch": "annotated clips that are voiced and short enough to be joined three times",
-    "compare_energy": "annotated clips with speech, short enough to be joined three times",
-    "compare_rate": "annotated clips with speech, short enough to be joined three times",
+    "comparison": "annotated clips with speech, short enough to be joined three times",
+    "emotion": "clips with `reasoning`",
     "asr": "clips with a `text`",
-    "described": "clips with `reasoning` and at least two levels in their `prosody`",
-    "text": "a JSON Lines file of your own with `question` and `target`",
+    "text": (
+        "a JSON Lines file of your own with `question` and `target`, or clips with `reasoning` and "
+        "at least two levels in their `prosody`"
+    ),
 }
-"""Task -> what its rows are made from."""
+"""Name in a mix -> what its rows are made from."""
 
 
 class TaskError(ValueError):
