@@ -7,6 +7,7 @@ from data.corpora.crema_d import read_crema_d
 from data.corpora.ears import read_ears
 from data.corpora.emobox import read_emobox
 from data.corpora.emotioncot import read_emotioncot
+from data.corpora.esd import read_esd
 from data.corpora.expresso import read_expresso
 from data.corpora.iemocap import read_iemocap
 from data.corpora.mead import read_mead
@@ -29,6 +30,13 @@ CORPORA = {
         read_emotioncot,
         "speaker",
         {"transcript": "Expresso and EARS have the same sentences from everyone"},
+    ),
+    "esd": Corpus(
+        read_esd,
+        "speaker",
+        {
+            "transcript": "each sentence is said by everyone of a language with every emotion",
+        },
     ),
     "expresso": Corpus(
         read_expresso,
