@@ -38,6 +38,7 @@ TYPE_NAMES: Mapping[Any, str] = {
     list[str]: "a list of texts",
     dict[str, str]: "a mapping of texts to texts",
     dict[str, Any]: "a mapping",
+    dict[str, float]: "a mapping of texts to numbers",
     list[int]: "a list of whole numbers",
     dict[str, list[Any]]: "a mapping of texts to lists",
 }
@@ -88,7 +89,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     problems: list[str] = []
     settings = [
         *_file_settings(Path(path), RunConfig, problems),
-        *_override_settings(overrides, problems),
+        *_override_settings(overrides, RunConfig, problems),
     ]
     config = _build(path, RunConfig, settings, problems)
     broken = check_rules(config)
@@ -97,18 +98,21 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     return config
 
 
-def load_sections(path: str | Path, kind: type[Schema]) -> Schema:
-    """Return a YAML file of another schema than a run's, read and checked like a run's.
+def load_sections(path: str | Path, kind: type[Schema], overrides: Sequence[str] = ()) -> Schema:
+    """Return a configuration of another schema than a run's, read and checked like a run's.
 
     Args:
-        path: YAML file; it may have `defaults`.
+        path: YAML file; it may have `defaults`. Empty: overrides alone.
         kind: Dataclass whose fields are the keys of the file.
+        overrides: As for `load_config`.
 
     Raises:
         ConfigError: With every unknown key, wrong type and value out of range.
     """
     problems: list[str] = []
-    return _build(path, kind, _file_settings(Path(path), kind, problems), problems)
+    settings = _file_settings(Path(path), kind, problems) if path else []
+    settings += _override_settings(overrides, kind, problems)
+    return _build(path or COMMAND_LINE, kind, settings, problems)
 
 
 def _build(
@@ -209,16 +213,16 @@ def _read_yaml(path: Path, asked: Path) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(loaded, resolve=False))
 
 
-def _override_settings(overrides: Sequence[str], problems: list[str]) -> list[Setting]:
+def _override_settings(overrides: Sequence[str], root: Any, problems: list[str]) -> list[Setting]:
     settings: list[Setting] = []
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
             problems.append(f"{COMMAND_LINE}: found {override!r}; write dotted.key=value")
             continue
-        resolved = _resolve(key)
+        resolved = _resolve(key, root)
         if resolved is None:
-            problems.append(f"{COMMAND_LINE}: {_unknown(key)}")
+            problems.append(f"{COMMAND_LINE}: {_unknown(key, root)}")
             continue
         try:
             parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
@@ -227,13 +231,13 @@ def _override_settings(overrides: Sequence[str], problems: list[str]) -> list[Se
             problems.append(f"{COMMAND_LINE}: {key}: {text!r} is not a YAML value: {reason}")
             continue
         value = cast(dict[str, Any], parsed)["value"]
-        settings += _expand(COMMAND_LINE, key, value, *resolved, problems)
+        settings += _expand(COMMAND_LINE, key, value, *resolved, problems, root)
     return settings
 
 
-def _resolve(key: str) -> tuple[Any, Mapping[str, Any]] | None:
+def _resolve(key: str, root: Any) -> tuple[Any, Mapping[str, Any]] | None:
     """Return type and limits of a dotted key; None if the schema has no such key."""
-    kind: Any = RunConfig
+    kind: Any = root
     limits: Mapping[str, Any] = {}
     for part in key.split("."):
         if is_dataclass(kind):
@@ -257,7 +261,7 @@ def _expand(
     kind: Any,
     limits: Mapping[str, Any],
     problems: list[str],
-    root: Any = RunConfig,
+    root: Any,
 ) -> Iterator[Setting]:
     """Yield one setting per leaf of the schema; note unknown keys and sections that are none."""
     if is_dataclass(kind):
@@ -343,7 +347,7 @@ def describe_limits(limits: Mapping[str, Any]) -> str:
     return ", ".join(f"{signs[name]} {limits[name]:g}" for name in signs if name in limits)
 
 
-def _unknown(key: str, root: Any = RunConfig) -> str:
+def _unknown(key: str, root: Any) -> str:
     """Return the message for an unknown key, with the nearest one that exists."""
     indices = re.findall(r"(?<=\.)\d+(?=\.)", key)
     neutral = re.sub(r"(?<=\.)\d+(?=\.)", "0", key)

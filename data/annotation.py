@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data.audio import AudioError, read_audio
+from data.jsonl import read_rows, write_rows
 from data.manifest import ManifestError
 from data.progress import reported
 from data.prosody import VERSION, Prosody, measure, with_transcript
@@ -83,7 +83,7 @@ def annotate(
         num_workers: processes that measure; with 1, this one does.
         log: takes lines of progress, the first after 2 s.
     """
-    rows = _read_rows(manifest)
+    rows = read_rows(manifest)
     assert len(rows) == len(examples)
     cache_path = output.with_name(f"{output.name}.cache.jsonl")
     cache = _read_cache(cache_path)
@@ -107,7 +107,7 @@ def annotate(
         clip = clips.get(row["id"])
         row["prosody"] = None if clip is None else describe(clip, cuts)
     _write_errors(output.with_name(f"{output.name}.errors.jsonl"), problems)
-    _write_rows(output, rows)
+    write_rows(output, rows)
     return Outcome(len(rows), len(cache) - num_cached, len(rows) - len(clips))
 
 
@@ -127,27 +127,9 @@ def _write_errors(path: Path, problems: Mapping[str, str]) -> None:
     """Write id and reason of each failure; without any, remove what an earlier run wrote."""
     failed = [{"id": name, "reason": reason} for name, reason in problems.items() if reason]
     if failed:
-        _write_rows(path, failed)
+        write_rows(path, failed)
     else:
         path.unlink(missing_ok=True)
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    content = path.read_text(encoding="utf-8-sig")
-    return [json.loads(line) for line in content.split("\n") if line.strip()]
-
-
-def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSON Lines; the file appears complete or keeps what it held."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _cache_line(key: str, prosody: Prosody) -> str:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.schema import DataConfig
+from data.annotation import annotate
+from data.manifest import read_manifest
 from demo.corpus import build_corpus
-from launch.annotate import annotate_corpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,27 @@ def prepare(
                 num_cold_start=num_cold_start,
                 seed=seed,
             )
-            data = DataConfig(manifest=str(manifest), audio_root=str(corpus))
-            annotate_corpus(data, manifest, num_workers=len(os.sched_getaffinity(0)))
+            _annotate(manifest, corpus)
             corpus.rename(material.corpus)
     return material
+
+
+def _annotate(manifest: Path, corpus: Path) -> None:
+    """Measure the prosody of all clips and write it into the manifest."""
+    data = DataConfig()
+    examples = read_manifest(
+        manifest, audio_root=corpus, choices=data.choices, question_template=data.question
+    )
+    annotate(
+        manifest,
+        examples,
+        manifest,
+        audio_root=corpus,
+        min_duration_s=data.min_duration_s,
+        max_duration_s=data.max_duration_s,
+        num_workers=len(os.sched_getaffinity(0)),
+        log=lambda line: print(line, flush=True),
+    )
 
 
 def main() -> None:

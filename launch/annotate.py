@@ -1,13 +1,12 @@
 #!/usr/bin/env python
-"""Measure the prosody of a corpus and write it into a new manifest.
+"""From a corpus on disk to manifest, prosody, reasoning, and files for SFT and for the judge.
 
-python launch/annotate.py --config FILE [key=value ...] [--output FILE] [--workers N]
+python launch/annotate.py [--config FILE] corpus=NAME root=FOLDER output=FOLDER [key=value ...]
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -16,91 +15,64 @@ from pathlib import Path
 # The repository comes first on the path: its package names are common words.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.load import ConfigError, load_config
-from configs.schema import DataConfig
-from data.annotation import Outcome, annotate
-from data.manifest import ManifestError, read_manifest
+from configs.annotate_schema import AnnotateConfig
+from configs.load import ConfigError, load_sections
+from data.chat import ChatError
+from data.corpora.base import CorpusError
+from data.cot.server import GenerationError
+from data.judge_data import JudgeDataError
+from data.manifest import ManifestError
+from data.pipeline import PipelineError, run_pipeline
+from data.splits import SplitError
+from data.tasks.base import TaskError
 
 EXIT_DONE, EXIT_CONFIG, EXIT_FAILED = 0, 2, 4
 
-
-def annotate_corpus(data: DataConfig, output: Path, num_workers: int) -> Outcome:
-    """Annotate the manifest of a run's configuration, with progress on standard output.
-
-    Args:
-        data: says where the manifest and the clips are and which clips are too short or long.
-        output: manifest to write.
-        num_workers: processes.
-
-    Raises:
-        ManifestError: the manifest cannot be used.
-    """
-    examples = read_manifest(
-        data.manifest,
-        audio_root=data.audio_root,
-        choices=data.choices,
-        question_template=data.question,
-    )
-    return annotate(
-        Path(data.manifest),
-        examples,
-        output,
-        audio_root=Path(data.audio_root),
-        min_duration_s=data.min_duration_s,
-        max_duration_s=data.max_duration_s,
-        num_workers=num_workers,
-        log=lambda line: print(line, flush=True),
-    )
+REFUSALS = (
+    ChatError,
+    ConfigError,
+    CorpusError,
+    GenerationError,
+    JudgeDataError,
+    ManifestError,
+    PipelineError,
+    SplitError,
+    TaskError,
+)
+"""What a user can mend: settings, folders, rows."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        argv: arguments without the program name; None = those of this process.
+        argv: Arguments without the program name; None = those of this process.
 
     Returns:
-        The exit code: 0 done, 2 configuration or manifest, 4 failed or not one clip measured.
+        The exit code: 0 done, 2 settings, corpus or manifest, 4 failed or not complete.
     """
-    parser = argparse.ArgumentParser(description="Measure the prosody of a corpus.")
-    parser.add_argument("--config", required=True, metavar="FILE", help="YAML file of the run")
+    parser = argparse.ArgumentParser(
+        description="Turn a corpus into manifest, prosody, reasoning, SFT and judge files."
+    )
+    parser.add_argument("--config", default="", metavar="FILE", help="YAML file of the settings")
     parser.add_argument(
         "overrides",
         nargs="*",
         metavar="key=value",
-        help="dotted settings over the file, such as data.manifest=mine.jsonl",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="manifest to write; manifest.prosody.jsonl beside manifest.jsonl unless given",
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        metavar="N",
-        help="processes; as many as there are cores unless given",
+        help="settings over the file, such as corpus=ravdess root=/corpora/RAVDESS; docs/data.md "
+        "lists them",
     )
     arguments = parser.parse_intermixed_args(argv)
-    if arguments.workers < 1:
-        parser.error(f"--workers is {arguments.workers}, needs at least 1")
     try:
-        data = load_config(arguments.config, arguments.overrides).data
-        manifest = Path(data.manifest)
-        output = arguments.output or manifest.with_name(f"{manifest.stem}.prosody.jsonl")
-        outcome = annotate_corpus(data, output, arguments.workers)
-    except (ConfigError, ManifestError) as error:
+        config = load_sections(arguments.config, AnnotateConfig, arguments.overrides)
+        complete = run_pipeline(config, lambda line: print(line, flush=True))
+    except REFUSALS as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_CONFIG
     except (OSError, BrokenProcessPool) as error:
         print(f"error: {error}; run the same command again to go on", file=sys.stderr)
         return EXIT_FAILED
-    print(f"{output}: {outcome.num_clips} rows, {outcome.num_measured} clips measured now")
-    if outcome.num_failed:
-        print(f"{outcome.num_failed} rows without prosody: see {output}.errors.jsonl")
-    return EXIT_FAILED if outcome.num_failed == outcome.num_clips else EXIT_DONE
+    return EXIT_DONE if complete else EXIT_FAILED
 
 
 if __name__ == "__main__":

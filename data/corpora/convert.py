@@ -76,8 +76,8 @@ def load_label_map(corpus: str, name: str) -> LabelMap:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CorpusError(f"{path}: not a label map ({error}); see docs/corpora.md") from error
     targets = content.get(key) if isinstance(content, dict) else None
-    drop = content.get("drop") or {} if isinstance(content, dict) else None
-    for what in (targets, drop):
+    drops = [content.get(f"drop{end}") or {} for end in ("", f"_{key}")] if targets else []
+    for what in (targets, *drops):
         if not isinstance(what, dict) or not all(
             isinstance(text, str) and text for pair in what.items() for text in pair
         ):
@@ -85,7 +85,8 @@ def load_label_map(corpus: str, name: str) -> LabelMap:
                 f"{path}: expected `{key}: {{raw: label, ...}}` and `drop: {{raw: reason, ...}}`, "
                 "all texts; see docs/corpora.md"
             )
-    assert isinstance(targets, dict) and isinstance(drop, dict)
+    assert isinstance(targets, dict)
+    drop = {raw: why for part in drops for raw, why in part.items()}
     both = sorted(targets.keys() & drop.keys())
     if both:
         raise CorpusError(f"{path}: both mapped and dropped: {', '.join(both)}")
@@ -122,7 +123,7 @@ def build_rows(
     rows: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     with ThreadPoolExecutor(num_workers) as pool:
-        facts = pool.map(_file_facts, [root / clip.audio for clip in kept])
+        facts = pool.map(file_facts, [root / clip.audio for clip in kept])
         for clip, found in zip(
             kept, reported(facts, len(kept), log, "hashed {} of {} clips"), strict=True
         ):
@@ -145,8 +146,8 @@ def describe_conversion(found: Converted) -> list[str]:
     return lines
 
 
-def _file_facts(path: Path) -> dict[str, Any] | str:
-    """Return duration, rate and hash of a clip; or why it cannot be used."""
+def file_facts(path: Path) -> dict[str, Any] | str:
+    """Return `duration_s`, `sample_rate` and `sha256` of a clip; or why it cannot be used."""
     try:
         info = probe(path)
         with path.open("rb") as file:

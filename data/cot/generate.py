@@ -136,7 +136,7 @@ def row_key(row: Row) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def generate(
+async def generate(
     rows: Sequence[Row],
     writer: Writer,
     journal: Journal,
@@ -165,7 +165,7 @@ def generate(
         The accepted texts, and what was wrong with the others.
     """
     run = _Run(rows, writer, journal, choices, limits, max_attempts, budget, log)
-    asyncio.run(run.run(concurrency))
+    await run.run(concurrency)
     return run.found
 
 
@@ -253,7 +253,7 @@ class _Run:
         name = row["id"]
         self._attempts[name] += 1
         faults = tuple(entry["faults"])
-        self.found.faults.update(dict.fromkeys(fault.partition(":")[0] for fault in faults))
+        self.found.faults.update({fault.partition(":")[0] for fault in faults})
         if not faults and name not in self.found.accepted:
             self.found.accepted[name] = entry["reasoning"]
             self._duplicates.keep(name, entry["reasoning"])

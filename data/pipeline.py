@@ -1,0 +1,362 @@
+"""From a corpus on disk to the files of a run: one stage after another, each done once.
+
+    corpus.jsonl    rows with mapped label, split, duration and hash
+    prosody.jsonl   the same with measured prosody
+    manifest.jsonl  the same with reasoning: what runs are trained and evaluated on
+    sft.jsonl       prosody tasks and reasoning, mixed, for supervised fine-tuning
+    judge.jsonl     texts with known scores, for training a judge
+
+What was written is not written again unless its settings or inputs changed; what costs time or
+money (measurements, altered clips, replies of a server) is kept item by item.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from configs.annotate_schema import AnnotateConfig
+from data.annotation import annotate
+from data.corpora.base import CorpusError
+from data.corpora.convert import build_rows, describe_conversion, file_facts
+from data.corpora.table import CORPORA
+from data.cot.review import write_review
+from data.cot.run import generate_reasoning
+from data.jsonl import read_rows, write_rows
+from data.judge_data import balanced, from_runs, prescribed
+from data.leaks import describe_leaks, find_leaks
+from data.manifest import ManifestError, read_manifest
+from data.progress import reported
+from data.prosody import VERSION
+from data.splits import assign_splits
+from data.tasks.files import task_file
+
+Log = Callable[[str], None]
+
+
+class PipelineError(ValueError):
+    """The pipeline cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What lies in the output folder."""
+
+    folder: Path
+
+    @property
+    def corpus(self) -> Path:
+        """Rows as the corpus gives them."""
+        return self.folder / "corpus.jsonl"
+
+    @property
+    def prosody(self) -> Path:
+        """Rows with measurements."""
+        return self.folder / "prosody.jsonl"
+
+    @property
+    def manifest(self) -> Path:
+        """Rows with measurements and reasoning."""
+        return self.folder / "manifest.jsonl"
+
+    @property
+    def journal(self) -> Path:
+        """Every attempt at a reasoning text."""
+        return self.folder / "reasoning.attempts.jsonl"
+
+    @property
+    def review(self) -> Path:
+        """The sheet for people."""
+        return self.folder / "review.html"
+
+    @property
+    def sft(self) -> Path:
+        """The file for supervised fine-tuning."""
+        return self.folder / "sft.jsonl"
+
+    @property
+    def judge(self) -> Path:
+        """The file for judge training."""
+        return self.folder / "judge.jsonl"
+
+
+class Stages:
+    """Remembers which stages are done with which settings and inputs."""
+
+    def __init__(self, folder: Path, log: Log) -> None:
+        self._path = folder / "stages.json"
+        self._log = log
+        self._done: dict[str, str] = {}
+        if self._path.exists():
+            self._done = json.loads(self._path.read_text(encoding="utf-8"))
+
+    def run(self, output: Path, inputs: Mapping[str, Any], make: Callable[[], bool]) -> bool:
+        """Make a file, unless it was made from the same inputs before.
+
+        Args:
+            output: The file; it names the stage.
+            inputs: Everything that shapes it: settings as JSON, files as Path.
+            make: Writes the file; False if it must be gone on with later.
+
+        Returns:
+            Whether the file is complete.
+        """
+        told = {
+            name: _sha256(value) if isinstance(value, Path) else value
+            for name, value in inputs.items()
+        }
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        if output.exists() and self._done.get(output.name) == digest:
+            self._log(f"{output.name}: done before")
+            return True
+        if not make():
+            return False
+        self._done[output.name] = digest
+        unfinished = self._path.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps(self._done, indent=1) + "\n", encoding="utf-8")
+        unfinished.replace(self._path)
+        return True
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def run_pipeline(config: AnnotateConfig, log: Log) -> bool:
+    """Run the stages that a configuration asks for.
+
+    Args:
+        config: `output`, `root`, and one of `corpus` and `manifest` are given.
+        log: Takes lines of progress and of what was found.
+
+    Returns:
+        Whether everything is complete; False if reasoning is still missing, and the same command
+        goes on.
+
+    Raises:
+        ValueError: Whatever a stage refuses, by its own class: what is wrong, where, what to do.
+    """
+    if bool(config.corpus) == bool(config.manifest):
+        raise PipelineError("give one of corpus=NAME and manifest=FILE")
+    for name in ("root", "output"):
+        if not asdict(config)[name]:
+            raise PipelineError(f"{name} is empty; give {name}=FOLDER")
+    folder = Path(config.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    files, stages = Files(folder), Stages(folder, log)
+    source = Path(config.manifest) if config.manifest else config.corpus
+    settings = asdict(config)
+    common = {key: settings[key] for key in ("root", "labels", "splits", "seed", "choices")}
+    stages.run(files.corpus, {**common, "source": source}, lambda: _corpus(config, files, log))
+    limits = {key: settings[key] for key in ("root", "min_duration_s", "max_duration_s")}
+    measured = {**limits, "rows": files.corpus, "version": VERSION}
+    stages.run(files.prosody, measured, lambda: _prosody(config, files, log))
+    asked = {**settings["reasoning"], "rows": files.prosody, "seed": config.seed}
+    if not stages.run(files.manifest, asked, lambda: _reasoning(config, files, log)):
+        return False
+    if config.tasks.num_rows:
+        asked = {**settings["tasks"], "rows": files.manifest, "seed": config.seed}
+        stages.run(files.sft, asked, lambda: _sft(config, files, log))
+    if config.judge.num_rows:
+        asked = {**settings["judge"], "rows": files.manifest, "seed": config.seed}
+        stages.run(files.judge, asked, lambda: _judge(config, files, log))
+    return True
+
+
+def _corpus(config: AnnotateConfig, files: Files, log: Log) -> bool:
+    if config.corpus:
+        root = Path(config.root)
+        converted = build_rows(
+            config.corpus, root, labels=config.labels, num_workers=config.workers, log=log
+        )
+        rows = converted.rows
+        for line in describe_conversion(converted):
+            log(line)
+        _write_errors(files.corpus, converted.failed)
+    else:
+        rows = _own_rows(config, log)
+    rows = _split(config, rows, log)
+    corpus = CORPORA.get(config.corpus)
+    overlaps = dict(corpus.overlaps) if corpus and config.splits.by == "corpus" else {}
+    leaks = find_leaks(rows, [*config.splits.allow, *overlaps])
+    for line in describe_leaks(leaks):
+        log(line)
+    for kind, why in overlaps.items():
+        log(f"allowed: {kind} in several splits: {why}")
+    if any(not leak.is_allowed for leak in leaks):
+        raise PipelineError(
+            "the splits share what they should not (above); split by another key, or say "
+            "splits.allow=[KIND] if it is meant to be so"
+        )
+    write_rows(files.corpus, rows)
+    counts = Counter(row.get("split") or "none" for row in rows)
+    log(f"{files.corpus}: {len(rows)} rows; " + ", ".join(f"{n} {s}" for s, n in counts.items()))
+    return True
+
+
+def _own_rows(config: AnnotateConfig, log: Log) -> list[dict[str, Any]]:
+    """Return the rows of a manifest of the user's own, checked and with our names."""
+    path = Path(config.manifest)
+    choices = config.choices
+    if not choices:
+        try:
+            rows = read_rows(path)
+        except (OSError, ValueError) as error:
+            raise ManifestError(f"{path}: cannot be read ({error}); fix manifest") from error
+        labels = [row.get("label") or row.get("emotion") for row in rows if isinstance(row, dict)]
+        choices = sorted({label for label in labels if isinstance(label, str)})
+    read_manifest(path, audio_root=config.root, choices=choices, question_template="")
+    renamed = {"audio_path": "audio", "emotion": "label", "transcription": "text"}
+    rows = [
+        {renamed.get(name, name): value for name, value in row.items()} for row in read_rows(path)
+    ]
+    with ThreadPoolExecutor(config.workers) as pool:
+        facts = pool.map(file_facts, [Path(config.root) / row["audio"] for row in rows])
+        found = reported(facts, len(rows), log, "hashed {} of {} clips")
+        # A clip that cannot be used keeps its row; measuring it will say why.
+        return [
+            {**row, **(known if isinstance(known, dict) else {})}
+            for row, known in zip(rows, found, strict=True)
+        ]
+
+
+def _split(
+    config: AnnotateConfig, rows: Sequence[dict[str, Any]], log: Log
+) -> list[dict[str, Any]]:
+    """Return the rows with their splits; what cannot be split is said, and never dropped."""
+    by = config.splits.by
+    if by == "corpus":
+        by = CORPORA[config.corpus].split if config.corpus else "keep"
+    if by == "keep":
+        return list(rows)
+    key = "split" if by == "official" else by
+    known = [row for row in rows if row.get(key)]
+    unknown = [{**row, "split": None} for row in rows if not row.get(key)]
+    if unknown and by == "official":
+        log(f"{len(unknown)} rows have no official split and are in none")
+    elif unknown and config.splits.by == "corpus":
+        unknown = [{**row, "split": "train"} for row in unknown]
+        log(f"{len(unknown)} rows have no {by}: train")
+    elif unknown:
+        known, unknown = list(rows), []  # what was asked for cannot be done: refused by name
+    split = assign_splits(
+        known,
+        by=cast(Literal["official", "session", "speaker"], by),
+        test=config.splits.test,
+        eval_=config.splits.eval,
+        test_frac=config.splits.test_frac,
+        eval_frac=config.splits.eval_frac,
+        seed=config.seed,
+    )
+    return sorted([*split, *unknown], key=lambda row: row["id"])
+
+
+def _write_errors(path: Path, failed: Sequence[Mapping[str, str]]) -> None:
+    errors = path.with_name(f"{path.name}.errors.jsonl")
+    if failed:
+        write_rows(errors, failed)
+    else:
+        errors.unlink(missing_ok=True)
+
+
+def _prosody(config: AnnotateConfig, files: Files, log: Log) -> bool:
+    labels = sorted({row["label"] for row in read_rows(files.corpus)})
+    examples = read_manifest(
+        files.corpus, audio_root=config.root, choices=labels, question_template=""
+    )
+    outcome = annotate(
+        files.corpus,
+        examples,
+        files.prosody,
+        audio_root=Path(config.root),
+        min_duration_s=config.min_duration_s,
+        max_duration_s=config.max_duration_s,
+        num_workers=config.workers,
+        log=log,
+    )
+    log(f"{files.prosody}: {outcome.num_clips} rows, {outcome.num_measured} clips measured now")
+    if outcome.num_failed:
+        log(f"{outcome.num_failed} rows without prosody: see {files.prosody}.errors.jsonl")
+    if outcome.num_failed == outcome.num_clips:
+        raise PipelineError(f"not one clip could be measured; see {files.prosody}.errors.jsonl")
+    return True
+
+
+def _reasoning(config: AnnotateConfig, files: Files, log: Log) -> bool:
+    """Write the manifest; return whether every row has had its attempts."""
+    rows = read_rows(files.prosody)
+    settings = config.reasoning
+    if settings.source == "none":
+        write_rows(files.manifest, rows)
+        return True
+    asked = [row for row in rows if row.get("split") in settings.splits]
+    if not asked:
+        known = sorted({str(row.get("split")) for row in rows})
+        raise PipelineError(
+            f"reasoning.splits {settings.splits}: no row is in them; there are {', '.join(known)}"
+        )
+    choices = sorted({row["label"] for row in rows})
+    found = generate_reasoning(
+        settings, asked, files.journal, choices=choices, seed=config.seed, log=log
+    )
+    complete = [
+        {**row, "reasoning": found.accepted[row["id"]]} if row["id"] in found.accepted else row
+        for row in rows
+    ]
+    write_rows(files.manifest, complete)
+    given_up = [
+        {"id": name, "reason": "; ".join(faults)} for name, faults in found.given_up.items()
+    ]
+    missing = [{"id": name, "reason": reason} for name, reason in found.failed.items()]
+    _write_errors(files.manifest, [*given_up, *missing])
+    log(
+        f"{files.manifest}: {len(found.accepted)} of {len(asked)} rows have reasoning, "
+        f"{len(given_up)} given up; attempts refused for: "
+        + (", ".join(f"{kind} {n}" for kind, n in found.faults.most_common()) or "nothing")
+    )
+    shown = [row for row in complete if row["id"] in found.accepted]
+    if settings.review and shown:
+        write_review(
+            files.review,
+            shown,
+            audio_root=Path(config.root).resolve(),
+            sample=settings.review,
+            seed=config.seed,
+        )
+    if missing or found.stopped:
+        why = found.stopped or f"{len(missing)} calls had no reply"
+        log(f"reasoning is not complete: {why}; run the same command again to go on")
+        return False
+    return True
+
+
+def _sft(config: AnnotateConfig, files: Files, log: Log) -> bool:
+    rows = [row for row in read_rows(files.manifest) if row.get("split") == config.tasks.split]
+    written = task_file(config, rows, files.sft, log)
+    write_rows(files.sft, written.rows)
+    _write_errors(files.sft, written.failed)
+    log(f"{files.sft}: {len(written.rows)} rows; use data.audio_root={written.audio_root}")
+    return True
+
+
+def _judge(config: AnnotateConfig, files: Files, log: Log) -> bool:
+    every = read_rows(files.manifest)
+    rows = [row for row in every if row.get("split") == config.judge.split]
+    if not rows:
+        raise CorpusError(f"judge.split {config.judge.split!r}: no row of the manifest is in it")
+    texts = prescribed(rows, 2 * config.judge.num_rows, config.seed)
+    by_id = {row["id"]: row for row in rows}
+    texts += from_runs([Path(run) for run in config.judge.runs], by_id, config.judge.term)
+    chosen = balanced(texts, config.judge.num_rows, config.seed)
+    write_rows(files.judge, chosen)
+    sources = Counter(row["id"].partition("/")[0] for row in chosen)
+    log(f"{files.judge}: {len(chosen)} rows; " + ", ".join(f"{n} {s}" for s, n in sources.items()))
+    return True

@@ -1,0 +1,117 @@
+"""The file for supervised fine-tuning: every task that has a share, mixed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.annotate_schema import AnnotateConfig
+from data.prosody_levels import LEVELS
+from data.tasks.attributes import attribute_rows
+from data.tasks.base import TaskError, reasoned_answer, task_row
+from data.tasks.comparison import comparison_rows
+from data.tasks.language import asr_rows, described_rows, read_text_rows
+from data.tasks.mix import describe_mix, mix
+from data.tasks.stress import stress_rows
+
+Row = Mapping[str, Any]
+
+TASKS = ("emotion", "pitch", "energy", "rate", "intonation", "comparison", "stress", "asr", "text")
+"""What `tasks.shares` may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFile:
+    """What goes into the file."""
+
+    rows: list[dict[str, Any]]
+    """The mix, in a random order; `audio` is relative to `audio_root`."""
+    failed: list[dict[str, str]]
+    """`id` and `reason` of clips that could not be altered."""
+    audio_root: Path
+    """Folder that holds both the corpus and the altered clips."""
+
+
+def emotion_rows(rows: Sequence[Row], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the cold start: the emotion is asked, and answered with the row's reasoning.
+
+    The question is the run's own (`data.question`), so it is left out of the row.
+    """
+    found = [
+        task_row(
+            row,
+            "emotion",
+            audio=row["audio"],
+            question="",
+            choices=labels,
+            label=row["label"],
+            target=reasoned_answer(row["reasoning"], row["label"]),
+        )
+        for row in rows
+        if row.get("reasoning")
+    ]
+    return [{key: value for key, value in row.items() if key != "question"} for row in found]
+
+
+def task_file(
+    config: AnnotateConfig, rows: Sequence[Row], output: Path, log: Callable[[str], None]
+) -> TaskFile:
+    """Make the rows of all tasks that have a share, and mix them.
+
+    Args:
+        config: Its `tasks` are used, and root, workers, seed and the longest clip.
+        rows: Of an annotated manifest, of one split.
+        output: The file that they will stand in; altered clips go into a folder beside it.
+        log: Takes lines of progress.
+
+    Raises:
+        TaskError: An unknown task, no rows, or a task with a share and without rows.
+    """
+    settings = config.tasks
+    unknown = sorted(settings.shares.keys() - set(TASKS))
+    if unknown:
+        raise TaskError(f"tasks.shares: unknown task {unknown[0]!r}; there are {', '.join(TASKS)}")
+    if not rows:
+        raise TaskError(f"tasks.split {settings.split!r}: no row of the manifest is in it")
+    corpus, folder = Path(config.root).resolve(), (output.parent / "altered").resolve()
+    audio_root = Path(os.path.commonpath([corpus, folder]))
+    prefix = corpus.relative_to(audio_root)
+    # From here on every path is relative to the folder that holds both.
+    rows = [{**row, "audio": (prefix / row["audio"]).as_posix()} for row in rows]
+    wanted = [task for task in TASKS if settings.shares.get(task, 0) > 0]
+    made = {task: _rows_of(task, config, rows) for task in wanted if task != "comparison"}
+    failed: list[dict[str, str]] = []
+    if "comparison" in wanted:
+        compared = comparison_rows(
+            rows[: 2 * settings.num_rows],
+            tuple(LEVELS),
+            audio_root=audio_root,
+            folder=folder,
+            max_duration_s=config.max_duration_s,
+            seed=config.seed,
+            num_workers=config.workers,
+            log=log,
+        )
+        made["comparison"], failed = compared.rows, compared.failed
+    for line in describe_mix(made, settings.shares, settings.num_rows):
+        log(line)
+    return TaskFile(mix(made, settings.shares, settings.num_rows, config.seed), failed, audio_root)
+
+
+def _rows_of(task: str, config: AnnotateConfig, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return all rows of a task that needs no altered clips."""
+    labels = sorted({row["label"] for row in rows})
+    if task == "emotion":
+        return emotion_rows(rows, labels)
+    if task == "stress":
+        return stress_rows(rows, seed=config.seed)
+    if task == "asr":
+        return asr_rows(rows, seed=config.seed)
+    if task == "text" and config.tasks.text_file:
+        return read_text_rows(Path(config.tasks.text_file), split=config.tasks.split)
+    if task == "text":
+        return described_rows(rows, labels, seed=config.seed)
+    return attribute_rows(rows, task, seed=config.seed, margin=config.tasks.margin)
