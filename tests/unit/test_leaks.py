@@ -68,7 +68,7 @@ def test_sentences_are_compared_by_their_letters():
     assert normalized("Don't  GO - please!") == normalized("dont go please") == "dontgoplease"
     assert normalized("Stra\u00dfe 5") == normalized("STRASSE 5") == "strasse5"
     # Composed and decomposed accents, full-width letters and Devanagari vowel signs.
-    assert normalized("caf\u00e9") == normalized("cafe\u0301")
+    assert normalized("na\u00efve") == normalized("nai\u0308ve")
     assert normalized("\uff21\uff22") == "ab"
     assert normalized("\u0915\u093f") != normalized("\u0915\u0940")
     assert normalized(" ... !") == ""

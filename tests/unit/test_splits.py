@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -100,16 +100,10 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order():
     seed=st.integers(0, 1000),
 )
 def test_no_group_is_ever_parted(
-    sizes: list[int], by: str, fractions: tuple[float, float], seed: int
+    sizes: list[int], by: Literal["speaker", "session"], fractions: tuple[float, float], seed: int
 ):
     rows = rows_of({f"{'abcdefg'[n % 7]}{n}": size for n, size in enumerate(sizes)}, "abc")
-    found = assign_splits(
-        rows,
-        by=by,
-        test_frac=fractions[0],
-        eval_frac=fractions[1],
-        seed=seed,  # type: ignore[arg-type]
-    )
+    found = assign_splits(rows, by=by, test_frac=fractions[0], eval_frac=fractions[1], seed=seed)
     assert all(len(splits) == 1 for splits in where(found, by).values())
     assert {row["split"] for row in found} == {"train", "eval", "test"}
     assert [{**row, "split": None} for row in found] == [{**row, "split": None} for row in rows]
