@@ -168,7 +168,8 @@ def check_clips(
     """Return the clips that cannot be used, in the order of the examples.
 
     Args:
-        examples: rows of the manifest; a clip that several rows share is read once.
+        examples: rows of the manifest; a clip that several rows share is read once, and a row
+            without a clip has nothing to check.
         audio_root: folder that the clips' paths are relative to.
         min_duration_s: shortest length, in seconds.
         max_duration_s: longest length, in seconds.
@@ -189,6 +190,7 @@ def check_clips(
             return str(error)
         return ""
 
+    examples = [example for example in examples if example.audio]
     clips = list(dict.fromkeys(example.audio for example in examples))
     with ThreadPoolExecutor(num_workers) as pool:
         messages = dict(zip(clips, pool.map(check, clips), strict=True))

@@ -145,12 +145,14 @@ class _Row:
     def example(self, defaults: _Defaults) -> Example | None:
         """Return the row as an example; fields with a problem are left empty."""
         identifier = self.text("id", required=True)
-        audio = self.text("audio", required=True)
+        target = self.text("target")
+        # A row with a target is a task of its own: any answer, and perhaps without a clip.
+        audio = self.text("audio", required=target is None)
         if audio is not None:
             self.check_audio(audio, defaults.root)
-        choices = self.choices(defaults.choices)
-        label = self.text("label", required=True)
-        if label is not None and label not in choices:
+        choices = self.choices(defaults.choices, free=target is not None)
+        label = self.text("label", required=target is None)
+        if label is not None and label not in choices and target is None:
             self.problems.append(_unknown_label("label", label, choices))
         row = {name: self.text(name) for name in ("text", "reasoning", "speaker", "split")}
         question, dataset = self.text("question"), self.text("dataset")
@@ -166,6 +168,7 @@ class _Row:
             transcript=row["text"],
             prosody=prosody,
             reasoning=row["reasoning"],
+            target=target,
             speaker=row["speaker"],
             split=row["split"],
             dataset=dataset,
@@ -192,18 +195,20 @@ class _Row:
             return None
         return value
 
-    def choices(self, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    def choices(self, allowed: tuple[str, ...], *, free: bool) -> tuple[str, ...]:
         """Return the row's own choices if it has usable ones, else the configured ones."""
         own = self.fields.get("choices")
         if own is None:
             return allowed
+        if free and own == []:
+            return ()
         if not isinstance(own, list) or not own or not all(isinstance(c, str) for c in own):
             self.problems.append(f"'choices' is {_shown(own)}; write a list of labels")
             return allowed
         if len(set(own)) < len(own):
             self.problems.append(f"'choices' is {_shown(own)}; name each label once")
         for choice in own:
-            if choice not in allowed:
+            if choice not in allowed and not free:
                 self.problems.append(_unknown_label("choice", choice, allowed))
         return tuple(own)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ from transformers import Qwen2_5OmniProcessor
 
 from configs.schema import DataConfig
 from data.audio import AudioError, read_audio
-from data.features import FeatureCache, FeatureExtractor, keep_array, num_audio_tokens
+from data.features import (
+    NUM_MEL_BINS,
+    FeatureCache,
+    FeatureExtractor,
+    keep_array,
+    num_audio_tokens,
+)
 from data.manifest import fill_choices
 from data.records import Example, FloatArray, IntArray, Prompt
 
@@ -41,9 +48,13 @@ def load_processor(checkpoint_path: str | Path) -> Qwen2_5OmniProcessor:
 def target_text(example: Example) -> str:
     """Return the reference answer of an example, for supervised fine-tuning.
 
+    Its `target` if it has one, else its reasoning and label in tags.
+
     Raises:
         PromptError: the example has no reasoning, or its reasoning holds an answer tag.
     """
+    if example.target is not None:
+        return example.target
     if example.reasoning is None:
         raise PromptError(f"example {example.id!r} has no 'reasoning'; add it or drop the row")
     for tag in ANSWER_TAGS:
@@ -95,7 +106,7 @@ class PromptBuilder:
         self._system_prompt = config.system_prompt
 
     def render(self, example: Example) -> str:
-        """Return the chat-formatted prompt of an example, with one audio placeholder.
+        """Return the chat-formatted prompt of an example, with one placeholder if it has a clip.
 
         The question's `{choices}` is filled, should the example still carry the template.
 
@@ -104,15 +115,11 @@ class PromptBuilder:
         """
         question = fill_choices(example.question, example.choices)
         self._refuse_control_tokens(question, f"the question of example {example.id!r}")
-        messages = [
-            {
-                "role": "user",
-                "content": [{"type": "audio"}, {"type": "text", "text": question}],
-            }
-        ]
+        content = [{"type": "audio"}] if example.audio else []
+        messages = [{"role": "user", "content": [*content, {"type": "text", "text": question}]}]
         if self._system_prompt:
-            content = [{"type": "text", "text": self._system_prompt}]
-            messages.insert(0, {"role": "system", "content": content})
+            system = [{"type": "text", "text": self._system_prompt}]
+            messages.insert(0, {"role": "system", "content": system})
         return self._tokenizer.apply_chat_template(
             messages, chat_template=self._template, tokenize=False, add_generation_prompt=True
         )
@@ -133,6 +140,8 @@ class PromptBuilder:
         text = self.render(example)
         token_ids = self._token_ids(text)
         places = np.flatnonzero(token_ids == self.audio_token_id)
+        if not example.audio and not len(places):
+            return Prompt(example, text, token_ids, features, 0)
         if len(places) != 1:
             raise PromptError(
                 f"the chat template places the clip of example {example.id!r} {len(places)} times "
@@ -210,10 +219,16 @@ def prompt_function(
         )
         return builder.extract_features(samples)
 
-    cache = FeatureCache(config.feature_cache_mb, compute, publish)
+    clips = FeatureCache(config.feature_cache_mb, compute, publish)
+
+    @cache
+    def nothing() -> Any:
+        return publish(np.zeros((NUM_MEL_BINS, 0), np.float32))
 
     def build(example: Example) -> Prompt:
-        features = cache.get(root / example.audio)
+        if not example.audio:
+            return builder.build(example, nothing(), 0)
+        features = clips.get(root / example.audio)
         return builder.build(example, features.value, features.num_frames)
 
     return build

@@ -30,9 +30,9 @@ class Example:
     id: str
     """Unique in its manifest."""
     audio: str
-    """Path of the clip, relative to the audio root."""
+    """Path of the clip, relative to the audio root; empty for a text-only task."""
     label: str
-    """Gold answer; always one of `choices`."""
+    """Gold answer; one of `choices` unless the row has a `target`."""
     question: str
     """What the policy is asked about the clip."""
     choices: tuple[str, ...]
@@ -43,6 +43,8 @@ class Example:
     """Measured prosody, as the annotation step writes it."""
     reasoning: str | None = None
     """Reference reasoning, for supervised fine-tuning."""
+    target: str | None = None
+    """The whole answer of a task that is not the emotion, for supervised fine-tuning."""
     speaker: str | None = None
     split: str | None = None
     dataset: str | None = None

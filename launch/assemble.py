@@ -85,6 +85,12 @@ def read_data(config: RunConfig) -> Splits:
         else [],
     )
     used = {row.id: row for row in (*splits.train, *splits.eval, *splits.test)}
+    silent = [row.id for row in used.values() if rl and not row.audio]
+    if silent:
+        raise ManifestError(
+            f"{data.manifest}: {len(silent)} rows have no clip, such as {silent[0]!r}; text-only "
+            "tasks are for launch/sft.py"
+        )
     problems = check_clips(
         list(used.values()),
         data.audio_root,

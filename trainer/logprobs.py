@@ -20,6 +20,9 @@ from transformers import AttentionInterface, Qwen2_5OmniThinkerForConditionalGen
 
 from data.records import Microbatch
 
+SILENT_FRAMES = 16
+"""Frames of the clip that stands in where a row has none."""
+
 FORBIDDEN_LOGIT = -100.0
 """Added to the logits of tokens that a completion may not contain, in engine and learner alike."""
 
@@ -63,9 +66,9 @@ class PackedRow:
     """[3, 1, T]"""
     mask: tuple[GroupSpan, ...] | BlockMask
     features: Tensor
-    """[M, sum of F] clips side by side."""
+    """[M, sum of F] clips side by side; a silent one if no group has a clip."""
     feature_lengths: Tensor
-    """[groups] frames of each clip."""
+    """[clips] frames of each clip; groups without one are left out."""
     source: Tensor
     """[N]"""
     target: Tensor
@@ -97,13 +100,15 @@ def to_device(
         mask = _block_mask(groups.to(device), segments.to(device))
     else:
         mask = _group_spans(groups, segments, device, dtype)
-    clips = [torch.from_numpy(array) for array in features]
-    lengths = torch.tensor([clip.shape[1] for clip in clips])
+    clips = [torch.from_numpy(array) for array in features if array.shape[1]]
+    # Every row runs the audio encoder: under ZeRO-3 a rank that did not would keep others waiting.
+    silent = [] if clips else [torch.zeros(features[0].shape[0], SILENT_FRAMES)]
+    lengths = torch.tensor([clip.shape[1] for clip in clips], dtype=torch.long)
     return PackedRow(
         input_ids=torch.from_numpy(row.input_ids).to(device)[None],
         positions=torch.tensor(row.positions).to(device)[:, None],
         mask=mask,
-        features=torch.cat(clips, dim=1).to(device, dtype),
+        features=torch.cat([*clips, *silent], dim=1).to(device, dtype),
         feature_lengths=lengths.to(device),
         source=torch.from_numpy(row.source).to(device),
         target=torch.from_numpy(row.target).to(device),
@@ -253,9 +258,13 @@ class PackedPolicy(nn.Module):
     def encode_audio(self, row: PackedRow) -> Tensor:
         """Return the audio embeddings of all clips of a row, [audio tokens, hidden]."""
         tower = self.thinker.audio_tower
-        after_conv, _ = tower._get_feat_extract_output_lengths(row.feature_lengths)
-        output = tower(row.features, feature_lens=row.feature_lengths, aftercnn_lens=after_conv)
-        return output.last_hidden_state
+        lengths = row.feature_lengths
+        if not len(lengths):
+            lengths = lengths.new_tensor([SILENT_FRAMES])
+        after_conv, _ = tower._get_feat_extract_output_lengths(lengths)
+        output = tower(row.features, feature_lens=lengths, aftercnn_lens=after_conv)
+        found = output.last_hidden_state
+        return found if len(row.feature_lengths) else found[:0]
 
     def forward(self, row: PackedRow, audio: Tensor | None = None) -> TokenScores:
         """Score every completion token of a row.

@@ -222,7 +222,7 @@ def expected_score(logprobs: Sequence[float]) -> tuple[float, float]:
 def warm_up_prompt() -> Prompt:
     """Return a prompt with a second of silence."""
     question = "Which emotion does the speaker express?"
-    example = Example("warm-up", "", "neutral", question, ("neutral",))
+    example = Example("warm-up", "warm-up", "neutral", question, ("neutral",))
     silence = np.zeros((NUM_MEL_BINS, WARM_UP_FRAMES), np.float32)
     return Prompt(example, "", np.zeros(0, np.int64), silence, WARM_UP_FRAMES)
 

@@ -251,3 +251,41 @@ def test_placeholders_must_match_the_clip(tiny_checkpoint: Path, num_placeholder
     message = f"{num_placeholders} audio placeholders for 10 audio embeddings in a row of 1 clips"
     with pytest.raises(ValueError, match=message):
         make_policy(tiny_checkpoint)(to_device(row, [clip], CPU, "sdpa", torch.float32))
+
+
+def text_sample(seed: int) -> GroupSample:
+    draw = np.random.default_rng(seed)
+    return make_sample(
+        [1, 20, 5, 30, 31, 2, 1],
+        [draw.integers(20, 300, 6).tolist()],
+        advantages=[1.0],
+        features=np.zeros((NUM_MELS, 0), np.float32),
+        id=f"text-{seed}",
+    )
+
+
+def test_a_text_only_group_equals_the_plain_language_model(tiny_checkpoint: Path):
+    """Beside a clip and in a row of its own: the logits of the model that hears nothing."""
+    model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
+        tiny_checkpoint, dtype=torch.float32
+    ).eval()
+    policy = make_policy(tiny_checkpoint)
+    sample = text_sample(4)
+    tokens = np.concatenate([sample.group.prompt.token_ids, sample.group.completions[0].token_ids])
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor(tokens)[None]).logits[0, 6:-1]
+        wanted = biased(logits).gather(-1, torch.tensor(tokens[7:])[:, None])[:, 0]
+        alone = policy(make_row([sample])).logprobs
+        beside = policy(make_row([SAMPLES[2], sample])).logprobs[-6:]
+    torch.testing.assert_close(alone, wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(beside, wanted, atol=1e-5, rtol=0)
+
+
+def test_a_text_only_row_runs_the_audio_tower_and_gives_it_no_gradient(tiny_checkpoint: Path):
+    """Every parameter takes part in the backward pass, as ZeRO-3 needs, and the tower's stay 0."""
+    policy = make_policy(tiny_checkpoint)
+    policy(make_row([text_sample(5)])).logprobs.sum().backward()
+    gradients = trained_gradients(policy)
+    tower = {name: g for name, g in gradients.items() if "audio_tower" in name}
+    assert tower and all(not g.abs().any() for g in tower.values())
+    assert any(g.abs().any() for name, g in gradients.items() if name not in tower)
