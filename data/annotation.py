@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from data.prosody import VERSION, Prosody, measure, with_transcript
 from data.prosody_levels import Clip, calibrate, describe
 from data.records import Example
 from data.stress import Word, read_words
+from data.workers import worker_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +182,7 @@ def _measured(
         _set_cached(hashes)
         yield from map(_measure_file, tasks)
         return
-    # Spawned, since a fork of a process with threads may deadlock. Measuring starts no threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        num_workers, mp_context=context, initializer=_set_cached, initargs=(hashes,)
-    ) as pool:
+    with worker_pool(num_workers, _set_cached, hashes) as pool:
         yield from pool.map(_measure_file, tasks, chunksize=8)
 
 

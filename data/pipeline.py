@@ -149,13 +149,16 @@ def run_pipeline(config: AnnotateConfig, log: Log) -> bool:
     for name in ("root", "output"):
         if not asdict(config)[name]:
             raise PipelineError(f"{name} is empty; give {name}=FOLDER")
+    if config.manifest and not Path(config.manifest).is_file():
+        raise PipelineError(f"manifest {config.manifest}: no such file")
     folder = Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
     files, stages = Files(folder), Stages(folder, log)
     source = Path(config.manifest) if config.manifest else config.corpus
     settings = asdict(config)
     common = {key: settings[key] for key in ("root", "labels", "splits", "seed", "choices")}
-    stages.run(files.corpus, {**common, "source": source}, lambda: _corpus(config, files, log))
+    found = {**common, "source": source, "clips": _state(Path(config.root), folder)}
+    stages.run(files.corpus, found, lambda: _corpus(config, files, log))
     limits = {key: settings[key] for key in ("root", "min_duration_s", "max_duration_s")}
     measured = {**limits, "rows": files.corpus, "version": VERSION}
     stages.run(files.prosody, measured, lambda: _prosody(config, files, log))
@@ -169,6 +172,19 @@ def run_pipeline(config: AnnotateConfig, log: Log) -> bool:
         asked = {**settings["judge"], "rows": files.manifest, "seed": config.seed}
         stages.run(files.judge, asked, lambda: _judge(config, files, log))
     return True
+
+
+def _state(root: Path, output: Path) -> str:
+    """Return a digest of names, sizes and times of all files of a corpus, without our own."""
+    digest = hashlib.sha256()
+    for folder, below, names in os.walk(root):
+        below[:] = sorted(
+            name for name in below if Path(folder, name).resolve() != output.resolve()
+        )
+        for name in sorted(names):
+            facts = os.stat(os.path.join(folder, name))
+            digest.update(f"{folder}/{name}/{facts.st_size}/{facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _corpus(config: AnnotateConfig, files: Files, log: Log) -> bool:

@@ -66,13 +66,18 @@ def prepare(
                 num_cold_start=num_cold_start,
                 seed=seed,
             )
-            _annotate(manifest, corpus)
+            annotate_manifest(manifest, corpus)
             corpus.rename(material.corpus)
     return material
 
 
-def _annotate(manifest: Path, corpus: Path) -> None:
-    """Measure the prosody of all clips and write it into the manifest."""
+def annotate_manifest(manifest: Path, corpus: Path) -> None:
+    """Measure the prosody of all clips of a manifest and write it into its rows.
+
+    Args:
+        manifest: File to read and to replace.
+        corpus: Folder that the clips' paths are relative to.
+    """
     data = DataConfig()
     examples = read_manifest(
         manifest, audio_root=corpus, choices=data.choices, question_template=data.question

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
-import time
 import wave
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations
 from pathlib import Path
@@ -23,9 +20,11 @@ import numpy as np
 
 from data.audio import SAMPLE_RATE_HZ, AudioError, read_audio
 from data.manifest import fill_choices
+from data.progress import reported
 from data.records import FloatArray
 from data.tasks.base import Row, TaskError, answer, required_text, row_rng, task_row
 from data.tasks.renditions import Change, analyse, join, render
+from data.workers import worker_pool
 
 PITCHES_ST = (-4.0, 0.0, 4.0)
 """Pitch of the three renditions, in semitones from the clip's own, ascending."""
@@ -73,7 +72,6 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
 """Attribute -> phrasings of the question."""
 
 _MEASURED = {"pitch": "f0_median_hz", "energy": "energy_dbfs", "rate": "nuclei_per_s"}
-_FIRST_REPORT_S, _MAX_REPORT_S = 2.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +162,8 @@ def comparison_rows(
         (folder / name).mkdir(parents=True, exist_ok=True)
     prefix = folder.relative_to(audio_root)
     found, failed, num_written = [], [], 0
-    results = _reported(_worked([job for _, job in jobs], num_workers), len(jobs), log)
+    worked = _worked([job for _, job in jobs], num_workers)
+    results = reported(worked, len(jobs), log, "altered {} of {} clips")
     for (row, job), done in zip(jobs, results, strict=True):
         num_written += done.num_written
         if done.problem:
@@ -221,9 +220,7 @@ def _worked(jobs: Sequence[_Job], num_workers: int) -> Iterator[_Done]:
     if num_workers == 1:
         yield from map(_make_files, jobs)
         return
-    # Spawned, since a fork of a process with threads may deadlock.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+    with worker_pool(num_workers) as pool:
         yield from pool.map(_make_files, jobs, chunksize=8)
 
 
@@ -267,15 +264,3 @@ def _write_wav(path: Path, samples: FloatArray) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _reported(results: Iterable[_Done], total: int, log: Callable[[str], None]) -> Iterator[_Done]:
-    """Pass the results on, with a line now and then."""
-    start = time.monotonic()
-    due = _FIRST_REPORT_S
-    for number, result in enumerate(results, start=1):
-        elapsed = time.monotonic() - start
-        if elapsed >= due:
-            log(f"compared {number} of {total} clips, {number / elapsed:.1f} a second")
-            due = elapsed + min(max(elapsed / 2, _FIRST_REPORT_S), _MAX_REPORT_S)
-        yield result

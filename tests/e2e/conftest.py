@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.schema import DataConfig
 from demo.corpus import build_corpus
-from launch.annotate import annotate_corpus
+from demo.material import annotate_manifest
 from launch.preflight import ROOT
 from tests.e2e.command import RunFiles, Shell, command, open_shell
 
@@ -66,8 +65,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = build_corpus(
         folder, num_train=60, num_eval=18, num_test=18, num_cold_start=40, seed=0
     )
-    data = DataConfig(manifest=str(manifest), audio_root=str(folder))
-    annotate_corpus(data, manifest, num_workers=2)
+    annotate_manifest(manifest, folder)
     return folder
 
 

@@ -23,12 +23,16 @@ def write_rows(path: Path, rows: list[Row]) -> None:
 
 
 def command(folder: Path, *more: str, workers: int = 1) -> list[str]:
-    config = folder / "run.yaml"
-    config.write_text(
-        f"data:\n  manifest: {folder / 'manifest.jsonl'}\n  audio_root: {folder}\n"
-        f"  choices: [{', '.join(LABELS)}]\n"
-    )
-    return ["--config", str(config), "--workers", str(workers), *more]
+    return [
+        f"manifest={folder / 'manifest.jsonl'}",
+        f"root={folder}",
+        f"output={folder / 'out'}",
+        f"choices=[{', '.join(LABELS)}]",
+        f"workers={workers}",
+        "reasoning.source=none",
+        "splits.allow=[speaker, transcript, sha256]",
+        *more,
+    ]
 
 
 def test_rows_keep_their_fields(tmp_path: Path):
@@ -41,9 +45,11 @@ def test_rows_keep_their_fields(tmp_path: Path):
     before = manifest.read_bytes()
     assert main(command(tmp_path)) == 0
     assert manifest.read_bytes() == before
-    found = rows_of(tmp_path / "manifest.prosody.jsonl")
+    found = rows_of(tmp_path / "out" / "manifest.jsonl")
+    rows[2]["label"] = rows[2].pop("emotion")
     for old, new in zip(rows, found, strict=True):
-        assert {**new, "prosody": None} == {**old, "prosody": None}
+        added = {"prosody": None, "duration_s": 0.5, "sample_rate": 16000}
+        assert {**new, "prosody": None} == {**old, **added, "sha256": new["sha256"]}
         assert "by_hand" not in new["prosody"]
     # Tones of 200 and 250 Hz at half of full scale (-9 dB).
     assert [row["prosody"]["f0_median_hz"] for row in found[:2]] == pytest.approx([200, 250], 0.02)
@@ -57,8 +63,9 @@ def test_a_clip_that_fails_is_named_and_keeps_its_row(
     manifest = make_corpus(tmp_path, 4)
     good = (tmp_path / "clip-2.wav").read_bytes()
     (tmp_path / "clip-2.wav").write_bytes(good[:-100])
-    output, errors = tmp_path / "out.jsonl", tmp_path / "out.jsonl.errors.jsonl"
-    assert main(command(tmp_path, "--output", str(output))) == 0
+    output = tmp_path / "out" / "prosody.jsonl"
+    errors = tmp_path / "out" / "prosody.jsonl.errors.jsonl"
+    assert main(command(tmp_path)) == 0
     assert "1 rows without prosody" in capsys.readouterr().out
     found = rows_of(output)
     assert [row["prosody"] is None for row in found] == [False, False, True, False]
@@ -66,17 +73,20 @@ def test_a_clip_that_fails_is_named_and_keeps_its_row(
     (error,) = rows_of(errors)
     assert error["id"] == "clip-2" and "the file is cut" in error["reason"]
     (tmp_path / "clip-2.wav").write_bytes(good)
-    assert main(command(tmp_path, "--output", str(output))) == 0
+    assert main(command(tmp_path)) == 0  # the file changed, its hash with it
     assert not errors.exists() and rows_of(output)[2]["prosody"] is not None
 
 
 def test_a_second_run_measures_only_what_is_new(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     make_corpus(tmp_path, 4)
-    output = tmp_path / "manifest.prosody.jsonl"
-    cache = tmp_path / "manifest.prosody.jsonl.cache.jsonl"
+    output = tmp_path / "out" / "prosody.jsonl"
+    cache = tmp_path / "out" / "prosody.jsonl.cache.jsonl"
     assert main(command(tmp_path)) == 0
     assert "4 clips measured now" in capsys.readouterr().out
     first = output.read_bytes()
+    assert main(command(tmp_path)) == 0
+    assert "prosody.jsonl: done before" in capsys.readouterr().out
+    output.unlink()
     assert main(command(tmp_path)) == 0
     assert "0 clips measured now" in capsys.readouterr().out
     assert output.read_bytes() == first
@@ -84,9 +94,8 @@ def test_a_second_run_measures_only_what_is_new(tmp_path: Path, capsys: pytest.C
     lines = cache.read_text().splitlines()
     cache.write_text("\n".join(lines[:2]) + "\n" + lines[2][:50])
     write_tone(tmp_path / "clip-0.wav", frequency_hz=330)
-    for measured in (3, 0):
-        assert main(command(tmp_path)) == 0
-        assert f"{measured} clips measured now" in capsys.readouterr().out
+    assert main(command(tmp_path)) == 0
+    assert "3 clips measured now" in capsys.readouterr().out
     assert rows_of(output)[0]["prosody"]["f0_median_hz"] == pytest.approx(330, rel=0.02)
     # Levels are relative to the corpus, which changed; the other clips' measurements did not.
     for old, new in zip(first.splitlines()[1:], rows_of(output)[1:], strict=True):
@@ -102,32 +111,38 @@ def test_a_new_transcript_needs_no_new_measurement(
     rows = rows_of(manifest)
     rows[0]["text"] += rows[0]["text"]
     write_rows(manifest, rows)
-    old = rows_of(tmp_path / "manifest.prosody.jsonl")
+    old = rows_of(tmp_path / "out" / "prosody.jsonl")
+    capsys.readouterr()
     assert main(command(tmp_path)) == 0
-    assert "0 clips measured now" in capsys.readouterr().out.splitlines()[-1]
-    new = rows_of(tmp_path / "manifest.prosody.jsonl")
+    assert "0 clips measured now" in capsys.readouterr().out
+    new = rows_of(tmp_path / "out" / "prosody.jsonl")
     rates = [row["prosody"]["letters_per_s"] for row in (old[0], new[0])]
     assert rates[1] == pytest.approx(2 * rates[0], rel=1e-3)
 
 
 def test_processes_give_the_same_rows(tmp_path: Path):
     make_corpus(tmp_path, 10)
-    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
-    assert main(command(tmp_path, "--output", str(one))) == 0
-    assert main(command(tmp_path, "--output", str(two), workers=2)) == 0
-    assert one.read_bytes() == two.read_bytes()
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert main(command(tmp_path, f"output={one}")) == 0
+    assert main(command(tmp_path, f"output={two}", workers=2)) == 0
+    assert (one / "prosody.jsonl").read_bytes() == (two / "prosody.jsonl").read_bytes()
 
 
 def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     manifest = make_corpus(tmp_path, 2)
-    assert main(command(tmp_path, "data.manifset=x")) == 2
-    assert "data.manifest" in capsys.readouterr().err
-    assert main(command(tmp_path, f"data.manifest={tmp_path / 'nowhere.jsonl'}")) == 2
-    assert main(command(tmp_path, "--output", str(tmp_path / "no" / "folder.jsonl"))) == 4
-    assert main(command(tmp_path, "data.min_duration_s=20")) == 4
-    rows = rows_of(tmp_path / "manifest.prosody.jsonl.errors.jsonl")
+    assert main(command(tmp_path, "min_duraton_s=1")) == 2
+    assert "the nearest is min_duration_s" in capsys.readouterr().err
+    assert main(command(tmp_path, f"manifest={tmp_path / 'nowhere.jsonl'}")) == 2
+    assert main(command(tmp_path, "corpus=ravdess")) == 2
+    assert "give one of corpus=NAME and manifest=FILE" in capsys.readouterr().err
+    assert main(command(tmp_path, "output=''")) == 2
+    assert "output is empty" in capsys.readouterr().err
+    assert main(command(tmp_path, f"output={manifest}")) == 4
+    assert main(command(tmp_path, "min_duration_s=20")) == 2
+    assert "not one clip could be measured" in capsys.readouterr().err
+    rows = rows_of(tmp_path / "out" / "prosody.jsonl.errors.jsonl")
     assert [row["id"] for row in rows] == ["clip-0", "clip-1"]
-    assert "data.min_duration_s" in rows[0]["reason"]
+    assert "min_duration_s" in rows[0]["reason"]
     rows = rows_of(manifest)
     rows[0]["label"] = "hapy"
     write_rows(manifest, rows)

@@ -203,3 +203,27 @@ def test_an_unknown_split_names_those_that_exist() -> None:
         select_split(examples, "test")
     with pytest.raises(ManifestError, match="no row has a 'split'"):
         select_split([make_example(2)], "train")
+
+
+def test_a_row_with_a_target_is_a_task_of_its_own(root: Path) -> None:
+    task = {
+        "id": "pitch/a",
+        "audio": "a.wav",
+        "question": "How high?",
+        "choices": ["low", "high"],
+        "label": "high",
+        "target": "<answer>high</answer>",
+    }
+    text = {"id": "text/1", "audio": None, "question": "Why?", "target": "So.", "choices": []}
+    found = read(root, f"{json.dumps(task)}\n{json.dumps(text)}")
+    assert [(row.audio, row.label, row.choices, row.target) for row in found] == [
+        ("a.wav", "high", ("low", "high"), "<answer>high</answer>"),
+        ("", "", (), "So."),
+    ]
+    # Without a target both are mistakes.
+    said = problems(root, json.dumps({**task, "target": None}))
+    assert "choice 'low' is not allowed" in said and "choice 'high' is not allowed" in said
+    said = problems(root, json.dumps({**text, "target": " "}))
+    assert "has no 'audio'" in said and "has no 'label'" in said
+    said = problems(root, json.dumps({**task, "target": 3}))
+    assert "'target' is 3; write it as text" in said

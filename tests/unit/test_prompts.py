@@ -227,3 +227,19 @@ def test_the_duration_limits_of_the_config_apply(builder: PromptBuilder, tmp_pat
     config = dataclasses.replace(CONFIG, audio_root=str(tmp_path), max_duration_s=0.4)
     with pytest.raises(AudioError, match=r"longer than data\.max_duration_s = 0\.4"):
         prompt_function(builder, config)(example)
+
+
+def test_a_text_only_task_has_no_placeholder_and_no_frames(
+    builder: PromptBuilder, tmp_path: Path
+) -> None:
+    example = make_example(1, audio="", question="Why?", target="<answer>so</answer>")
+    config = dataclasses.replace(CONFIG, audio_root=str(tmp_path))
+    prompt = prompt_function(builder, config)(example)
+    assert prompt.text == (
+        "<|im_start|>system\nListen.<|im_end|>\n"
+        "<|im_start|>user\nWhy?<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+    assert (prompt.num_frames, prompt.features.shape) == (0, (128, 0))
+    assert not (prompt.token_ids == builder.audio_token_id).any()
+    assert target_text(example) == "<answer>so</answer>"

@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.schema import DataConfig
-from data.manifest import ManifestError
 from data.prosody import measure
 from data.prosody_levels import MIN_SEX, Clip, calibrate, describe
 from data.records import FloatArray
 from data.stress import Word, read_words
-from launch.annotate import annotate_corpus
+from launch.annotate import main
 from tests.fixtures import make_corpus
 from tests.unit.test_prosody import make_prosody, silence, voice
 
@@ -56,15 +54,14 @@ def test_words_of_a_row():
             read_words(bad)
 
 
-def test_a_bad_alignment_names_its_row(tmp_path: Path):
+def test_a_bad_alignment_names_its_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     manifest = make_corpus(tmp_path, 2)
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     rows[1]["words"] = [{"word": "x", "start_s": 2, "end_s": 1}]
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    choices = [row["label"] for row in rows]
-    data = DataConfig(manifest=str(manifest), audio_root=str(tmp_path), choices=choices)
-    with pytest.raises(ManifestError, match=r"row 'clip-1': 'words' holds"):
-        annotate_corpus(data, tmp_path / "out.jsonl", 1)
+    arguments = [f"manifest={manifest}", f"root={tmp_path}", f"output={tmp_path / 'out'}"]
+    assert main([*arguments, "splits.allow=[speaker, transcript]"]) == 2
+    assert "row 'clip-1': 'words' holds" in capsys.readouterr().err
 
 
 def test_pitch_of_a_rare_speaker_is_compared_with_the_same_sex():
