@@ -215,10 +215,17 @@ def _noise(num_samples: int, rng: Generator) -> Samples:
     return (shaped / np.std(shaped)).astype(np.float32)
 
 
-def _record(speech: Samples, level_db: float, breath: float, rng: Generator) -> Samples:
-    """Turn clean 16 kHz speech into a clip: breathiness, level, margins, noise."""
+def _record(
+    speech: Samples, level_db: float, breath: float, rng: Generator
+) -> tuple[Samples, float]:
+    """Turn clean 16 kHz speech into a clip: breathiness, level, margins, noise.
+
+    Returns:
+        The clip, and by how many seconds the speech lies later in it than before.
+    """
     loud = np.flatnonzero(np.abs(speech) > 0.01 * np.abs(speech).max())
-    speech = speech[loud[0] : loud[-1] + 1]
+    cut = int(loud[0])
+    speech = speech[cut : loud[-1] + 1]
     speech = speech / _rms(speech)
     whispered = _whispered(speech, rng)
     speech = np.sqrt(1 - breath) * speech + np.sqrt(breath) * whispered / _rms(whispered)
@@ -227,7 +234,21 @@ def _record(speech: Samples, level_db: float, breath: float, rng: Generator) -> 
     clip = np.pad(speech / _rms(speech), (before, after))[: int(MAX_DURATION_S * SAMPLE_RATE_HZ)]
     clip = clip + 10 ** (-rng.uniform(*SNR_DB) / 20) * _noise(len(clip), rng)
     clip = clip * 10 ** (level_db / 20)
-    return (clip * min(1.0, 0.99 / np.abs(clip).max())).astype(np.float32)
+    clip = (clip * min(1.0, 0.99 / np.abs(clip).max())).astype(np.float32)
+    return clip, (int(before) - cut) / SAMPLE_RATE_HZ
+
+
+def _aligned(
+    words: Sequence[tuple[str, float]], shift_s: float, duration_s: float
+) -> list[dict[str, object]]:
+    """Return the words with their places in the clip, as an aligner would; the last may be cut."""
+    starts = [min(max(0.0, start_s + shift_s), duration_s) for _, start_s in words]
+    ends = [*starts[1:], duration_s]
+    return [
+        {"word": word, "start_s": round(start, 3), "end_s": round(end, 3)}
+        for (word, _), start, end in zip(words, starts, ends, strict=True)
+        if end - start > 0.02
+    ]
 
 
 def _write_wav(path: Path, clip: Samples) -> None:
@@ -261,7 +282,9 @@ def _write_split(
             volume=60,
         )
         speech = soxr.resample(speech, rate_hz, SAMPLE_RATE_HZ)
-        clip = _record(speech, speaker.loudness_db + delivery.energy_db, delivery.breath, rng)
+        clip, shift_s = _record(
+            speech, speaker.loudness_db + delivery.energy_db, delivery.breath, rng
+        )
         name = f"{split}-{index:05d}"
         _write_wav(folder / "audio" / f"{name}.wav", clip)
         levels = prosody_levels(delivery)
@@ -273,6 +296,7 @@ def _write_split(
                 "speaker": speaker.voice,
                 "split": split,
                 "text": sentence,
+                "words": _aligned(synthesizer.words(), shift_s, len(clip) / SAMPLE_RATE_HZ),
                 "dataset": "synthetic",
                 "settings": {"levels": levels} | asdict(delivery),
                 "reasoning": describe(levels, int(rng.integers(NUM_PHRASINGS))),

@@ -26,8 +26,26 @@ _LIMITS = {
     "pitch_range": (_PITCH_RANGE, 0, 99),
 }
 
+_WORD_EVENT, _LAST_EVENT = 1, 0  # espeak_EVENT_TYPE
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT; what is not used has its place."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # of the first character, counted from 1
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # in ms
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
+
+
 _Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
 )
 
 
@@ -56,6 +74,8 @@ class Synthesizer:
         if self.sample_rate_hz <= 0:
             raise ValueError(f"espeak-ng finds no voices in {data}: reinstall espeakng-loader")
         self._chunks: list[NDArray[np.int16]] = []
+        self._starts: list[tuple[int, int, float]] = []
+        self._text = ""
         self._callback = _Callback(self._collect)  # kept alive: the library holds a bare pointer
         self._library.espeak_SetSynthCallback(self._callback)
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
@@ -99,13 +119,32 @@ class Synthesizer:
                 raise ValueError(f"{name} is {value}, allowed is {low} to {high}")
             self._library.espeak_SetParameter(parameter, round(value), 0)
         self._chunks.clear()
+        self._starts.clear()
+        self._text = text
         data = text.encode() + b"\0"
         self._library.espeak_Synth(data, len(data), 0, _CHARACTERS, 0, _UTF8, None, None)
         samples = np.concatenate([np.zeros(0, np.int16), *self._chunks])
         return samples.astype(np.float32) / np.float32(32768), self.sample_rate_hz
 
-    def _collect(self, samples: ctypes._Pointer[ctypes.c_short], count: int, _: int | None) -> int:
+    def words(self) -> list[tuple[str, float]]:
+        """Return the words of the last sentence, and where each begins in its samples, in s."""
+        return [
+            (self._text[place - 1 : place - 1 + length], start_s)
+            for place, length, start_s in self._starts
+        ]
+
+    def _collect(
+        self, samples: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]
+    ) -> int:
         """Keep a block of samples; the library reuses its buffer. Zero means go on."""
         if count > 0 and samples:
             self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        index = 0
+        while events and events[index].type != _LAST_EVENT:
+            event = events[index]
+            if event.type == _WORD_EVENT:
+                self._starts.append(
+                    (event.text_position, event.length, event.audio_position / 1000)
+                )
+            index += 1
         return 0
