@@ -51,8 +51,8 @@ def connect(config: RunConfig) -> None:
     if found < needed:
         ray.shutdown()
         raise ClusterError(
-            f"Ray has {found} GPUs, but learner ranks and engines take {needed}: lower "
-            "learner.num_ranks and rollout.num_engines, or wait until all nodes have joined"
+            f"Ray has {found} GPUs, but learner ranks, engines and reward workers take {needed}: "
+            "lower learner.num_ranks and rollout.num_engines, or wait until all nodes have joined"
         )
 
 

@@ -7,6 +7,7 @@ of the cluster are counted by `launch.cluster.connect`.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -99,12 +100,18 @@ if not joins_cluster():
 
 
 def num_gpus_needed(config: RunConfig) -> int:
-    """Return how many GPUs the learner ranks and engines take together; 0 on a CPU."""
+    """Return how many GPUs learner ranks, engines and reward workers take; 0 on a CPU.
+
+    The workers of every term start, whatever its weight. Parts of GPUs are summed and rounded up.
+    """
     if config.device == "cpu":
         return 0
     rollout = config.rollout
     engines = 0 if rollout.colocate else rollout.num_engines * rollout.tensor_parallel
-    return config.learner.num_ranks + engines
+    rewards = sum(term.workers * term.gpus for term in config.rewards.terms)
+    if config.loss.kind == "sft":
+        engines, rewards = 0, 0.0
+    return config.learner.num_ranks + engines + math.ceil(rewards)
 
 
 def _setup() -> ConfigParser:
@@ -319,7 +326,8 @@ def check_gpus(config: RunConfig) -> Iterator[Problem]:
         if found < needed:
             yield Problem(
                 "error",
-                f"{found} CUDA devices, but learner ranks and engines take {needed}",
+                f"{found} CUDA devices, but learner ranks, engines and reward workers take "
+                f"{needed}",
                 "lower learner.num_ranks and rollout.num_engines, join a cluster with RAY_ADDRESS, "
                 "or run configs/tiny.yaml on the CPU",
             )

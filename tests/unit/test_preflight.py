@@ -209,6 +209,9 @@ def test_gpus_are_counted_per_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     assert num_gpus_needed(load_config(OMNI)) == 8
     assert num_gpus_needed(load_config(OMNI, ["rollout.tensor_parallel=2"])) == 12
     assert num_gpus_needed(load_config(OMNI, colocate)) == 4
+    # Two workers of a local judge share three quarters of a GPU each: two more.
+    judge = ["rewards.terms.2.gpus=0.75", "rewards.terms.2.workers=2"]
+    assert num_gpus_needed(load_config(OMNI, judge)) == 10
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert "gpu_memory_frac: 0.85" in only(list(check_gpus(load_config(OMNI, colocate)))).what
     assert list(check_gpus(load_config(OMNI))) == []
@@ -218,7 +221,7 @@ def test_more_gpus_than_any_machine_has() -> None:
     config = load_config(OMNI, ["learner.num_ranks=1000"])
     problem = only(list(check_gpus(config)))
     assert problem.level == "error"
-    assert "learner ranks and engines take 1004" in problem.what
+    assert "learner ranks, engines and reward workers take 1004" in problem.what
 
 
 def test_modules_that_shadow_ours(tmp_path: Path) -> None:
