@@ -312,7 +312,8 @@ def test_manifest(corpus: Path):
     assert tuple(STYLES) == tuple(NINE_LABELS)
     assert len({row["id"] for row in rows}) == len(rows) == 54
     assert set(rows[0]) == {
-        "id", "audio", "label", "speaker", "split", "text", "words", "dataset", "settings", "reasoning",
+        "id", "audio", "label", "speaker", "split", "text", "words", "dataset", "settings",
+        "reasoning",
     }  # fmt: skip
     for split in SPLITS:
         labels = [row["label"] for row in rows if row["split"] == split]
