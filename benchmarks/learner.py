@@ -27,19 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.setup import (
-    arguments,
-    in_turns,
-    make_prompts,
-    make_samples,
-    median_ratio,
-    print_machine,
-    print_table,
-    spread,
-    start_learner,
-    timed,
-    tiny_run,
-)
+from benchmarks.setup import arguments, make_prompts, make_samples, start_learner, tiny_run
+from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread, timed
 from configs.schema import RunConfig
 from data.batching import completion_weights, plan_update
 from data.records import Completion, FloatArray, GroupSample

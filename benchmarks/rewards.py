@@ -23,7 +23,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
 
-from benchmarks.setup import CONFIG, arguments, in_turns, print_machine, print_table, spread, timed
+from benchmarks.setup import CONFIG, arguments
+from benchmarks.timing import in_turns, print_machine, print_table, spread, timed
 from configs.load import load_config
 from configs.schema import NINE_LABELS, RewardTermConfig, RunConfig
 from data.records import Completion, Example, Group, Prompt

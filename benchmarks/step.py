@@ -34,12 +34,11 @@ from benchmarks.setup import (
     make_learner,
     make_prompts,
     make_samples,
-    print_machine,
-    print_table,
     start_learner,
     tiny_run,
     with_drawn_advantages,
 )
+from benchmarks.timing import print_machine, print_table
 from configs.schema import RunConfig
 from data.batching import plan_update
 from data.prompts import PromptBuilder

@@ -26,18 +26,13 @@ from safetensors import safe_open
 
 from benchmarks.setup import (
     arguments,
-    in_turns,
     make_engines,
     make_learner,
     make_prompts,
-    median_ratio,
-    print_machine,
-    print_table,
-    spread,
-    timed,
     tiny_run,
     with_drawn_advantages,
 )
+from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread, timed
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from data.records import Group, Prompt

@@ -1,0 +1,117 @@
+#!/usr/bin/env python
+"""What measuring prosody costs: clips a second, times real time, with 1 and 2 workers.
+
+python benchmarks/prosody.py [--quick] [--clips 1200] [--rounds 3] [--workers 2]
+
+A corpus of the demo's speech is made and measured as `launch/annotate.py` does it, cache and files
+included, with one worker and with several in turns. The profile is of one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import pstats
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+# Instead of this folder, whose modules are named like our packages.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.timing import in_turns, print_machine, print_table, spread, timed
+from configs.schema import NINE_LABELS
+from data.annotation import annotate
+from data.audio import probe, read_audio
+from data.manifest import read_manifest
+from data.prosody import measure
+from data.records import Example
+from demo.corpus import build_corpus
+
+SHOWN = 8
+"""Functions of the profile that are printed."""
+
+
+def measured(
+    examples: list[Example], corpus: Path, folder: Path, num_workers: int
+) -> Callable[[], float]:
+    """Return a timed annotation of a corpus into a new file, nothing cached."""
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory(dir=folder) as fresh:
+            annotate(
+                corpus / "manifest.jsonl",
+                examples,
+                Path(fresh) / "prosody.jsonl",
+                audio_root=corpus,
+                min_duration_s=0.1,
+                max_duration_s=30.0,
+                num_workers=num_workers,
+                log=lambda line: None,
+            )
+
+    return timed(run)
+
+
+def print_profile(examples: list[Example], corpus: Path) -> None:
+    """Print where the time of one process goes, by the time within each function."""
+    profile = cProfile.Profile()
+    profile.enable()
+    for example in examples:
+        path = corpus / example.audio
+        measure(read_audio(path, min_duration_s=0.1, max_duration_s=30.0), example.transcript)
+    profile.disable()
+    found = pstats.Stats(profile).get_stats_profile()
+    total = sum(entry.tottime for entry in found.func_profiles.values())
+    ranked = sorted(found.func_profiles.items(), key=lambda pair: -pair[1].tottime)[:SHOWN]
+    print_table(
+        ["function", "share of the time", "ms per clip"],
+        [
+            [name, f"{entry.tottime / total:.1%}", f"{1000 * entry.tottime / len(examples):.2f}"]
+            for name, entry in ranked
+        ],
+    )
+
+
+def main() -> None:
+    """Make the corpus, measure it, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few clips, only shows that it runs")
+    parser.add_argument("--clips", type=int, default=1200, help="clips of the corpus")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, each way in turn")
+    parser.add_argument("--workers", type=int, default=2, help="compared with one")
+    options = parser.parse_args()
+    num_clips, num_rounds = (40, 1) if options.quick else (options.clips, options.rounds)
+    print_machine()
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder) / "corpus"
+        manifest = build_corpus(
+            corpus, num_train=num_clips, num_eval=0, num_test=0, num_cold_start=0, seed=0
+        )
+        examples = read_manifest(
+            manifest, audio_root=corpus, choices=NINE_LABELS, question_template=""
+        )
+        duration_s = sum(probe(corpus / example.audio).duration_s for example in examples)
+        way = partial(measured, examples, corpus, Path(folder))
+        ways = {f"{n} worker{'s' if n > 1 else ''}": way(n) for n in (1, options.workers)}
+        seconds = in_turns(ways, num_rounds)
+        one = seconds["1 worker"]
+        print_table(
+            ["way", "clips/s", "x real time", "speed against one worker"],
+            [
+                [
+                    name,
+                    spread([num_clips / value for value in values], digits=0),
+                    spread([duration_s / value for value in values], digits=0),
+                    spread([a / b for a, b in zip(one, values, strict=True)], digits=2),
+                ]
+                for name, values in seconds.items()
+            ],
+        )
+        print_profile(examples, corpus)
+
+
+if __name__ == "__main__":
+    main()
