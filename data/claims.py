@@ -2,17 +2,45 @@
 
 English only. A sentence is cut into segments at commas and "and"; in a segment every level word
 belongs to the attribute word next to it ("high pitch", "the pitch is high"), or to that of its
-neighbour segment ("high pitch and energy", "the pitch is high and steady"). Some words carry their
-attribute with them ("loud", "quickly", "monotone"). Time is linear in the length of the text.
+neighbour segment ("high pitch and energy", "the pitch is high and steady"). Some words and phrases
+carry their attribute with them ("loud", "monotone", "little variation"). What a question, a "would
+be" or a mood is said to be ("a deep sadness") claims nothing. Time is linear in the text's length.
 """
 
 from __future__ import annotations
 
-import re
 from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
+
+from data.claim_words import (
+    ARTICLES,
+    BEFORE_COMPARISON,
+    BUT_REACH,
+    CLAUSE_ENDS,
+    COMPARISONS,
+    DENIALS,
+    DENYING_PAIRS,
+    ENDS,
+    HYPOTHETICAL,
+    KEEP_NOUN,
+    LINKS,
+    MEANINGS,
+    NO_DENIAL_BEFORE,
+    NOUN_PHRASE,
+    NOUNS,
+    OF_MIND,
+    OF_VOICE,
+    OR_REACH,
+    PHRASES,
+    REACH,
+    SCOPE_ENDS,
+    SEGMENT_ENDS,
+    WORD,
+    Meaning,
+)
 
 ATTRIBUTES = ("pitch", "energy", "rate", "intonation")
 """What a description of a voice should cover."""
@@ -39,64 +67,6 @@ class Claim:
     """Where it ends."""
 
 
-def _table(lines: Mapping[str, str]) -> dict[str, str]:
-    return {word: meaning for meaning, words in lines.items() for word in words.split()}
-
-
-_NOUNS = _table(
-    {
-        "pitch": "pitch pitched pitches f0 register key",
-        "energy": "energy volume loudness intensity power amplitude",
-        "rate": "rate pace tempo speed pacing cadence",
-        "intonation": "intonation contour melody inflection inflections modulation",
-    }
-)
-"""Words that name an attribute."""
-
-_LEVELS = _table(
-    {
-        "high": "high higher highest raised elevated heightened increased strong stronger above",
-        "low": "low lower lowest lowered reduced decreased deep deeper weak weaker below",
-        "normal": "normal moderate medium average usual mid middle ordinary typical neutral",
-    }
-)
-"""Words for a level of whatever attribute is named beside them."""
-
-_OWN = _table(
-    {
-        "energy high": "loud louder loudly booming shouting shouted yelling forceful powerful",
-        "energy low": "quiet quieter quietly soft softer softly faint faintly hushed muted",
-        "rate fast": "fast faster quick quicker quickly rapid rapidly brisk briskly hurried "
-        "hurriedly rushed swift swiftly",
-        "rate slow": "slow slower slowly sluggish sluggishly unhurried leisurely",
-        "intonation flat": "flat flatly monotone monotonous monotonously unvarying",
-        "intonation expressive": "expressive lively animated varied dynamic melodic",
-        "intonation rising-falling": "rising-falling rise-fall",
-        "intonation falling-rising": "falling-rising fall-rise",
-    }
-)
-"""Words that bring their attribute with them."""
-
-_MOVES = _table(
-    {
-        "rising": "rise rises rising rose upward upwards increase increases increasing climbs "
-        "climbing climb grows growing ascends ascending swells",
-        "falling": "fall falls falling fell downward downwards decrease decreases decreasing drops "
-        "dropping drop fades fading descends descending declines declining sinks sinking",
-        "steady": "steady stable constant unchanged",
-    }
-)
-"""Words for a change of whatever attribute is named beside them."""
-
-_OWN_MOVES = _table(
-    {
-        "rate rising": "accelerates accelerating quickens quickening speeds speeding",
-        "rate falling": "decelerates decelerating slows slowing",
-        "energy falling": "softens softening quietens",
-    }
-)
-"""Words for a change that bring their attribute with them."""
-
 TURNS = ("rising-falling", "falling-rising")
 """Intonations that are checked against the contour's shape, not against its range."""
 
@@ -107,24 +77,14 @@ LEVELS: Mapping[str, tuple[str, ...]] = {
 }
 """Attributes whose levels are in order."""
 
-_DENIALS = frozenset(
-    ["not", "no", "never", "without", "neither", "nor", "hardly", "isn", "lacks", "lacking"]
-)
-_BEFORE_COMPARISON = frozenset(["than", "above", "below"])
-_DENIAL_REACH = 4  # words back
-
-_SENTENCE_ENDS = re.compile(
-    r"[.!?;\n]|\b(?:but|while|whereas|although|though|yet|however|despite|because|since)\b"
-)
-_SEGMENT_ENDS = re.compile(r"[,:()]|\b(?:and|or|with|plus|alongside)\b")
-_WORD = re.compile(r"ris(?:ing|e)-fall(?:ing)?|fall(?:ing)?-ris(?:ing|e)|[a-z0-9]+")
-
 
 @dataclass(frozen=True, slots=True)
 class _Word:
     text: str
     start: int
     end: int
+    phrase: Meaning | None
+    """What it says if it is a whole phrase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +107,13 @@ class _Segment:
     places: tuple[int, ...]
     """The positions, ascending."""
     marks: tuple[_Mark, ...]
+    subject: int
+    """Position of the first word that could be what the segment speaks of, without being a noun
+    from above; the number of words if there is none."""
+    has_voice: bool
+    """Whether it speaks of a voice."""
+    after_or: bool
+    """Whether it is joined to the one before by "or"."""
 
 
 def find_claims(text: str) -> tuple[Claim, ...]:
@@ -155,86 +122,174 @@ def find_claims(text: str) -> tuple[Claim, ...]:
     if len(lowered) != len(text):  # a letter whose lower case is longer would shift the places
         lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
     claims: list[Claim] = []
-    for start, end in _pieces(lowered, 0, len(lowered), _SENTENCE_ENDS):
-        bounds = _pieces(lowered, start, end, _SEGMENT_ENDS)
-        segments = [segment for a, b in bounds if (segment := _segment(lowered, a, b)) is not None]
-        claims += _sentence_claims(segments)
+    noun = ""
+    for start, end, opened_by, closed_by in _clauses(lowered):
+        segments = list(_segments(lowered, start, end))
+        if not segments:
+            noun = noun if opened_by in KEEP_NOUN else ""
+            continue
+        borrowed = noun if opened_by in KEEP_NOUN and _borrows(segments[0], BUT_REACH) else ""
+        if closed_by != "?" and not HYPOTHETICAL.search(lowered, start, end):
+            claims += _without_choices(lowered, list(_clause_claims(segments, borrowed)))
+        noun = next((s.nouns[s.places[-1]] for s in reversed(segments) if s.places), borrowed)
     return tuple(claims)
 
 
-def _pieces(text: str, start: int, end: int, cut: re.Pattern[str]) -> Iterator[tuple[int, int]]:
-    """Yield the bounds of what lies between the cuts."""
-    for found in cut.finditer(text, start, end):
-        yield start, found.start()
-        start = found.end()
-    yield start, end
+def _clauses(text: str) -> Iterator[tuple[int, int, str, str]]:
+    """Yield the bounds of the clauses, and what opens and closes each."""
+    start, opened_by = 0, ""
+    for found in CLAUSE_ENDS.finditer(text):
+        yield start, found.start(), opened_by, found[0]
+        start, opened_by = found.end(), found[0]
+    yield start, len(text), opened_by, ""
 
 
-def _segment(text: str, start: int, end: int) -> _Segment | None:
-    """Return the segment of these bounds; None if it says nothing about a voice."""
-    words = tuple(_Word(m.group(), m.start(), m.end()) for m in _WORD.finditer(text, start, end))
-    nouns = {i: _NOUNS[word.text] for i, word in enumerate(words) if word.text in _NOUNS}
-    marks = tuple(_marks([word.text for word in words]))
-    return _Segment(words, nouns, tuple(nouns), marks) if nouns or marks else None
+def _segments(text: str, start: int, end: int) -> Iterator[_Segment]:
+    """Yield the segments of a clause that say something about a voice."""
+    after_or = False
+    named: list[str] = []
+    for cut in [*SEGMENT_ENDS.finditer(text, start, end), None]:
+        segment = _segment(text, start, cut.start() if cut else end, after_or, named)
+        if segment.nouns or segment.marks:
+            yield segment
+        if cut is not None:
+            start, after_or = cut.end(), cut[0] == "or"
 
 
-def _marks(words: Sequence[str]) -> Iterator[_Mark]:
+def _segment(text: str, start: int, end: int, after_or: bool, named: list[str]) -> _Segment:
+    """Return a segment; `named` takes the attributes that the clause names, in order."""
+    words = tuple(
+        _Word(m.group(), m.start(), m.end(), PHRASES[m.lastindex - 1][0] if m.lastindex else None)
+        for m in WORD.finditer(text, start, end)
+    )
+    nouns: dict[int, str] = {}
+    for place, word in enumerate(words):
+        if word.text in NOUNS:
+            nouns[place] = NOUNS[word.text]
+            named.append(nouns[place])
+        elif word.text in ("former", "latter") and len(named) >= 2:
+            nouns[place] = named[0 if word.text == "former" else 1]
+    others = (place for place, word in enumerate(words) if not _is_link(word))
+    subject = next(others, len(words))
+    has_voice = any(word.text == "voice" for word in words)
+    return _Segment(words, nouns, tuple(nouns), tuple(_marks(words)), subject, has_voice, after_or)
+
+
+def _is_link(word: _Word) -> bool:
+    """Whether a word may stand between what was named and its level."""
+    known = word.phrase is not None or word.text in MEANINGS or word.text in NOUNS
+    return known or word.text in LINKS or word.text.endswith("ly")
+
+
+def _marks(words: Sequence[_Word]) -> Iterator[_Mark]:
     for i, word in enumerate(words):
-        if i and words[i - 1] in _BEFORE_COMPARISON and word not in _NOUNS:
+        found = word.phrase or MEANINGS.get(word.text)
+        if found is None or not found.level:
+            continue
+        before = [other.text for other in words[max(0, i - REACH) : i]]
+        if before and before[-1] in BEFORE_COMPARISON:
             continue  # the "normal" of "higher than normal"
-        if word in _OWN_MOVES:
-            attribute, level = _OWN_MOVES[word].split()
-            yield _Mark(i, attribute, level, True)
-        elif word in _OWN:
-            attribute, level = _OWN[word].split()
-            yield _Mark(i, attribute, level, False)
-        elif word in _MOVES:
-            yield _Mark(i, "", _MOVES[word], True)
-        elif word in _LEVELS:
-            yield _Mark(i, "", _LEVELS[word], False)
+        if found.level == "normal" and not COMPARISONS.isdisjoint(before):
+            continue  # and of "higher than in her usual voice"
+        after = words[i + 1].text if i + 1 < len(words) else ""
+        if after in OF_MIND and not found.attribute:
+            continue  # "a neutral state", "deep sorrow"
+        if found.level == "steady" and after in MEANINGS and MEANINGS[after].is_move:
+            continue  # "a steady rise"
+        yield _Mark(i, found.attribute, found.level, found.is_move)
 
 
-def _sentence_claims(segments: Sequence[_Segment]) -> Iterator[Claim]:
-    """Yield the claims of a sentence, whose segments may lend each other attribute or level."""
+def _clause_claims(segments: Sequence[_Segment], noun: str) -> Iterator[Claim]:
+    """Yield the claims of a clause, whose segments may lend each other attribute or level."""
     following: list[_Segment | None] = []  # from the last segment on: the next one with a level
     lender: _Segment | None = None
     for segment in reversed(segments):
         following.append(lender)
         lender = segment if segment.marks else lender
     last: _Segment | None = None
-    noun = ""
-    for segment, after in zip(segments, reversed(following), strict=True):
+    denied = False
+    for place, (segment, after) in enumerate(zip(segments, reversed(following), strict=True)):
+        carried = segment.after_or and denied
         if segment.marks:
             for mark in segment.marks:
-                yield from _claim(segment, mark, mark.attribute or _nearest(segment, mark) or noun)
+                denied = _is_denied(segment, mark) or (carried and mark.position < OR_REACH)
+                attribute = mark.attribute or _described(segments[place : place + 2], mark)
+                attribute = attribute or _attribute(segment, mark, noun)
+                yield from _claim(segment, mark, attribute, denied)
             last = segment
-        else:
+        elif all(word.text in NOUN_PHRASE or word.text in NOUNS for word in segment.words):
             # Attributes alone: "the pitch and the energy are low", "high pitch and energy".
             leads = after is not None and _noun_comes_first(after)
-            source = after if leads else last
+            source = after if leads else None if after and _borrows(after, REACH) else last
             if source is not None:
                 mark = source.marks[0] if leads else source.marks[-1]
-                for attribute in segment.nouns.values():
-                    yield from _claim(source, mark, attribute)
-        noun = segment.nouns[segment.places[-1]] if segment.places else ""
+                for attribute in segment.nouns.values() if not mark.attribute else ():
+                    yield from _claim(source, mark, attribute, _is_denied(source, mark))
+        noun = segment.nouns[segment.places[-1]] if segment.places else noun
+
+
+def _without_choices(text: str, claims: Sequence[Claim]) -> Iterator[Claim]:
+    """Yield the claims without those of "fast or slow", which says neither."""
+    chosen: set[int] = set()
+    for place, (one, other) in enumerate(pairwise(claims)):
+        same = one.attribute == other.attribute and not (one.negated or other.negated)
+        if same and one.level != other.level and text[one.end : other.start].strip() == "or":
+            chosen |= {place, place + 1}
+    yield from (claim for place, claim in enumerate(claims) if place not in chosen)
 
 
 def _noun_comes_first(segment: _Segment) -> bool:
     """Whether the segment reads "energy is low" rather than "low energy"."""
-    return bool(segment.nouns) and min(segment.nouns) < segment.marks[0].position
+    return bool(segment.places) and segment.places[0] < segment.marks[0].position
 
 
-def _nearest(segment: _Segment, mark: _Mark) -> str:
-    """Return the attribute that a level word belongs to; empty if the segment names none."""
+def _borrows(segment: _Segment, reach: int) -> bool:
+    """Whether the segment reads "which is low", about what was named before."""
+    if segment.nouns or not segment.marks or segment.marks[0].attribute:
+        return False
+    return segment.marks[0].position <= min(reach, segment.subject)
+
+
+def _described(pair: Sequence[_Segment], mark: _Mark) -> str:
+    """Return the noun of "a low and steady pitch" for the "low"; empty for anything else."""
+    words = pair[0].words
+    if len(pair) < 2 or mark.position < 1 or mark.position != len(words) - 1:
+        return ""
+    place = pair[1].places[0] if pair[1].places else REACH
+    ends = words[mark.position - 1].text in ARTICLES and place < REACH - 1
+    return pair[1].nouns[place] if ends else ""
+
+
+def _attribute(segment: _Segment, mark: _Mark, noun: str) -> str:
+    """Return the attribute that a level word belongs to; empty if none is in sight."""
     places = segment.places
     after = bisect(places, mark.position)
     near = places[max(0, after - 1) : after + 1]
-    # Of two at the same distance the noun that follows: "high pitch".
-    found = min(near, key=lambda p: (abs(p - mark.position), p < mark.position), default=None)
-    return "" if found is None else segment.nouns[found]
+    if near:
+        # Of two at the same distance the noun that follows: "high pitch".
+        return segment.nouns[min(near, key=lambda p: (abs(p - mark.position), p < mark.position))]
+    if segment.has_voice:
+        noun = OF_VOICE.get(segment.words[mark.position].text, "")
+    elif mark.position > segment.subject:
+        noun = ""
+    rest = {other.text for other in segment.words[mark.position + 1 : mark.position + 1 + REACH]}
+    return noun or ("intonation" if mark.is_move and rest & ENDS else "")
 
 
-def _claim(segment: _Segment, mark: _Mark, attribute: str) -> Iterator[Claim]:
+def _is_denied(segment: _Segment, mark: _Mark) -> bool:
+    """Whether a denial stands before a level word: "not", "far from", but not "not only"."""
+    words = [word.text for word in segment.words[max(0, mark.position - REACH) : mark.position + 1]]
+    for word, after in reversed(list(pairwise(words))):
+        if word in SCOPE_ENDS:
+            return False
+        if word in DENIALS and after not in NO_DENIAL_BEFORE:
+            return True
+        if (word, after) in DENYING_PAIRS:
+            return True
+    return False
+
+
+def _claim(segment: _Segment, mark: _Mark, attribute: str, negated: bool) -> Iterator[Claim]:
     """Yield the claim of a level word on an attribute, unless the two do not go together."""
     word = segment.words[mark.position]
     if mark.attribute == "intonation" or (mark.is_move and attribute in ("pitch", "intonation")):
@@ -248,8 +303,6 @@ def _claim(segment: _Segment, mark: _Mark, attribute: str) -> Iterator[Claim]:
         level = {"high": "fast", "low": "slow"}.get(mark.level, mark.level)
     else:
         return  # a level without attribute, or "high intonation"
-    recent = segment.words[max(0, mark.position - _DENIAL_REACH) : mark.position]
-    negated = any(word.text in _DENIALS for word in recent)
     yield Claim(attribute, level, negated, word.start, word.end)
 
 
