@@ -27,7 +27,7 @@ STEMS: Mapping[str, str] = {
 
 _NEGATION = re.compile(
     r"\b(?:not|no|never|without|neither|nor|hardly|rather than|instead of|lack(?:s|ing)?|absence of"
-    r"|un)\b[^.!?;,]{0,24}$"
+    r"|above|un)\b(?:(?!\bbut\b)[^.!?;,]){0,24}$"
 )
 _QUOTED = re.compile(r'"[^"]*"|\u201c[^\u201d]*\u201d')
 
