@@ -70,7 +70,8 @@ def prescribed(rows: Sequence[Mapping[str, Any]], num_rows: int, seed: int) -> l
     - `interpretative_quality`: 1 = no conclusion, 2 = another emotion, 3 = the emotion, linked to
       nothing, 4 = linked to "these cues", 5 = linked to two cues by name.
     - `fluency_and_structural_clarity`: 5 = as written, 4 = without capitals, 3 = every third word
-      of the last sentence twice, 2 = its words shuffled, 1 = shuffled and no marks at all.
+      of the last sentence twice, 2 = its words shuffled, 1 = shuffled, and lines in place of
+      marks.
 
     Args:
         rows: Of an annotated manifest; those with fewer than 2 measured attributes are not used.
@@ -112,9 +113,9 @@ def _prescribed_row(
     # A level that cannot be told falsely, since all others are borderline, is told truly.
     num_true = sum(true for _, true in cues)
     texts = [cues[int(i)][0] for i in rng.permutation(len(cues))]
-    interpretation, fluency = (int(level) for level in rng.integers(1, 6, size=2))
-    if len(told) < 2:
-        interpretation = min(interpretation, 4)  # two cues cannot be named
+    # Two cues cannot be named where one is told.
+    interpretation = int(rng.integers(1, 6 if len(told) >= 2 else 5))
+    fluency = int(rng.integers(1, 6))
     sentences = [_sentence(texts[start : start + 2]) for start in range(0, len(texts), 2)]
     if row.get("text"):
         quoted = str(row["text"]).strip().rstrip(".").replace('"', "'")
@@ -180,10 +181,10 @@ def _spoiled(sentences: Sequence[str], fluency: int, rng: np.random.Generator) -
     elif fluency == 3:
         last = " ".join(f"{word} {word}" if i % 3 == 0 else word for i, word in enumerate(words))
         last += "."
+    if fluency == 1:  # lines keep apart what marks did
+        return "\n".join([*body, last]).replace(".", "").replace(",", "").lower()
     text = " ".join([*body, last])
-    if fluency == 4:
-        return text.lower()
-    return text.replace(".", "").replace(",", "").lower() if fluency == 1 else text
+    return text.lower() if fluency == 4 else text
 
 
 def from_runs(

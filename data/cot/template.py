@@ -22,7 +22,7 @@ CUES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "normal": (
             "the pitch is normal",
             "the pitch keeps to its usual place",
-            "the pitch is neither raised nor deep, an average one",
+            "the pitch is of average height",
         ),
         "high": ("the pitch is high", "the pitch is raised", "the voice is placed high in pitch"),
     },
@@ -67,7 +67,7 @@ WORDS = (
 """What is said of the transcript."""
 
 STATES: Mapping[str, str] = {
-    "neutral": "a neutral state, without strong feeling",
+    "neutral": "a state of neutrality",
     "calm": "a calm speaker",
     "happy": "a happy speaker",
     "excited": "an excited speaker",
