@@ -117,8 +117,8 @@ def _prescribed_row(
     interpretation = int(rng.integers(1, 6 if len(told) >= 2 else 5))
     fluency = int(rng.integers(1, 6))
     sentences = [_sentence(texts[start : start + 2]) for start in range(0, len(texts), 2)]
-    if row.get("text"):
-        quoted = str(row["text"]).strip().rstrip(".").replace('"', "'")
+    quoted = str(row.get("text") or "").strip().rstrip(".").replace('"', "'")
+    if quoted:
         sentences.append(_pick(WORDS, rng).format(text=quoted))
     nouns = [NOUNS[name] for name in told[:2]]
     sentences += _conclusion(interpretation, row["label"], labels, nouns, rng)

@@ -98,15 +98,14 @@ def write_reasoning(row: Mapping[str, Any], attempt: int, seed: int) -> str:
 
     Args:
         row: With `id`, `label` and, where known, `prosody` and `text`.
-        attempt: Another number gives another text.
+        attempt: Another number gives another text; four in a row all differ.
         seed: The same for a whole file.
 
     Returns:
         Two or three sentences on the clear cues (at least two of them, if two were measured), one
         on the words, and a conclusion.
     """
-    digest = hashlib.sha256(f"{seed}/{attempt}/{row['id']}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    rng = _rng(f"{seed}/{attempt}/{row['id']}")
     prosody: Mapping[str, Any] = row.get("prosody") or {}
     cues = [_pick(CUES[name][prosody[name]], rng) for name in _salient(prosody)]
     rng.shuffle(cues)
@@ -114,13 +113,18 @@ def write_reasoning(row: Mapping[str, Any], attempt: int, seed: int) -> str:
     change = prosody.get("energy_change") or "steady"
     if change in MOVES:
         sentences.append(_pick(MOVES[change], rng))
-    text = row.get("text")
-    if text:
-        quoted = str(text).strip().rstrip(".").replace('"', "'")
+    quoted = str(row.get("text") or "").strip().rstrip(".").replace('"', "'")
+    if quoted:
         sentences.append(_pick(WORDS, rng).format(text=quoted))
     state = STATES.get(row["label"], row["label"])
-    sentences.append(_pick(ENDINGS, rng).format(state=state))
+    first = int(_rng(f"{seed}/{row['id']}").integers(len(ENDINGS)))
+    sentences.append(ENDINGS[(first + attempt) % len(ENDINGS)].format(state=state))
     return " ".join(sentences)
+
+
+def _rng(name: str) -> np.random.Generator:
+    digest = hashlib.sha256(name.encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 def _salient(prosody: Mapping[str, Any]) -> list[str]:
