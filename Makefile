@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 READY := $(VENV)/.ready-$(shell cksum < requirements/cpu.lock | cut -d' ' -f1)
 
-.PHONY: demo test test-unit test-e2e lint env env-gpu seeds docs clean
+.PHONY: demo test test-unit test-e2e lint env env-gpu seeds data docs clean
 
 demo: env  ## SFT, RL and evaluation of a tiny policy on synthetic speech
 	$(BIN)/python -m demo
@@ -32,6 +32,10 @@ lint: env
 
 seeds: env  ## the demo's RL stage with several seeds; writes docs/demo_seeds.md
 	$(BIN)/python -m demo.seeds $(SEEDS)
+
+data: env  ## the whole data pipeline on the demo's corpus; writes runs/demo/data
+	$(BIN)/python -m demo.material runs/demo/material
+	$(BIN)/python launch/annotate.py --config configs/data_demo.yaml
 
 docs: env  ## generated pages
 	$(BIN)/python -m configs.reference

@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the schema: `python -m configs.reference`.
+"""Writes docs/configuration.md and docs/data_settings.md: `python -m configs.reference`.
 
 The meaning of a key is the text under its field, the range is what the loader checks.
 """
@@ -13,11 +13,11 @@ from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
 
+from configs.annotate_schema import AnnotateConfig
 from configs.load import TYPE_NAMES, describe_limits
 from configs.schema import RunConfig
 
-OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
-"""The page that is written."""
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 INTRODUCTION = """\
 # Configuration
@@ -44,11 +44,33 @@ python launch/rl.py --config configs/tiny.yaml optim.lr=1e-4 rewards.terms.0.wei
 """
 
 
-def reference_text() -> str:
-    """Return the text of docs/configuration.md."""
+DATA_INTRODUCTION = """\
+# Settings of the data pipeline
+
+Written by `python -m configs.reference` from `configs/annotate_schema.py`; change it there.
+
+```
+python launch/annotate.py corpus=ravdess root=/corpora/RAVDESS output=/corpora/made/ravdess
+python launch/annotate.py --config configs/data_demo.yaml tasks.num_rows=500
+```
+
+Files, overrides and errors are as in [configuration.md](configuration.md). What the stages do is in
+[data.md](data.md).
+"""
+
+PAGES: Mapping[Path, tuple[str, type]] = {
+    DOCS / "configuration.md": (INTRODUCTION, RunConfig),
+    DOCS / "data_settings.md": (DATA_INTRODUCTION, AnnotateConfig),
+}
+"""Page -> its first part, and the schema that follows."""
+
+
+def reference_text(page: Path) -> str:
+    """Return the text of one of PAGES."""
+    introduction, kind = PAGES[page]
     sections: list[str] = []
-    _add_section(sections, "", RunConfig)
-    return "\n".join([INTRODUCTION, *sections])
+    _add_section(sections, "", kind)
+    return "\n".join([introduction, *sections])
 
 
 def _add_section(sections: list[str], prefix: str, kind: Any) -> None:
@@ -114,10 +136,11 @@ def _descriptions(kind: type) -> dict[str, str]:
 
 
 def main() -> None:
-    """Write the page and print where it is."""
-    OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_text(reference_text(), encoding="utf-8")
-    print(OUTPUT)
+    """Write the pages and print where they are."""
+    DOCS.mkdir(exist_ok=True)
+    for page in PAGES:
+        page.write_text(reference_text(page), encoding="utf-8")
+        print(page)
 
 
 if __name__ == "__main__":

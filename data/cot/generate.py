@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,7 +48,11 @@ class TemplateWriter:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What generation may cost, over all runs that wrote to one file."""
+    """What generation may cost, over all runs that wrote to one file.
+
+    No call begins beyond `max_calls`, though requests that a call repeats come on top; what is
+    under way when `max_cost` is reached is paid.
+    """
 
     max_calls: int = 0
     """Requests of calls that got a reply; 0 = any number."""
@@ -64,9 +68,9 @@ class Budget:
         prompt, completion = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
         return (prompt * self.prompt_price + completion * self.completion_price) / 1e6
 
-    def is_spent(self, num_calls: int, usage: Mapping[str, int]) -> bool:
-        """Return whether no further call may begin."""
-        over_calls = 0 < self.max_calls <= num_calls
+    def is_spent(self, usage: Mapping[str, int], under_way: int = 0) -> bool:
+        """Return whether no further call may begin beside those under way."""
+        over_calls = 0 < self.max_calls <= usage.get("calls", 0) + under_way
         return over_calls or 0 < self.max_cost <= self.cost(usage)
 
 
@@ -195,6 +199,7 @@ class _Run:
         self._attempts: Counter[str] = Counter()
         self._rows = list(rows)
         self._failed_in_a_row = 0
+        self._under_way = 0
         self._due = 0.0
         by_key = {row_key(row): row for row in rows}
         for entry in journal.entries:
@@ -203,23 +208,28 @@ class _Run:
                 self._take(row, entry)
 
     async def run(self, concurrency: int) -> None:
-        waiting = iter([row for row in self._rows if not self._is_done(row)])
+        waiting = deque(row for row in self._rows if not self._is_done(row))
         self._due = time.monotonic() + FIRST_REPORT_S
         async with asyncio.TaskGroup() as group:
             for _ in range(concurrency):
                 group.create_task(self._work(waiting))
         self.found.usage = self._journal.usage
 
-    async def _work(self, waiting: Iterable[Row]) -> None:
-        for row in waiting:
-            while not self._is_done(row) and row["id"] not in self.found.failed:
-                if self._is_stopped():
-                    return
-                await self._attempt(row)
-                self._report()
+    async def _work(self, waiting: deque[Row]) -> None:
+        """Write one row after another, until none is left or no further call may begin."""
+        while waiting and not self._is_stopped():
+            if self._budget.is_spent(self._journal.usage, self._under_way):
+                return  # unless a call under way fails, and whoever makes it goes on
+            row = waiting.popleft()
+            self._under_way += 1
+            await self._attempt(row)
+            self._under_way -= 1
+            if not self._is_done(row) and row["id"] not in self.found.failed:
+                waiting.appendleft(row)
+            self._report()
 
     def _is_stopped(self) -> bool:
-        if self._budget.is_spent(self._journal.usage["calls"], self._journal.usage):
+        if self._budget.is_spent(self._journal.usage):
             self.found.stopped = "the budget is spent"
         elif self._failed_in_a_row >= MAX_FAILED_IN_A_ROW:
             self.found.stopped = f"{MAX_FAILED_IN_A_ROW} calls in a row failed"
@@ -256,8 +266,9 @@ class _Run:
         self.found.faults.update({fault.partition(":")[0] for fault in faults})
         if not faults and name not in self.found.accepted:
             self.found.accepted[name] = entry["reasoning"]
+            self.found.given_up.pop(name, None)  # an earlier run may have allowed more attempts
             self._duplicates.keep(name, entry["reasoning"])
-        elif faults and self._attempts[name] >= self._max_attempts:
+        elif name not in self.found.accepted and self._attempts[name] >= self._max_attempts:
             self.found.given_up[name] = faults
 
     def _is_done(self, row: Row) -> bool:
