@@ -11,10 +11,10 @@ from typing import Any
 from configs.annotate_schema import AnnotateConfig
 from data.prosody_levels import LEVELS
 from data.tasks.attributes import attribute_rows
-from data.tasks.base import TaskError, reasoned_answer, task_row
+from data.tasks.base import TaskError, reasoned_answer, row_rng, task_row
 from data.tasks.comparison import comparison_rows
 from data.tasks.language import asr_rows, described_rows, read_text_rows
-from data.tasks.mix import describe_mix, mix
+from data.tasks.mix import describe_mix, mix, quotas
 from data.tasks.stress import stress_rows
 
 Row = Mapping[str, Any]
@@ -86,7 +86,7 @@ def task_file(
     failed: list[dict[str, str]] = []
     if "comparison" in wanted:
         compared = comparison_rows(
-            rows[: 2 * settings.num_rows],
+            _few(rows, quotas(settings.shares, settings.num_rows)["comparison"], config.seed),
             tuple(LEVELS),
             audio_root=audio_root,
             folder=folder,
@@ -99,6 +99,15 @@ def task_file(
     for line in describe_mix(made, settings.shares, settings.num_rows):
         log(line)
     return TaskFile(mix(made, settings.shares, settings.num_rows, config.seed), failed, audio_root)
+
+
+def _few(rows: Sequence[Row], num_wanted: int, seed: int) -> list[Row]:
+    """Return enough clips, in random order, for so many comparisons: altering them takes long.
+
+    A clip gives up to three; half as many clips as questions leave some to choose from.
+    """
+    order = row_rng(seed, "comparison").permutation(len(rows))
+    return [rows[index] for index in order[: -(-num_wanted // 2)].tolist()]
 
 
 def _rows_of(task: str, config: AnnotateConfig, rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ def settings(corpus: Path, output: Path) -> list[str]:
         f"output={output}",
         "splits.allow=[transcript]",
         "reasoning.review=5",
-        "tasks.num_rows=80",
+        "tasks.num_rows=200",
         "judge.num_rows=60",
     ]
 
@@ -69,7 +69,7 @@ def test_every_file_is_there_and_can_be_read(corpus: Path, whole: Path):
     assert all(row["reasoning"] == told[row["id"]] for row in manifest if row["split"] == "test")
     assert all(row["reasoning"] != told[row["id"]] for row in train)
     sft = rows_of(whole / "sft.jsonl")
-    assert len(sft) == 80 and {row["split"] for row in sft} == {"train"}
+    assert len(sft) == 200 and {row["split"] for row in sft} == {"train"}
     root = Path(os.path.commonpath([corpus, whole]))
     examples = read_manifest(
         whole / "sft.jsonl", audio_root=root, choices=["any"], question_template="?"
@@ -106,7 +106,7 @@ def lines_in(path: Path) -> int:
 
 @pytest.mark.parametrize(
     ("watched", "least"),
-    [("prosody.jsonl.cache.jsonl", 20), ("reasoning.attempts.jsonl", 30), ("altered", 25)],
+    [("prosody.jsonl.cache.jsonl", 20), ("reasoning.attempts.jsonl", 30), ("altered", 6)],
 )
 def test_a_killed_run_goes_on(corpus: Path, whole: Path, tmp_path: Path, watched: str, least: int):
     """SIGKILL in the middle of a stage; the next run ends with the bytes of an unbroken one."""
@@ -185,3 +185,31 @@ def test_a_leak_stops_it(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "LEAK" in said.out and rows[0]["speaker"] in said.out
     assert "splits.allow=[KIND]" in said.err
     assert main([*arguments, "splits.allow=[transcript, speaker]", "reasoning.source=none"]) == 0
+
+
+def test_the_sft_file_is_trained_on(
+    corpus: Path, whole: Path, tiny_checkpoint: Path, tmp_path: Path
+):
+    """Clips, altered clips and text-only rows, through launch/sft.py."""
+    config = tmp_path / "sft.yaml"
+    config.write_text(
+        f"defaults: {ROOT}/configs/tiny_sft.yaml\n"
+        f"name: run\noutput_dir: {tmp_path}/runs\n"
+        f"model: {{path: {tiny_checkpoint}}}\n"
+        f"data: {{manifest: {whole}/sft.jsonl, audio_root: {os.path.commonpath([corpus, whole])},"
+        " train_split: train}\n"
+        "train: {num_steps: 6, prompts_per_step: 16}\noptim: {warmup_steps: 1}\n"
+    )
+    assert sum(not row["audio"] for row in rows_of(whole / "sft.jsonl")) > 5
+    done = subprocess.run(
+        [sys.executable, "launch/sft.py", "--config", str(config)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    losses = [
+        row["sft/nll"] for row in rows_of(tmp_path / "runs/run/metrics.jsonl") if "sft/nll" in row
+    ]
+    assert len(losses) == 6 and losses[-1] < losses[0] - 1
