@@ -84,6 +84,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif word == "slow":
             time.sleep(float(rest))
             self._reply(scores_text(4))
+        elif word == "later":
+            seconds, _, text = rest.partition(" ")
+            time.sleep(float(seconds))
+            self._reply(text)
         elif word == "text":
             self._reply(rest)
         elif word == "raw":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from data.audio import read_audio
 from data.prosody import Prosody, _without_octave_errors, measure, with_transcript
 from data.prosody_levels import INTONATIONS, Clip, calibrate, describe
 from data.records import FloatArray
+from data.tasks.renditions import Change, analyse, render
 from demo.prosody_check import confusion, rank_correlation
 from demo.speech import Synthesizer
-from demo.texts import PITCH_LEVELS
+from demo.texts import PITCH_LEVELS, SENTENCES
 
 RATE = 16_000
 
@@ -298,3 +300,40 @@ def test_the_check_counts_and_ranks():
     rows.append({"speaker": "low", "prosody": None, "settings": {}})
     assert confusion(rows, "pitch").tolist() == [[1, 1, 0], [0, 2, 0], [0, 0, 2]]
     assert confusion(rows, "pitch", clear_only=True).tolist() == [[1, 0, 0], [0, 2, 0], [0, 0, 2]]
+
+
+def known_pitch(clip: FloatArray, draw: np.random.Generator) -> tuple[FloatArray, float]:
+    """The same speech on a contour that we draw, and the median of that contour in Hz.
+
+    The clip's voiced frames, envelope and noise stay; only the pitch is replaced.
+    """
+    voice = analyse(clip)
+    voiced = voice.f0_hz > 0
+    place = np.linspace(0, 1, len(voice.f0_hz))
+    height, tilt, wave = draw.uniform(90, 320), draw.uniform(-3, 3), draw.uniform(0, 2)
+    contour = height * 2 ** ((tilt * (place - 0.5) + wave * np.sin(9 * place)) / 12)
+    drawn = replace(voice, f0_hz=np.where(voiced, contour, 0.0))
+    return render(drawn, Change()), float(np.median(contour[voiced]))
+
+
+def test_median_pitch_of_speech_on_a_known_contour():
+    """60 clips of six voices: within 2 % for 95 %, and no octave error in more than 5 %."""
+    synthesizer, draw = Synthesizer(), np.random.default_rng(4)
+    ratios = []
+    for index in range(60):
+        samples, rate_hz = synthesizer.say(
+            SENTENCES[index % len(SENTENCES)] + ".",
+            f"en-us+{('m1', 'm3', 'm7', 'f1', 'f2', 'f5')[index % 6]}",
+            rate_wpm=draw.uniform(130, 210),
+            pitch=50,
+            pitch_range=draw.uniform(10, 90),
+            volume=60,
+        )
+        clip, truth = known_pitch(soxr.resample(samples, rate_hz, RATE), draw)
+        noise = draw.normal(0, 10 ** (-25 / 20) * float(np.std(clip)), len(clip))
+        found = measure((clip + noise).astype(np.float32), None).f0_median_hz
+        ratios.append(np.nan if found is None else found / truth)
+    off = np.abs(np.array(ratios) - 1)
+    assert np.mean(off <= 0.02) >= 0.95, np.sort(off)[-8:]
+    octaves = np.abs(np.log2(ratios)) > 0.5
+    assert np.mean(octaves) <= 0.05 and np.isfinite(ratios).all()
