@@ -108,18 +108,22 @@ def _item(row: Mapping[str, Any], folder: Path, audio_root: Path) -> dict[str, A
     }
 
 
+_WORST_FIRST = ("false", "half", "unknown", "true")
 _SHOWN = ("pitch", "energy", "rate", "intonation", "contour")
 
 
 def _pieces(text: str, prosody: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the text in pieces with the class of each; empty for what claims nothing."""
-    pieces: list[tuple[str, str]] = []
-    place = 0
+    kinds: dict[tuple[int, int], str] = {}
     for claim in find_claims(without_quotes(text)):
-        if claim.start < place:
-            continue  # one word that makes two claims
         truth = truth_of(claim, prosody, MARGIN)
         kind = "unknown" if truth is None else {0.0: "false", 0.5: "half", 1.0: "true"}[truth]
-        pieces += [(text[place : claim.start], ""), (text[claim.start : claim.end], kind)]
-        place = claim.end
+        word = claim.start, claim.end
+        # Of the claims that one word makes ("pitch and energy are low") the worst is shown.
+        kinds[word] = min(kind, kinds.get(word, kind), key=_WORST_FIRST.index)
+    pieces: list[tuple[str, str]] = []
+    place = 0
+    for (start, end), kind in sorted(kinds.items()):
+        pieces += [(text[place:start], ""), (text[start:end], kind)]
+        place = end
     return [*pieces, (text[place:], "")]
