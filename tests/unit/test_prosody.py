@@ -302,22 +302,30 @@ def test_the_check_counts_and_ranks():
     assert confusion(rows, "pitch", clear_only=True).tolist() == [[1, 0, 0], [0, 2, 0], [0, 0, 2]]
 
 
-def known_pitch(clip: FloatArray, draw: np.random.Generator) -> tuple[FloatArray, float]:
+def known_pitch(
+    clip: FloatArray, draw: np.random.Generator, moving: bool
+) -> tuple[FloatArray, float]:
     """The same speech on a contour that we draw, and the median of that contour in Hz.
 
-    The clip's voiced frames, envelope and noise stay; only the pitch is replaced.
+    The clip's voiced frames, envelope and noise stay; only the pitch is replaced: by a level one,
+    or one that moves by up to 3 semitones over the clip, and waves.
     """
     voice = analyse(clip)
     voiced = voice.f0_hz > 0
     place = np.linspace(0, 1, len(voice.f0_hz))
     height, tilt, wave = draw.uniform(90, 320), draw.uniform(-3, 3), draw.uniform(0, 2)
-    contour = height * 2 ** ((tilt * (place - 0.5) + wave * np.sin(9 * place)) / 12)
+    shape = tilt * (place - 0.5) + wave * np.sin(9 * place) if moving else 0 * place
+    contour = height * 2 ** (shape / 12)
     drawn = replace(voice, f0_hz=np.where(voiced, contour, 0.0))
     return render(drawn, Change()), float(np.median(contour[voiced]))
 
 
-def test_median_pitch_of_speech_on_a_known_contour():
-    """60 clips of six voices: within 2 % for 95 %, and no octave error in more than 5 %."""
+@pytest.mark.parametrize(("moving", "least"), [(False, 0.95), (True, 0.9)])
+def test_median_pitch_of_speech_on_a_known_contour(moving: bool, least: float):
+    """60 noisy clips of six voices: nearly all within 2 %, and no octave errors.
+
+    On a moving contour the median also depends on which stretches the tracker finds voiced.
+    """
     synthesizer, draw = Synthesizer(), np.random.default_rng(4)
     ratios = []
     for index in range(60):
@@ -329,11 +337,10 @@ def test_median_pitch_of_speech_on_a_known_contour():
             pitch_range=draw.uniform(10, 90),
             volume=60,
         )
-        clip, truth = known_pitch(soxr.resample(samples, rate_hz, RATE), draw)
+        clip, truth = known_pitch(soxr.resample(samples, rate_hz, RATE), draw, moving)
         noise = draw.normal(0, 10 ** (-25 / 20) * float(np.std(clip)), len(clip))
         found = measure((clip + noise).astype(np.float32), None).f0_median_hz
         ratios.append(np.nan if found is None else found / truth)
     off = np.abs(np.array(ratios) - 1)
-    assert np.mean(off <= 0.02) >= 0.95, np.sort(off)[-8:]
-    octaves = np.abs(np.log2(ratios)) > 0.5
-    assert np.mean(octaves) <= 0.05 and np.isfinite(ratios).all()
+    assert np.mean(off <= 0.02) >= least, np.sort(off)[-8:]
+    assert off.max() < 0.1 and np.isfinite(ratios).all()
