@@ -177,7 +177,8 @@ def _spoiled(sentences: Sequence[str], fluency: int, rng: np.random.Generator) -
     *body, last = sentences
     words = last.rstrip(".").split()
     if fluency <= 2:
-        last = " ".join(words[int(i)] for i in rng.permutation(len(words))) + "."
+        mixed = [words[int(i)] for i in rng.permutation(len(words))]
+        last = " ".join(mixed if mixed != words else reversed(words)) + "."
     elif fluency == 3:
         last = " ".join(f"{word} {word}" if i % 3 == 0 else word for i, word in enumerate(words))
         last += "."
