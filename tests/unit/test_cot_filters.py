@@ -12,7 +12,7 @@ from configs.schema import NINE_LABELS
 from data.cot.filters import Duplicates, Limits, find_faults
 from data.cot.lexicon import find_mentions
 from data.cot.template import CUES, ENDINGS, MOVES
-from tests.unit.heldout import PARAGRAPHS, Case, demo_cases, paragraph_cases
+from tests.unit.heldout import PARAGRAPHS, UNSEEN, Case, demo_cases, paragraph_cases, unseen_cases
 from tests.unit.make_rows import draw_rows
 
 PROSODY = {
@@ -38,15 +38,15 @@ def faults_of(text: str, label: str = "sad", limits: Limits | None = None) -> tu
 Source = Callable[[list[dict], np.random.Generator], Iterator[Case]]
 
 
-@pytest.mark.parametrize("source", [demo_cases, paragraph_cases])
+@pytest.mark.parametrize("source", [demo_cases, paragraph_cases, unseen_cases])
 def test_flipped_claims_are_caught_and_true_ones_pass(source: Source):
     cases = list(source(draw_rows(1_200, seed=1), np.random.default_rng(2)))
     true = [case for case in cases if not case.flipped]
     flipped = [case for case in cases if case.flipped]
     passed = sum(not case.faults for case in true) / len(true)
     caught = sum(case.is_caught for case in flipped) / len(flipped)
-    print(f"{source.__name__}: {passed:.1%} of {len(true)} true texts passed, {caught:.1%} of")
-    print(f"{len(flipped)} flipped ones caught")
+    shares = f"{passed:.1%} of {len(true)} true texts passed, {caught:.1%} of flipped ones caught"
+    print(f"{source.__name__}: {shares}")
     assert min(len(true), len(flipped)) >= 400
     assert passed >= 0.95
     assert caught >= 0.95
@@ -60,7 +60,7 @@ def test_the_held_out_texts_are_held_out():
     for part in parts:
         # Of two words and more: "." and the like are in every text.
         if len(part.split()) > 2:
-            assert not any(part in text for text in PARAGRAPHS), part
+            assert not any(part in text for text in (*PARAGRAPHS, *UNSEEN)), part
 
 
 def test_a_good_text_has_no_fault():
