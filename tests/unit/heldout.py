@@ -26,6 +26,19 @@ UNSEEN = (_DATA / "phrasings_unseen.txt").read_text().split("\n\n")
 """The same, written when `data.claims` was done: nothing was changed for their sake. Keep it so;
 what they show is to be mended with other examples."""
 
+EMOTIONS = {
+    "neutral": "neutrality",
+    "happy": "happiness",
+    "sad": "sadness",
+    "angry": "anger",
+    "contempt or disgust": "contempt",
+    "confused": "confusion",
+    "whisper": "whispering",
+    "surprise": "surprise",
+    "fear": "fear",
+}
+"""Label -> how the paragraphs call it."""
+
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _SLOT = re.compile(r"\{(pitch|energy|rate|intonation):([^{}]*)\}")
 
