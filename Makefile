@@ -35,7 +35,7 @@ seeds: env  ## the demo's RL stage with several seeds; writes docs/demo_seeds.md
 
 data: env  ## the whole data pipeline on the demo's corpus; writes runs/demo/data
 	$(BIN)/python -m demo.material runs/demo/material
-	$(BIN)/python launch/annotate.py --config configs/data_demo.yaml
+	$(BIN)/python launch/annotate.py --config configs/data/demo.yaml
 
 docs: env  ## generated pages
 	$(BIN)/python -m configs.reference

@@ -51,7 +51,7 @@ Written by `python -m configs.reference` from `configs/annotate_schema.py`; chan
 
 ```
 python launch/annotate.py corpus=ravdess root=/corpora/RAVDESS output=/corpora/made/ravdess
-python launch/annotate.py --config configs/data_demo.yaml tasks.num_rows=500
+python launch/annotate.py --config configs/data/demo.yaml tasks.num_rows=500
 ```
 
 Files, overrides and errors are as in [configuration.md](configuration.md). What the stages do is in

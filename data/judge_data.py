@@ -20,6 +20,9 @@ import numpy as np
 
 from data.cot.template import ATTRIBUTES, CUES, ENDINGS, STATES, WORDS
 
+VERSION = 1
+"""Raised whenever the same rows give other texts or scores."""
+
 DIMENSIONS = (
     "factual_alignment",
     "interpretative_quality",

@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from configs.annotate_schema import AnnotateConfig
+from data import judge_data
 from data.annotation import annotate
 from data.corpora.base import CorpusError
 from data.corpora.convert import build_rows, describe_conversion, file_facts
 from data.corpora.table import CORPORA
+from data.cot import template
 from data.cot.review import write_review
 from data.cot.run import generate_reasoning
 from data.jsonl import read_rows, write_rows
@@ -163,6 +165,7 @@ def run_pipeline(config: AnnotateConfig, log: Log) -> bool:
     measured = {**limits, "rows": files.corpus, "version": VERSION}
     stages.run(files.prosody, measured, lambda: _prosody(config, files, log))
     asked = {**settings["reasoning"], "rows": files.prosody, "seed": config.seed}
+    asked["version"] = template.VERSION
     if not stages.run(files.manifest, asked, lambda: _reasoning(config, files, log)):
         return False
     if config.tasks.num_rows:
@@ -170,6 +173,7 @@ def run_pipeline(config: AnnotateConfig, log: Log) -> bool:
         stages.run(files.sft, asked, lambda: _sft(config, files, log))
     if config.judge.num_rows:
         asked = {**settings["judge"], "rows": files.manifest, "seed": config.seed}
+        asked["version"] = judge_data.VERSION
         stages.run(files.judge, asked, lambda: _judge(config, files, log))
     return True
 

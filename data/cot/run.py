@@ -11,6 +11,7 @@ from typing import Any
 
 from configs.annotate_schema import ReasoningConfig
 from data.chat import ChatClient
+from data.cot import template
 from data.cot.filters import Limits
 from data.cot.generate import Budget, Generated, Journal, TemplateWriter, generate
 from data.cot.server import CotPrompt, GenerationError, Sampling, ServerWriter
@@ -48,7 +49,7 @@ def generate_reasoning(
     prompt = CotPrompt.from_file(settings.prompt_file) if settings.source == "server" else None
     shaping = [settings.source, settings.model, settings.temperature, settings.max_tokens, seed]
     filters = [settings.min_words, settings.max_words, settings.margin]
-    spec = json.dumps([*shaping, *filters, prompt and prompt.template])
+    spec = json.dumps([*shaping, *filters, prompt.template if prompt else template.VERSION])
     attempts = Journal(journal, hashlib.sha256(spec.encode()).hexdigest()[:16])
     return asyncio.run(_generated(settings, rows, attempts, choices, prompt, seed, log))
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+VERSION = 1
+"""Raised whenever the same row gives another text, so that stored ones are not taken for new."""
+
 ATTRIBUTES = ("pitch", "energy", "rate", "intonation")
 CLEAR = 0.25
 """Distance to the nearest other level, in standard deviations, from which a cue is worth saying."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.annotate_schema import AnnotateConfig
 from configs.load import (
     ABSENT,
     ConfigError,
@@ -16,6 +17,7 @@ from configs.load import (
     dotted_keys,
     dump_config,
     load_config,
+    load_sections,
 )
 from configs.reference import DOCS, PAGES, reference_text
 from configs.rules import check_rules
@@ -48,6 +50,19 @@ def test_shipped_files_load_and_say_what_they_are(path: Path) -> None:
     header = path.read_text(encoding="utf-8").split("\nname:", 1)[0]
     for word in ("# Hardware:", "# Run time:", "# Result:", "# Measured:"):
         assert word in header
+
+
+def test_the_data_file_loads_and_says_what_it_is() -> None:
+    path = ROOT / "configs" / "data" / "demo.yaml"
+    config = load_sections(path, AnnotateConfig, ["tasks.num_rows=7", "tasks.shares={asr: 2.5}"])
+    assert (config.tasks.num_rows, config.tasks.shares["asr"]) == (7, 2.5)
+    assert config.splits.allow == ["transcript"]
+    header = path.read_text(encoding="utf-8").split("\nmanifest:", 1)[0]
+    for word in ("# Hardware:", "# Run time:", "# Result:", "# Measured:"):
+        assert word in header
+    said = r"tasks\.num_row: unknown key; the nearest is tasks\.num_rows"
+    with pytest.raises(ConfigError, match=said):
+        load_sections("", AnnotateConfig, ["tasks.num_row=7"])
 
 
 def test_the_four_files_are_shipped() -> None:
