@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, cast
 
-from configs.schema import RunConfig
+from configs.schema import CONTROL_NAMES, RunConfig
 
 NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """Names of reward terms: they are part of metric keys."""
@@ -34,6 +35,7 @@ def check_rules(config: RunConfig) -> list[str]:
         *_placement(config),
         *_data(config),
         *_splits(config),
+        *_controls(config),
         *_lengths(config),
         *_reward_terms(config),
         *_aliases(config),
@@ -118,6 +120,14 @@ def _splits(config: RunConfig) -> Iterator[str]:
     ):
         if split and split == train:
             yield f"{key}: {split} is data.train_split; clips of the training are no evaluation"
+
+
+def _controls(config: RunConfig) -> Iterator[str]:
+    for name in config.eval.controls:
+        if name not in CONTROL_NAMES:
+            near = difflib.get_close_matches(name, CONTROL_NAMES, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            yield f"eval.controls: found {name!r}; {hint}allowed are {', '.join(CONTROL_NAMES)}"
 
 
 def _lengths(config: RunConfig) -> Iterator[str]:

@@ -13,6 +13,7 @@ from configs.knob import knob
 from configs.reward_schema import RewardsConfig, RewardTermConfig, TermScheduleConfig, TrustConfig
 
 __all__ = [
+    "CONTROL_NAMES",
     "NINE_LABELS",
     "AdvantageConfig",
     "CheckpointConfig",
@@ -48,6 +49,20 @@ NINE_LABELS = [
     "fear",
 ]
 """The paper's label set, in the order of its public prompt."""
+
+
+CONTROL_NAMES = (
+    "silence",
+    "shuffle",
+    "resynthesis",
+    "pitch_up",
+    "pitch_down",
+    "energy_up",
+    "energy_down",
+    "rate_up",
+    "rate_down",
+)
+"""What `eval.controls` may name; `data.controls` says what they do."""
 
 
 @dataclass
@@ -270,6 +285,9 @@ class EvalConfig:
     """Split that is evaluated once before the first step and once after the last; empty = none."""
     judged: bool = False
     """Have the judged reward terms, if there are any, score the greedy answers too."""
+    controls: list[str] = knob([])
+    """Altered clips that `launch/evaluate.py` also asks about: of `silence`, `shuffle`,
+    `resynthesis`, `pitch_up`, `pitch_down`, `energy_up`, `energy_down`, `rate_up`, `rate_down`."""
 
 
 @dataclass
@@ -292,6 +310,8 @@ class LogConfig:
     """Steps between sample files; 0 = none."""
     tensorboard: bool = True
     """Write TensorBoard event files."""
+    report: bool = True
+    """Write report.html at the end of the run; `launch/report.py` does it at any time."""
     alarm_steps: int = knob(20, ge=0)
     """Steps in a row after which a judge that prefers wrong answers, or reasoning that has grown
     too long, raises an alarm line; 0 = never."""

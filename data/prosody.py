@@ -184,6 +184,16 @@ def measure(samples: FloatArray, text: str | None, words: Sequence[Word] = ()) -
     return with_transcript(found, text)
 
 
+def pitch_curve(samples: FloatArray) -> tuple[Frames, Values]:
+    """Return [V] voiced frames (10 ms each) and their pitch in Hz, as `measure` finds them.
+
+    Args:
+        samples: [S] float32, 16 kHz mono, full scale 1.
+    """
+    frames, contour = _track_pitch(samples, _find_speech(_frame_powers(samples)[0]))
+    return frames, 100 * 2 ** (contour / 12)
+
+
 def with_transcript(prosody: Prosody, text: str | None) -> Prosody:
     """Return the measurements with those that come from a transcript, old ones replaced."""
     num_letters = len(re.findall(r"[^\W\d_]", text or ""))

@@ -177,27 +177,6 @@ def run_rl(
     return step
 
 
-def run_evaluation(
-    config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
-) -> int:
-    """Evaluate the start policy on the test split: engines and judges, no learner; see `run_rl`."""
-    del stop_requested  # nothing to save
-    builder, build_prompt, loader = _prompts(config, data)
-    engines = EnginePool(engine_spec(config, builder), engine_options(config))
-    rewards = RewardPool(with_run_options(config), config.rewards.packages)
-    engines.start()
-    rewards.ping()
-    folder.truncate_after(-1)
-    writer = MetricsWriter(folder, config.log.tensorboard, first_step=0)
-    evaluate = Evaluator(config, engines, rewards, build_prompt)
-    writer.write(0, evaluate("test_after", data.test))
-    writer.close()
-    loader.close()
-    rewards.close()
-    engines.close()
-    return config.train.num_steps
-
-
 def run_sft(
     config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
 ) -> int:

@@ -132,8 +132,9 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
 
 def _execute(kind: str, config: RunConfig, data: Splits, command: str) -> int:
     """Open the folder, connect Ray, run, and write the outcome down."""
-    from launch.assemble import open_folder, run_evaluation, run_rl, run_sft
+    from launch.assemble import open_folder, run_rl, run_sft
     from launch.cluster import connect
+    from launch.evaluation import run_evaluation
     from trainer.console import log
     from trainer.run_folder import RunFolder, RunFolderError
 
@@ -166,8 +167,21 @@ def _execute(kind: str, config: RunConfig, data: Splits, command: str) -> int:
         log(f"saved after step {step}; run the same command again to go on")
         return EXIT_PREEMPTED
     folder.write_status("finished", step, "", command)
+    if config.log.report:
+        _report(folder)
     log(f"finished {step} steps: {folder.root.resolve()}")
     return EXIT_DONE
+
+
+def _report(folder: RunFolder) -> None:
+    """Write the report; a run that is finished does not fail for the want of a picture of it."""
+    from launch.report import write_report
+    from trainer.console import log
+
+    try:
+        log(f"report: {write_report(folder.root)}")
+    except (OSError, ValueError) as error:
+        log(f"the report was not written ({error}); try launch/report.py {folder.root}")
 
 
 def _last_step(folder: RunFolder) -> int:

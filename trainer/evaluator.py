@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from configs.schema import RunConfig
 from data.records import Example, Prompt
@@ -11,6 +13,17 @@ from rollout.pool import EnginePool
 from trainer.console import log
 from trainer.evaluate import evaluate
 from trainer.reward_metrics import judged_evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Greedy results."""
+
+    metrics: dict[str, float]
+    """`PREFIX/name` -> value."""
+    rows: list[dict[str, Any]]
+    """One per prompt, in order: those of `trainer.evaluate.Evaluation`, with speaker, dataset, and
+    the judged terms' values if they were asked for."""
 
 
 class Evaluator:
@@ -43,8 +56,16 @@ class Evaluator:
         """
         if not examples:
             return {}
+        return self.answer(prefix, [self._build_prompt(example) for example in examples]).metrics
+
+    def answer(self, prefix: str, prompts: Sequence[Prompt]) -> Answered:
+        """Return greedy results on prompts, as metrics `PREFIX/...` and as rows.
+
+        Args:
+            prefix: Of the keys.
+            prompts: At least one.
+        """
         config = self._config
-        prompts = [self._build_prompt(example) for example in examples]
         found = evaluate(self._engines, prompts, config.data.choices, config.rewards.aliases)
         report = found.report
         log(
@@ -52,9 +73,21 @@ class Evaluator:
             f"UA {report.ua:.3f}"
         )
         metrics = report.to_metrics(prefix)
+        rows = [row | _who(prompt.example) for row, prompt in zip(found.rows, prompts, strict=True)]
         judged = [term.name for term in config.rewards.terms if term.judged]
         if config.eval.judged and judged:
             weights = {term.name: float(term.judged) for term in config.rewards.terms}
-            terms = [terms for _, terms in self._rewards.score(found.groups, weights)]
-            metrics |= judged_evaluation(prefix, judged, terms)
-        return metrics
+            by_id = {
+                group.prompt.example.id: terms
+                for group, terms in self._rewards.score(found.groups, weights)
+            }
+            metrics |= judged_evaluation(prefix, judged, list(by_id.values()))
+            rows = [
+                row | {"terms": {name: by_id[row["id"]].values[name][0] for name in judged}}
+                for row in rows
+            ]
+        return Answered(metrics, rows)
+
+
+def _who(example: Example) -> dict[str, Any]:
+    return {"speaker": example.speaker, "dataset": example.dataset}

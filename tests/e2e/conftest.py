@@ -53,6 +53,8 @@ checkpoint:
   every_steps: 2
 parity:
   num_clips: 4
+log:
+  report: false
 """
 
 WriteConfig = Callable[[Path], Path]

@@ -1,0 +1,74 @@
+"""What the demo prints and draws of a run, from rows written by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from matplotlib import image
+
+from demo.results import before_and_after, describe_run, draw_curve, gate_step
+from demo.seeds import seeds_page
+
+
+def write_run(folder: Path, *, opened: int | None, after: float = 0.6) -> Path:
+    """A run of 30 steps whose gate opened, or did not."""
+    folder.mkdir(parents=True)
+    test = {"ua": 0.4, "format_frac": 0.99, "reasoning_factual_alignment": 3.5}
+    test |= {"accuracy": 0.4, "reasoning_caption_completeness": 4.25}
+    rows = [{"step": 0, **{f"test_before/{name}": value for name, value in test.items()}}]
+    for step in range(1, 31):
+        row = {"step": step, "rollout/accuracy": step / 60}
+        judged = opened is not None and step > opened
+        row["schedule/reasoning"] = 0.5 if judged else 0.0
+        if judged:
+            row |= {"trust/mean": 0.97, "trust/applied_frac": 0.5}
+            row |= {"judge/reasoning_factual_alignment": 3.6, "gate/reasoning_opened_at": opened}
+        if step % 10 == 0:
+            row |= {"eval/accuracy": 0.4, "eval/reasoning_factual_alignment": 3.4}
+        rows.append(row)
+    end = test | {"accuracy": after, "reasoning_factual_alignment": 3.9}
+    rows[-1] |= {f"test_after/{name}": value for name, value in end.items()}
+    lines = [json.dumps(row) + "\n" for row in rows]
+    (folder / "metrics.jsonl").write_text("".join(lines))
+    return folder
+
+
+def test_the_text(tmp_path: Path):
+    run = write_run(tmp_path / "run", opened=12)
+    assert before_and_after(run, "accuracy") == (0.4, 0.6)
+    assert gate_step(run) == 12
+    assert describe_run(run).splitlines() == [
+        "held-out test speakers, greedy answers:",
+        "  accuracy               before RL  40.0%   after RL  60.0%",
+        "  UA                     before RL  40.0%   after RL  40.0%",
+        "  well-formed            before RL  99.0%   after RL  99.0%",
+        "  facts of reasoning     before RL   3.50   after RL   3.90   (1 to 5)",
+        "  coverage of reasoning  before RL   4.25   after RL   4.25   (1 to 5)",
+        "the reasoning gate opened after step 12",
+    ]
+
+
+def test_a_gate_that_stayed_closed(tmp_path: Path):
+    run = write_run(tmp_path / "run", opened=None)
+    assert gate_step(run) is None
+    assert describe_run(run).splitlines()[-1] == "the reasoning gate stayed closed"
+
+
+@pytest.mark.parametrize("opened", [12, None])
+def test_the_figure_of_one_run_and_of_several(tmp_path: Path, opened: int | None):
+    runs = [write_run(tmp_path / str(n), opened=opened) for n in range(2)]
+    for number in (1, 2):
+        path = tmp_path / f"{number}.png"
+        draw_curve(runs[:number], path)
+        pixels = image.imread(path)
+        assert pixels.shape[1] > 2 * pixels.shape[0] > 400  # three panels side by side
+        assert 0.02 < (pixels[..., :3].min(axis=2) < 0.9).mean() < 0.5
+
+
+def test_the_page_of_the_seeds(tmp_path: Path):
+    runs = [write_run(tmp_path / str(n), opened=12, after=0.5 + 0.1 * n) for n in range(3)]
+    page = seeds_page([0, 1, 2], runs)
+    assert "| 1 | 40.0% | 60.0% | +20.0 | 3.50 | 3.90 | after step 12 |" in page
+    assert "| mean | | | +20.0 | | | |" in page

@@ -1,0 +1,100 @@
+"""Controls alter clips as they say, and claims are compared before and after by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from configs.schema import CONTROL_NAMES
+from data.controls import CONTROLS, ENERGY_DB, PITCH_ST, RATE, shuffled
+from data.prosody import measure
+from launch.evaluation import with_baselines
+from tests.fixtures import make_example
+from tests.unit.test_prosody import voice
+from trainer.grounding import Follows, claimed_level, control_metrics, follows
+
+
+def test_the_names_are_those_of_the_configuration():
+    assert tuple(CONTROLS) == CONTROL_NAMES
+
+
+def test_controls_move_what_they_say():
+    clip = np.concatenate([np.zeros(2000, np.float32), voice([150, 140], 1.0)])
+    plain = measure(CONTROLS["resynthesis"].alter(clip), None)
+    assert plain.f0_median_hz is not None and plain.energy_dbfs is not None
+    for name, steps in (("pitch_up", PITCH_ST), ("pitch_down", -PITCH_ST)):
+        found = measure(CONTROLS[name].alter(clip), None).f0_median_hz
+        assert found == pytest.approx(plain.f0_median_hz * 2 ** (steps / 12), rel=0.02)
+    original = measure(clip, None).energy_dbfs
+    assert original is not None
+    for name, gain in (("energy_up", ENERGY_DB), ("energy_down", -ENERGY_DB)):
+        assert measure(CONTROLS[name].alter(clip), None).energy_dbfs == pytest.approx(
+            original + gain, abs=0.05
+        )
+    for name, factor in (("rate_up", RATE), ("rate_down", 1 / RATE)):
+        assert len(CONTROLS[name].alter(clip)) == pytest.approx(len(clip) / factor, rel=0.02)
+    silent = CONTROLS["silence"].alter(clip)
+    assert len(silent) == len(clip) and 0 < np.abs(silent).max() <= 1e-5
+
+
+def test_shuffled_clips_come_from_other_speakers():
+    examples = [make_example(n, speaker=f"s{n % 3}") for n in range(12)]
+    found = shuffled(examples, seed=3)
+    by_audio = {example.audio: example for example in examples}
+    assert [example.id for example in found] == [example.id for example in examples]
+    assert sorted(example.audio for example in found) == sorted(by_audio)
+    for example, other in zip(examples, found, strict=True):
+        assert by_audio[other.audio].speaker != example.speaker
+    assert found == shuffled(examples, seed=3) != shuffled(examples, seed=4)
+    (alone,) = shuffled(examples[:1], seed=0)
+    assert alone == examples[0]
+
+
+def said(reasoning: str) -> str:
+    return f"<think>{reasoning}</think><answer>sad</answer>"
+
+
+def test_the_claimed_level():
+    assert claimed_level(said("The pitch is high and the pace is slow."), "pitch") == 2
+    assert claimed_level(said("The pitch is high and the pace is slow."), "rate") == 0
+    assert claimed_level(said("The pitch is high and the pace is slow."), "energy") is None
+    assert claimed_level(said("The pitch is not high."), "pitch") is None
+    assert claimed_level(said("High pitch. Later a low pitch."), "pitch") is None
+    assert claimed_level("The pitch is high.", "pitch") is None  # malformed
+
+
+def row(name: str, reasoning: str, *, answer: str = "sad", correct: bool = True):
+    return {"id": name, "text": said(reasoning), "answer": answer, "correct": correct}
+
+
+LOW, NORMAL, HIGH = (f"The pitch is {level}." for level in ("low", "normal", "high"))
+
+
+def test_follows_by_hand():
+    before = [row("a", LOW), row("b", NORMAL), row("c", HIGH), row("d", LOW), row("e", NORMAL)]
+    after = [row("a", NORMAL), row("b", HIGH), row("c", HIGH), row("d", LOW), row("e", LOW)]
+    # c is at the top already; of a, b, d, e two rise and one falls.
+    assert follows(before, after, "pitch", 1) == Follows(4, 0.5, 0.25)
+    # Downwards a and d are at the bottom: b rises, c stays, e falls.
+    assert follows(before, after, "pitch", -1) == Follows(3, 1 / 3, 1 / 3)
+    assert follows(before, after, "energy", 1) == Follows(0, None, None)
+
+
+def test_metrics_of_the_controls():
+    plain = [row("a", LOW), row("b", LOW)]
+    resynthesis = [row("a", NORMAL), row("b", LOW)]
+    up = [row("a", HIGH, answer="happy", correct=False), row("b", NORMAL)]
+    found = control_metrics("test_after", plain, {"resynthesis": resynthesis, "pitch_up": up})
+    assert found == {
+        "test_after/control_resynthesis_accuracy": 1.0,
+        "test_after/control_resynthesis_changed_frac": 0.0,
+        "test_after/control_pitch_up_accuracy": 0.5,
+        "test_after/control_pitch_up_changed_frac": 0.5,
+        "test_after/control_pitch_up_follow_frac": 1.0,
+        "test_after/control_pitch_up_against_frac": 0.0,
+    }
+
+
+def test_baselines_come_along():
+    assert with_baselines(["rate_up", "silence"]) == ["silence", "resynthesis", "rate_up"]
+    assert with_baselines([]) == []
