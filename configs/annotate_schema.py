@@ -130,7 +130,8 @@ class AnnotateConfig:
     manifest: str = ""
     """A manifest of your own, in place of a corpus."""
     output: str = ""
-    """Folder that everything is written into."""
+    """Folder that everything is written into; empty = `runs/data/` and the name of the corpus, or
+    of the manifest."""
     labels: str = "nine"
     """Label map of the corpus: `nine` (the paper's labels), `own` (the benchmark's), or a YAML
     file."""

@@ -50,7 +50,7 @@ DATA_INTRODUCTION = """\
 Written by `python -m configs.reference` from `configs/annotate_schema.py`; change it there.
 
 ```
-python launch/annotate.py corpus=ravdess root=/corpora/RAVDESS output=/corpora/made/ravdess
+python launch/annotate.py corpus=ravdess root=/corpora/RAVDESS
 python launch/annotate.py --config configs/data/demo.yaml tasks.num_rows=500
 ```
 

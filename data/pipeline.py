@@ -92,9 +92,10 @@ class Files:
 class Stages:
     """Remembers which stages are done with which settings and inputs."""
 
-    def __init__(self, folder: Path, log: Log) -> None:
+    def __init__(self, folder: Path, log: Log, *, dry_run: bool) -> None:
         self._path = folder / "stages.json"
         self._log = log
+        self._dry_run = dry_run
         self._done: dict[str, str] = {}
         if self._path.exists():
             self._done = json.loads(self._path.read_text(encoding="utf-8"))
@@ -118,6 +119,9 @@ class Stages:
         if output.exists() and self._done.get(output.name) == digest:
             self._log(f"{output.name}: done before")
             return True
+        if self._dry_run:
+            self._log(f"{output.name}: would be written")
+            return True
         if not make():
             return False
         self._done[output.name] = digest
@@ -128,16 +132,20 @@ class Stages:
 
 
 def _sha256(path: Path) -> str:
+    """Return the hash of a file; empty if it is not there yet."""
+    if not path.exists():
+        return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def run_pipeline(config: AnnotateConfig, log: Log) -> bool:
+def run_pipeline(config: AnnotateConfig, log: Log, *, dry_run: bool = False) -> bool:
     """Run the stages that a configuration asks for.
 
     Args:
-        config: `output`, `root`, and one of `corpus` and `manifest` are given.
+        config: `root`, and one of `corpus` and `manifest` are given.
         log: Takes lines of progress and of what was found.
+        dry_run: Write nothing, only say which files would be written.
 
     Returns:
         Whether everything is complete; False if reasoning is still missing, and the same command
@@ -148,14 +156,15 @@ def run_pipeline(config: AnnotateConfig, log: Log) -> bool:
     """
     if bool(config.corpus) == bool(config.manifest):
         raise PipelineError("give one of corpus=NAME and manifest=FILE")
-    for name in ("root", "output"):
-        if not asdict(config)[name]:
-            raise PipelineError(f"{name} is empty; give {name}=FOLDER")
+    if not Path(config.root).is_dir() or not config.root:
+        raise PipelineError(f"root {config.root!r}: no such folder; give root=FOLDER of the corpus")
     if config.manifest and not Path(config.manifest).is_file():
         raise PipelineError(f"manifest {config.manifest}: no such file")
-    folder = Path(config.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    files, stages = Files(folder), Stages(folder, log)
+    named = config.corpus or Path(config.manifest).stem
+    folder = Path(config.output or f"runs/data/{named}")
+    if not dry_run:
+        folder.mkdir(parents=True, exist_ok=True)
+    files, stages = Files(folder), Stages(folder, log, dry_run=dry_run)
     source = Path(config.manifest) if config.manifest else config.corpus
     settings = asdict(config)
     common = {key: settings[key] for key in ("root", "labels", "splits", "seed", "choices")}

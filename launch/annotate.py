@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """From a corpus on disk to manifest, prosody, reasoning, and files for SFT and for the judge.
 
-python launch/annotate.py [--config FILE] corpus=NAME root=FOLDER output=FOLDER [key=value ...]
+python launch/annotate.py [--config FILE] corpus=NAME root=FOLDER [key=value ...] [--dry-run]
 """
 
 from __future__ import annotations
@@ -62,10 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="settings over the file, such as corpus=ravdess root=/corpora/RAVDESS; docs/data.md "
         "lists them",
     )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check the settings, say what would be written"
+    )
     arguments = parser.parse_intermixed_args(argv)
     try:
         config = load_sections(arguments.config, AnnotateConfig, arguments.overrides)
-        complete = run_pipeline(config, lambda line: print(line, flush=True))
+        complete = run_pipeline(
+            config, lambda line: print(line, flush=True), dry_run=arguments.dry_run
+        )
     except REFUSALS as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_CONFIG

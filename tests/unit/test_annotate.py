@@ -135,8 +135,8 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(command(tmp_path, f"manifest={tmp_path / 'nowhere.jsonl'}")) == 2
     assert main(command(tmp_path, "corpus=ravdess")) == 2
     assert "give one of corpus=NAME and manifest=FILE" in capsys.readouterr().err
-    assert main(command(tmp_path, "output=''")) == 2
-    assert "output is empty" in capsys.readouterr().err
+    assert main(command(tmp_path, "root=''")) == 2
+    assert "root '': no such folder" in capsys.readouterr().err
     assert main(command(tmp_path, f"output={manifest}")) == 4
     assert main(command(tmp_path, "min_duration_s=20")) == 2
     assert "not one clip could be measured" in capsys.readouterr().err
@@ -148,3 +148,28 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     write_rows(manifest, rows)
     assert main(command(tmp_path)) == 2
     assert "did you mean 'happy'" in capsys.readouterr().err
+
+
+def test_a_dry_run_writes_nothing_and_says_what_it_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    make_corpus(tmp_path, 4)
+    assert main([*command(tmp_path), "--dry-run"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"{name}.jsonl: would be written" for name in ("corpus", "prosody", "manifest")]
+    assert not (tmp_path / "out").exists()
+    assert main(command(tmp_path)) == 0
+    capsys.readouterr()
+    assert main([*command(tmp_path, "reasoning.source=template"), "--dry-run"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["corpus.jsonl: done before", "prosody.jsonl: done before"]
+    assert said[2] == "manifest.jsonl: would be written"
+
+
+def test_without_an_output_the_name_of_the_manifest_is_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    make_corpus(tmp_path, 2)
+    monkeypatch.chdir(tmp_path)
+    assert main([part for part in command(tmp_path) if not part.startswith("output=")]) == 0
+    assert (tmp_path / "runs" / "data" / "manifest" / "prosody.jsonl").is_file()
