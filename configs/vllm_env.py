@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from configs.threads import thread_environment
+
 
 def vllm_environment(*, device: str, cpu_threads: int) -> dict[str, str]:
     """Return environment variables for an engine that lives in its caller's own process.
@@ -21,6 +23,6 @@ def vllm_environment(*, device: str, cpu_threads: int) -> dict[str, str]:
         variables |= {
             # Engines, judges and learners share the same cores; pinning would make them collide.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": str(cpu_threads),
+            **thread_environment(cpu_threads),
         }
     return variables
