@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from configs.threads import thread_environment
-
 
 def vllm_environment(*, device: str, cpu_threads: int) -> dict[str, str]:
     """Return environment variables for an engine that lives in its caller's own process.
@@ -23,6 +21,6 @@ def vllm_environment(*, device: str, cpu_threads: int) -> dict[str, str]:
         variables |= {
             # Engines, judges and learners share the same cores; pinning would make them collide.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            **thread_environment(cpu_threads),
+            "OMP_NUM_THREADS": str(cpu_threads),
         }
     return variables

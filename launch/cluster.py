@@ -11,7 +11,6 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from configs.schema import RunConfig
-from configs.threads import thread_environment
 from launch.preflight import ROOT, in_ray_job, joins_cluster, num_gpus_needed
 
 LEARNER_SHARE = 0.6
@@ -108,4 +107,4 @@ def engine_options(config: RunConfig) -> list[dict[str, Any]]:
 
 def _cpu_options(num_threads: int) -> dict[str, Any]:
     """Learner and engines take turns on the same cores, so they claim none; threads are bounded."""
-    return {"num_cpus": 0, "runtime_env": {"env_vars": thread_environment(num_threads)}}
+    return {"num_cpus": 0, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(num_threads)}}}

@@ -58,9 +58,7 @@ def test_cpu_actors_claim_no_cores_and_bound_their_threads() -> None:
     assert [options["num_cpus"] for options in (*ranks, *engines)] == [0, 0, 0]
     threads = [options["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] for options in ranks]
     assert threads == ["2", "2"]
-    assert engines[0]["runtime_env"] == {
-        "env_vars": {"OMP_NUM_THREADS": "3", "GOMP_SPINCOUNT": "2000"}
-    }
+    assert engines[0]["runtime_env"] == {"env_vars": {"OMP_NUM_THREADS": "3"}}
 
 
 def test_an_address_for_jobs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
