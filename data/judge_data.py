@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from data.cot.template import ATTRIBUTES, CUES, ENDINGS, STATES, WORDS
+from data.claims import ATTRIBUTES
+from data.cot.template import CUES, ENDINGS, STATES, WORDS, pick, sentence
 
 VERSION = 1
 """Raised whenever the same rows give other texts or scores."""
@@ -29,7 +30,7 @@ DIMENSIONS = (
     "caption_completeness",
     "fluency_and_structural_clarity",
 )
-"""The paper's four, each scored from 1 to 5."""
+"""What reasoning is judged by, 1 to 5 each. Source: EmotionThinker, keys of its reward model."""
 
 NUM_BINS = 10
 """Bins of the mean score over 1 to 5."""
@@ -119,10 +120,10 @@ def _prescribed_row(
     # Two cues cannot be named where one is told.
     interpretation = int(rng.integers(1, 6 if len(told) >= 2 else 5))
     fluency = int(rng.integers(1, 6))
-    sentences = [_sentence(texts[start : start + 2]) for start in range(0, len(texts), 2)]
+    sentences = [sentence(texts[start : start + 2]) for start in range(0, len(texts), 2)]
     quoted = str(row.get("text") or "").strip().rstrip(".").replace('"', "'")
     if quoted:
-        sentences.append(_pick(WORDS, rng).format(text=quoted))
+        sentences.append(pick(WORDS, rng).format(text=quoted))
     nouns = [NOUNS[name] for name in told[:2]]
     sentences += _conclusion(interpretation, row["label"], labels, nouns, rng)
     scores = {
@@ -142,8 +143,8 @@ def _cue(
     if not true:
         false = [other for other in CUES[name] if other != level and _is_far(name, other, prosody)]
         if false:
-            return _pick(CUES[name][_pick(false, rng)], rng), False
-    return _pick(CUES[name][level], rng), True
+            return pick(CUES[name][pick(false, rng)], rng), False
+    return pick(CUES[name][level], rng), True
 
 
 def _is_far(name: str, other: str, prosody: Mapping[str, Any]) -> bool:
@@ -166,13 +167,13 @@ def _conclusion(
     if level == 1:
         return [NOTHING]
     others = [other for other in labels if other != label] or [label]
-    named = _pick(others, rng) if level == 2 else label
+    named = pick(others, rng) if level == 2 else label
     state = STATES.get(named, named)
     if level <= 3:
-        return [_pick(BARE, rng).format(state=state)]
+        return [pick(BARE, rng).format(state=state)]
     if level == 4:
-        return [_pick(ENDINGS, rng).format(state=state)]
-    return [_pick(REASONS, rng).format(state=state, first=nouns[0], second=nouns[1])]
+        return [pick(ENDINGS, rng).format(state=state)]
+    return [pick(REASONS, rng).format(state=state, first=nouns[0], second=nouns[1])]
 
 
 def _spoiled(sentences: Sequence[str], fluency: int, rng: np.random.Generator) -> str:
@@ -273,12 +274,3 @@ def _judge_row(
     kept = ("audio", "label", "text", "speaker", "split", "dataset", "prosody")
     facts = {key: row[key] for key in kept if row.get(key) is not None}
     return {"id": name, "clip": row["id"], **facts, "reasoning": reasoning, "scores": dict(scores)}
-
-
-def _sentence(cues: Sequence[str]) -> str:
-    joined = ", and ".join(cues)
-    return f"{joined[0].upper()}{joined[1:]}."
-
-
-def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
-    return options[int(rng.integers(len(options)))]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from data.claims import LEVELS
 from data.prosody import Prosody
 
 MIN_GROUP = 20
@@ -25,13 +26,6 @@ MIN_CENTRED = 5
 
 MIN_SEX = 50
 """Clips of a sex within a dataset from which pitch of rarely heard speakers is compared with it."""
-
-LEVELS: Mapping[str, tuple[str, str, str]] = {
-    "pitch": ("low", "normal", "high"),
-    "energy": ("low", "normal", "high"),
-    "rate": ("slow", "normal", "fast"),
-}
-"""Attribute -> its levels, in order."""
 
 INTONATIONS = ("flat", "falling", "expressive", "rising")
 """Lowest, middle and highest third of the pitch range; or, whatever the range, an end on a rise."""

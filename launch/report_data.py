@@ -15,14 +15,11 @@ import numpy as np
 import yaml
 
 from data.audio import SAMPLE_RATE_HZ, AudioError, read_audio
-from data.claims import find_claims, truth_of
+from data.cot.review import claim_pieces
 from data.jsonl import read_rows
 from data.prosody import pitch_curve
 from data.records import FloatArray
 from trainer.run_folder import RunFolder
-
-MARGIN = 0.25
-"""As of the `measured` judge: a claim so near to the measured level is half true."""
 
 WAVE_POINTS = 240
 """Points of a clip's drawn waveform."""
@@ -109,23 +106,9 @@ def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, An
         **{key: sample.get(key) for key in kept},
         "trust": sample.get("trust"),
         "terms": sample.get("terms") or {},
-        "pieces": claim_pieces(sample["text"], prosody),
+        "pieces": claim_pieces(sample["text"], prosody or {}),
         "levels": _levels(prosody),
     }
-
-
-def claim_pieces(text: str, prosody: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return a text cut at its claims, each piece with its class."""
-    names = {None: "unknown", 0.0: "false", 0.5: "half", 1.0: "true"}
-    pieces: list[tuple[str, str]] = []
-    place = 0
-    for claim in find_claims(text):
-        if claim.start < place:
-            continue  # a word that makes two claims
-        truth = truth_of(claim, prosody or {}, MARGIN)
-        pieces += [(text[place : claim.start], ""), (text[claim.start : claim.end], names[truth])]
-        place = claim.end
-    return [piece for piece in [*pieces, (text[place:], "")] if piece[0]]
 
 
 def _levels(prosody: Mapping[str, Any] | None) -> str:

@@ -104,7 +104,7 @@ def _item(row: Mapping[str, Any], folder: Path, audio_root: Path) -> dict[str, A
         "text": row.get("text"),
         "facts": ", ".join(levels),
         "audio": quote(clip),
-        "pieces": _pieces(row["reasoning"], prosody),
+        "pieces": claim_pieces(row["reasoning"], prosody),
     }
 
 
@@ -112,8 +112,12 @@ _WORST_FIRST = ("false", "half", "unknown", "true")
 _SHOWN = ("pitch", "energy", "rate", "intonation", "contour")
 
 
-def _pieces(text: str, prosody: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the text in pieces with the class of each; empty for what claims nothing."""
+def claim_pieces(text: str, prosody: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return a text cut at its claims on the voice, each piece with its class.
+
+    `true`, `half` (borderline), `false` or `unknown` (not measured); empty for what claims nothing.
+    What stands in double quotes claims nothing.
+    """
     kinds: dict[tuple[int, int], str] = {}
     for claim in find_claims(without_quotes(text)):
         truth = truth_of(claim, prosody, MARGIN)
@@ -126,4 +130,4 @@ def _pieces(text: str, prosody: Mapping[str, Any]) -> list[tuple[str, str]]:
     for (start, end), kind in sorted(kinds.items()):
         pieces += [(text[place:start], ""), (text[start:end], kind)]
         place = end
-    return [*pieces, (text[place:], "")]
+    return [piece for piece in [*pieces, (text[place:], "")] if piece[0]]

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from data.claims import ATTRIBUTES
+
 VERSION = 1
 """Raised whenever the same row gives another text, so that stored ones are not taken for new."""
 
-ATTRIBUTES = ("pitch", "energy", "rate", "intonation")
 CLEAR = 0.25
 """Distance to the nearest other level, in standard deviations, from which a cue is worth saying."""
 
@@ -110,15 +111,15 @@ def write_reasoning(row: Mapping[str, Any], attempt: int, seed: int) -> str:
     """
     rng = _rng(f"{seed}/{attempt}/{row['id']}")
     prosody: Mapping[str, Any] = row.get("prosody") or {}
-    cues = [_pick(CUES[name][prosody[name]], rng) for name in _salient(prosody)]
+    cues = [pick(CUES[name][prosody[name]], rng) for name in _salient(prosody)]
     rng.shuffle(cues)
-    sentences = [_sentence(cues[start : start + 2]) for start in range(0, len(cues), 2)]
+    sentences = [sentence(cues[start : start + 2]) for start in range(0, len(cues), 2)]
     change = prosody.get("energy_change") or "steady"
     if change in MOVES:
-        sentences.append(_pick(MOVES[change], rng))
+        sentences.append(pick(MOVES[change], rng))
     quoted = str(row.get("text") or "").strip().rstrip(".").replace('"', "'")
     if quoted:
-        sentences.append(_pick(WORDS, rng).format(text=quoted))
+        sentences.append(pick(WORDS, rng).format(text=quoted))
     state = STATES.get(row["label"], row["label"])
     first = int(_rng(f"{seed}/{row['id']}").integers(len(ENDINGS)))
     sentences.append(ENDINGS[(first + attempt) % len(ENDINGS)].format(state=state))
@@ -149,10 +150,12 @@ def clearness(prosody: Mapping[str, Any], attribute: str) -> float:
     return min(distances, default=0.0)
 
 
-def _sentence(cues: Sequence[str]) -> str:
+def sentence(cues: Sequence[str]) -> str:
+    """Return one or two cues as a sentence."""
     joined = ", and ".join(cues)
     return f"{joined[0].upper()}{joined[1:]}."
 
 
-def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
+def pick(options: Sequence[str], rng: np.random.Generator) -> str:
+    """Return one of the options."""
     return options[int(rng.integers(len(options)))]

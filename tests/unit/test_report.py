@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from configs.load import dump_config, load_config
+from data.cot.review import claim_pieces
 from launch.report import main, write_report
-from launch.report_data import claim_pieces
 from tests.fixtures import write_tone
 
 ROOT = Path(__file__).parents[2]
@@ -150,5 +150,5 @@ def test_no_run_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 
 def test_pieces_of_a_text_without_claims():
-    assert claim_pieces("Nothing here.", None) == [("Nothing here.", "")]
-    assert claim_pieces("", None) == []
+    assert claim_pieces("Nothing here.", {}) == [("Nothing here.", "")]
+    assert claim_pieces("", {}) == []
