@@ -12,7 +12,7 @@ from typing import Any, cast
 from configs.schema import CONTROL_NAMES, RunConfig
 
 NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-"""Names of reward terms: they are part of metric keys."""
+"""Names of reward terms and benchmarks: they are part of metric keys."""
 
 TARGET_PATTERN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 """`module:Class`."""
@@ -36,6 +36,7 @@ def check_rules(config: RunConfig) -> list[str]:
         *_data(config),
         *_splits(config),
         *_controls(config),
+        *_benchmarks(config),
         *_lengths(config),
         *_reward_terms(config),
         *_aliases(config),
@@ -128,6 +129,18 @@ def _controls(config: RunConfig) -> Iterator[str]:
             near = difflib.get_close_matches(name, CONTROL_NAMES, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             yield f"eval.controls: found {name!r}; {hint}allowed are {', '.join(CONTROL_NAMES)}"
+
+
+def _benchmarks(config: RunConfig) -> Iterator[str]:
+    counts = Counter(benchmark.name for benchmark in config.eval.benchmarks)
+    for index, benchmark in enumerate(config.eval.benchmarks):
+        key = f"eval.benchmarks.{index}"
+        if not NAME_PATTERN.fullmatch(benchmark.name):
+            yield f"{key}.name: found {benchmark.name!r}; allowed are letters, digits and _"
+        elif counts[benchmark.name] > 1:
+            yield f"{key}.name: {benchmark.name} names {counts[benchmark.name]} benchmarks"
+        if not benchmark.manifest:
+            yield f"{key}.manifest: is empty; name the benchmark's JSON Lines file"
 
 
 def _lengths(config: RunConfig) -> Iterator[str]:

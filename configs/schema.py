@@ -1,14 +1,15 @@
 """The schema of a run: every knob once, with its unit, range and default.
 
 `knob(default, ...)` carries the range that the loader checks and that docs/configuration.md prints.
-The rewards have a file of their own, `configs/reward_schema.py`; cross-field rules are in
-`configs/rules.py`.
+Rewards and evaluation have files of their own, `configs/reward_schema.py` and
+`configs/eval_schema.py`; cross-field rules are in `configs/rules.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from configs.eval_schema import CONTROL_NAMES, BenchmarkConfig, EvalConfig
 from configs.knob import knob
 from configs.reward_schema import RewardsConfig, RewardTermConfig, TermScheduleConfig, TrustConfig
 
@@ -16,6 +17,7 @@ __all__ = [
     "CONTROL_NAMES",
     "NINE_LABELS",
     "AdvantageConfig",
+    "BenchmarkConfig",
     "CheckpointConfig",
     "DataConfig",
     "EvalConfig",
@@ -49,20 +51,6 @@ NINE_LABELS = [
     "fear",
 ]
 """The paper's label set, in the order of its public prompt."""
-
-
-CONTROL_NAMES = (
-    "silence",
-    "shuffle",
-    "resynthesis",
-    "pitch_up",
-    "pitch_down",
-    "energy_up",
-    "energy_down",
-    "rate_up",
-    "rate_down",
-)
-"""What `eval.controls` may name; `data.controls` says what they do."""
 
 
 @dataclass
@@ -269,25 +257,6 @@ class TrainConfig:
     """Loop steps."""
     prompts_per_step: int = knob(16, ge=1)
     """P, prompts of one step."""
-
-
-@dataclass
-class EvalConfig:
-    """Greedy evaluation through the engines."""
-
-    split: str = "eval"
-    """Split that is evaluated during the run."""
-    every_steps: int = knob(100, ge=0)
-    """Steps between evaluations; 0 = none during the run."""
-    max_examples: int = knob(0, ge=0)
-    """First rows of the split that are used; 0 = all."""
-    test_split: str = ""
-    """Split that is evaluated once before the first step and once after the last; empty = none."""
-    judged: bool = False
-    """Have the judged reward terms, if there are any, score the greedy answers too."""
-    controls: list[str] = knob([])
-    """Altered clips that `launch/evaluate.py` also asks about: of `silence`, `shuffle`,
-    `resynthesis`, `pitch_up`, `pitch_down`, `energy_up`, `energy_down`, `rate_up`, `rate_down`."""
 
 
 @dataclass

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import ray
 
 from configs.load import config_differences, dump_config
 from configs.schema import RewardTermConfig, RunConfig
-from data.audio import check_clips
 from data.loader import PromptLoader
-from data.manifest import ManifestError, read_manifest, select_split
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Example, Prompt
 from launch.cluster import engine_options, learner_options
+from launch.splits import Splits, benchmark_data
 from rewards.combine import CombineRules
 from rewards.pool import RewardPool
 from rewards.schedule import Schedule
@@ -23,6 +22,7 @@ from rollout.engine import EngineSpec
 from rollout.pool import EnginePool
 from trainer.alarms import Alarms
 from trainer.checkpoint import Checkpoint, CheckpointStore
+from trainer.choices import choice_metrics
 from trainer.console import log
 from trainer.evaluator import Evaluator
 from trainer.learner_group import LearnerGroup
@@ -31,11 +31,10 @@ from trainer.loop import Parts, sync_weights, train
 from trainer.metrics import MetricsWriter
 from trainer.parity import check_parity, measure_parity
 from trainer.run_folder import RunFolder
-from trainer.sft import SftParts, train_sft
+from trainer.sft import SftParts, target_sample, train_sft
 
 ACCURACY_TARGET = "rewards.accuracy:AccuracyReward"
 REASONING_TARGET = "rewards.reasoning:ReasoningReward"
-MAX_LISTED_CLIPS = 20
 
 
 class Stateful(Protocol):
@@ -44,75 +43,6 @@ class Stateful(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up the state of a checkpoint."""
         ...
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The rows of a run's manifest."""
-
-    train: Sequence[Example]
-    eval: Sequence[Example]
-    test: Sequence[Example]
-
-
-def read_data(config: RunConfig) -> Splits:
-    """Read and check manifest and clips; needs no Ray.
-
-    Args:
-        config: the run.
-
-    Returns:
-        The splits the run uses; those it does not use are empty.
-
-    Raises:
-        ManifestError: a bad row, split or clip; all of them are listed at once.
-    """
-    data = config.data
-    examples = read_manifest(
-        data.manifest,
-        audio_root=data.audio_root,
-        choices=data.choices,
-        question_template=data.question,
-    )
-    rl = config.loss.kind == "policy"
-    wanted = config.eval.split if rl and config.eval.every_steps else ""
-    limit = config.eval.max_examples or None
-    splits = Splits(
-        train=select_split(examples, data.train_split),
-        eval=select_split(examples, wanted)[:limit] if wanted else [],
-        test=select_split(examples, config.eval.test_split)
-        if rl and config.eval.test_split
-        else [],
-    )
-    used = {row.id: row for row in (*splits.train, *splits.eval, *splits.test)}
-    silent = [row.id for row in used.values() if rl and not row.audio]
-    if silent:
-        raise ManifestError(
-            f"{data.manifest}: {len(silent)} rows have no clip, such as {silent[0]!r}; text-only "
-            "tasks are for launch/sft.py"
-        )
-    problems = check_clips(
-        list(used.values()),
-        data.audio_root,
-        min_duration_s=data.min_duration_s,
-        max_duration_s=data.max_duration_s,
-        num_workers=data.num_workers,
-    )
-    if problems and data.bad_clips == "error":
-        listed = "\n".join(f"{p.example_id}: {p.message}" for p in problems[:MAX_LISTED_CLIPS])
-        raise ManifestError(
-            f"{data.manifest}: {len(problems)} clips cannot be used (data.bad_clips=skip leaves "
-            f"them out)\n{listed}"
-        )
-    bad = {problem.example_id for problem in problems}
-    if bad:
-        log(f"leaving out {len(bad)} clips that cannot be used, first {problems[0].message}")
-    return Splits(
-        *(
-            [row for row in rows if row.id not in bad]
-            for rows in (splits.train, splits.eval, splits.test)
-        )
-    )
 
 
 def run_rl(
@@ -186,14 +116,41 @@ def run_sft(
     learner.start()
     store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
     step = _resume(folder, store, learner, {"loader": loader})
-    writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1)
-    parts = SftParts(loader, builder, learner, writer, store, stop_requested)
+    writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
+    parts = SftParts(
+        loader,
+        lambda prompt: target_sample(prompt, builder),
+        learner,
+        writer,
+        store,
+        _choice_evaluation(config, data, builder, learner),
+        stop_requested,
+    )
     step = train_sft(config, parts, step)
     _finish(config, folder, learner, step)
     writer.close()
     loader.close()
     learner.close()
     return step
+
+
+def _choice_evaluation(
+    config: RunConfig, data: Splits, builder: PromptBuilder, learner: LearnerGroup
+) -> Callable[[], dict[str, float]]:
+    """Return the evaluation of a supervised run: the likeliest choices on all benchmarks."""
+    prompts: dict[str, list[Prompt]] = {}
+    for benchmark in config.eval.benchmarks:
+        build = prompt_function(builder, benchmark_data(config, benchmark), ray.put)
+        prompts[benchmark.name] = [build(row) for row in data.benchmarks[benchmark.name]]
+
+    def evaluate() -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        for name, asked in prompts.items():
+            metrics |= choice_metrics(name, learner, asked, builder)
+            log(f"{name}: {len(asked)} questions, accuracy {metrics[f'probe/{name}_accuracy']:.3f}")
+        return metrics
+
+    return evaluate
 
 
 def open_folder(config: RunConfig, folder: RunFolder) -> bool:

@@ -19,7 +19,7 @@ from data.manifest import ManifestError
 from launch.preflight import preflight
 
 if TYPE_CHECKING:  # what follows is heavy, and a typing error should not wait for it
-    from launch.assemble import Splits
+    from launch.splits import Splits
     from trainer.run_folder import RunFolder
 
 QUIET = {
@@ -97,7 +97,7 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
     if any(problem.level == "error" for problem in problems):
         return EXIT_PREFLIGHT
 
-    from launch.assemble import read_data
+    from launch.splits import read_data
 
     try:
         data = read_data(config)

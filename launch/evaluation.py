@@ -15,8 +15,9 @@ from data.controls import CONTROLS, shuffled
 from data.jsonl import write_rows
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Example, Prompt
-from launch.assemble import Splits, engine_spec, with_run_options
+from launch.assemble import engine_spec, with_run_options
 from launch.cluster import engine_options
+from launch.splits import Splits
 from rewards.pool import RewardPool
 from rollout.pool import EnginePool
 from trainer.console import log

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from configs.schema import RunConfig
-from launch.assemble import Splits
+from launch.splits import Splits
 
 
 def describe_plan(config: RunConfig, data: Splits) -> str:

@@ -190,8 +190,9 @@ class Learner:
         weights = torch.from_numpy(row.loss_weights).to(self._device)
         scores = self._engine(tensors)
         if self._config.loss.kind == "sft":
-            per_token, figures = sft_loss(scores.logprobs), {}
-            figures["sft/nll"] = per_token.detach()
+            credits = torch.from_numpy(row.advantages).to(self._device)
+            per_token = sft_loss(scores.logprobs, credits)
+            figures = {"sft/nll": per_token.detach()}
         else:
             if frozen is None:
                 reference = self._reference_logprobs(tensors, scores.audio)

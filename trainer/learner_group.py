@@ -12,7 +12,7 @@ import numpy as np
 import ray
 
 from configs.schema import RunConfig
-from data.batching import PADDING_ID, plan_update
+from data.batching import PADDING_ID, build_row, num_row_tokens, pack_rows, plan_update
 from data.records import FloatArray, Group, GroupSample, Microbatch
 from rollout.pool import with_environment
 from trainer.learner import Learner, LearnerSpec, learner_environment
@@ -147,27 +147,30 @@ class LearnerGroup:
 
     def logprobs(self, groups: Sequence[Group]) -> list[list[FloatArray]]:
         """Return the policy's log-probs of every completion: per group, [G] arrays of [C] nats."""
-        everything = [
+        samples = [
             GroupSample(group, np.zeros(len(group.completions), np.float32), _all_true(group))
             for group in groups
         ]
-        # One group a row: the result needs no unpacking beyond its completions.
-        plans = [
-            plan_update([sample], budget=1, num_ranks=1, aggregation="token_mean")[0][0]
-            for sample in everything
-        ]
+        sizes = [num_row_tokens(sample) for sample in samples]
+        packed = pack_rows(sizes, self._config.learner.tokens_per_microbatch)
+        weights = [[0.0] * len(group.completions) for group in groups]
+        rows = [build_row([samples[i] for i in row], [weights[i] for i in row]) for row in packed]
         num_ranks = len(self._actors)
-        padded = plans + plans[:1] * (-len(plans) % num_ranks)
+        # Under ZeRO-3 all ranks must run equally many forward passes.
+        padded = rows + rows[:1] * (-len(rows) % num_ranks)
         calls = [
             actor.logprobs.remote(padded[rank::num_ranks])
             for rank, actor in enumerate(self._actors)
         ]
         shares = self._wait(calls, "logprobs")
-        flat = [shares[i % num_ranks][i // num_ranks] for i in range(len(plans))]
-        return [
-            np.split(values, np.cumsum([len(c.token_ids) for c in group.completions])[:-1])
-            for values, group in zip(flat, groups, strict=True)
-        ]
+        found: list[list[FloatArray]] = [[] for _ in groups]
+        for place, row in enumerate(packed):
+            completions = [(i, c) for i in row for c in groups[i].completions]
+            ends = np.cumsum([len(completion.token_ids) for _, completion in completions])
+            parts = np.split(shares[place % num_ranks][place // num_ranks], ends[:-1])
+            for (i, _), values in zip(completions, parts, strict=True):
+                found[i].append(values)
+        return found
 
     def connect(self, engines: Sequence[Any]) -> None:
         """Open the weight transport between all ranks and the engine actors."""

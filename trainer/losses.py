@@ -162,6 +162,12 @@ def importance_weights(old_logprobs: Tensor, rollout_logprobs: Tensor, cap: floa
     return torch.exp(old_logprobs - rollout_logprobs).detach().clamp(max=cap)
 
 
-def sft_loss(logprobs: Tensor) -> Tensor:
-    """Return the negative log-likelihood [N] in nats of the target tokens `logprobs` [N] are of."""
-    return -logprobs
+def sft_loss(logprobs: Tensor, credits: Tensor) -> Tensor:
+    """Return the weighted negative log-likelihood `-c logprob` of each target token, in nats.
+
+    Args:
+        logprobs: [N] of the target tokens; the gradient flows through them.
+        credits: [N] weight of the answer that a token belongs to: 1 for a reference answer, the
+            share of each where several answers to one question are known.
+    """
+    return -credits * logprobs

@@ -25,10 +25,13 @@ class SftParts:
     """What a supervised run is made of; `launch.assemble` builds it."""
 
     loader: PromptLoader
-    builder: PromptBuilder
+    to_sample: Callable[[Prompt], GroupSample]
+    """Prompt -> the answers that are trained on."""
     learner: LearnerGroup
     writer: MetricsWriter
     store: CheckpointStore
+    evaluate: Callable[[], dict[str, float]]
+    """Metrics of the current weights on what is held out; empty if nothing is."""
     stop_requested: Callable[[], bool]
 
 
@@ -38,7 +41,7 @@ def target_sample(prompt: Prompt, builder: PromptBuilder) -> GroupSample:
     token_ids = builder.encode_target(text)
     nothing = np.zeros(len(token_ids), np.float32)
     answer = Completion(token_ids, nothing, text, "stop", policy_version=0)
-    return GroupSample(Group(prompt, (answer,)), np.zeros(1, np.float32), np.ones(1, np.bool_))
+    return GroupSample(Group(prompt, (answer,)), np.ones(1, np.float32), np.ones(1, np.bool_))
 
 
 def train_sft(config: RunConfig, parts: SftParts, step: int) -> int:
@@ -52,14 +55,19 @@ def train_sft(config: RunConfig, parts: SftParts, step: int) -> int:
     Returns:
         The step that was reached; its checkpoint is written.
     """
+    if step == 0 and (before := parts.evaluate()):
+        parts.writer.write(0, before)
     while step < config.train.num_steps and not parts.stop_requested():
         clock = StepClock()
-        samples = [target_sample(prompt, parts.builder) for prompt in parts.loader.next_batch()]
+        samples = [parts.to_sample(prompt) for prompt in parts.loader.next_batch()]
         clock.lap("data")
         rate = learning_rate(step, config.train.num_steps, config.optim)
         metrics = parts.learner.update(samples, rate)
         clock.lap("update")
         step += 1
+        if is_due(step, config.eval.every_steps or config.train.num_steps, config.train.num_steps):
+            metrics |= parts.evaluate()
+        clock.lap("eval")
         metrics |= clock.metrics()
         metrics["data/skipped_clips"] = parts.loader.num_skipped
         parts.writer.write(step, metrics)

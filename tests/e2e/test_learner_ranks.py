@@ -16,7 +16,7 @@ from configs.load import load_config
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Completion, FloatArray, Group, GroupSample
 from demo.checkpoint import build_checkpoint
-from launch.assemble import read_data
+from launch.splits import read_data
 from launch.cluster import connect, learner_options
 from trainer.learner_group import LearnerGroup
 

@@ -18,7 +18,8 @@ from configs.schema import RunConfig
 from data.audio import read_audio
 from data.prompts import PromptBuilder, prompt_function
 from data.records import FloatArray, Group, GroupSample, Prompt
-from launch.assemble import engine_spec, read_data
+from launch.assemble import engine_spec
+from launch.splits import read_data
 from launch.cluster import connect, engine_options, learner_options
 from rollout.engine import RolloutError
 from rollout.pool import EnginePool

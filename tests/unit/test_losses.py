@@ -186,6 +186,13 @@ def test_importance_weights_of_an_impossible_token_stay_finite():
 
 def test_sft_loss_is_the_negative_log_likelihood():
     logprobs = tensor(math.log(0.5), math.log(0.25), grad=True)
-    loss = sft_loss(logprobs)
+    loss = sft_loss(logprobs, tensor(1.0, 1.0))
     assert loss.tolist() == pytest.approx([math.log(2), math.log(4)])
     assert gradient(loss, logprobs) == [-1.0, -1.0]
+
+
+def test_sft_loss_weighs_each_answer_by_its_share():
+    logprobs = tensor(math.log(0.5), math.log(0.25), grad=True)
+    loss = sft_loss(logprobs, tensor(0.25, 0.75))
+    assert loss.tolist() == pytest.approx([0.25 * math.log(2), 0.75 * math.log(4)])
+    assert gradient(loss, logprobs) == [-0.25, -0.75]

@@ -42,7 +42,7 @@ def test_the_target_is_the_reference_answer_and_the_end_token(builder, prompt: P
 def test_every_token_is_trained_the_end_token_too(builder, prompt: Prompt):
     sample = target_sample(prompt, builder)
     assert sample.loss_mask.tolist() == [True]
-    assert sample.advantages.tolist() == [0.0]
+    assert sample.advantages.tolist() == [1.0]
     row = build_row([sample], completion_weights([sample], "token_mean"))
     (answer,) = sample.group.completions
     assert row.target.tolist() == answer.token_ids.tolist()

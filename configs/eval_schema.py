@@ -1,0 +1,59 @@
+"""The schema of evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from configs.knob import knob
+
+CONTROL_NAMES = (
+    "silence",
+    "shuffle",
+    "resynthesis",
+    "pitch_up",
+    "pitch_down",
+    "energy_up",
+    "energy_down",
+    "rate_up",
+    "rate_down",
+)
+"""What `eval.controls` may name; `data.controls` says what they do."""
+
+
+@dataclass
+class BenchmarkConfig:
+    """A test set of its own."""
+
+    name: str = ""
+    """Key of the benchmark in metrics and tables."""
+    manifest: str = ""
+    """JSON Lines manifest; see docs/data.md."""
+    audio_root: str = ""
+    """Folder that its `audio` paths are relative to; empty = `data.audio_root`."""
+    split: str = ""
+    """Value of `split` in the rows that are used; empty = all rows."""
+    choices: list[str] = field(default_factory=list[str])
+    """Labels that are offered; empty = `data.choices`. Rows may bring `choices` of their own."""
+
+
+@dataclass
+class EvalConfig:
+    """Greedy evaluation through the engines."""
+
+    split: str = "eval"
+    """Split that is evaluated during the run."""
+    every_steps: int = knob(100, ge=0)
+    """Steps between evaluations; 0 = none during the run."""
+    max_examples: int = knob(0, ge=0)
+    """First rows of the split that are used; 0 = all."""
+    test_split: str = ""
+    """Split that is evaluated once before the first step and once after the last; empty = none."""
+    judged: bool = False
+    """Have the judged reward terms, if there are any, score the greedy answers too."""
+    controls: list[str] = knob([])
+    """Altered clips that `launch/evaluate.py` also asks about: of `silence`, `shuffle`,
+    `resynthesis`, `pitch_up`, `pitch_down`, `energy_up`, `energy_down`, `rate_up`, `rate_down`."""
+    benchmarks: list[BenchmarkConfig] = field(default_factory=list[BenchmarkConfig])
+    """Test sets besides `test_split`. `launch/evaluate.py` asks about them; `launch/sft.py` picks
+    the likeliest of each row's choices before the first step, every `every_steps`, and at the
+    end."""

@@ -1,0 +1,122 @@
+"""The rows of a run: manifests read and checked, before anything heavy starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from configs.schema import BenchmarkConfig, DataConfig, RunConfig
+from data.audio import check_clips
+from data.manifest import ManifestError, read_manifest, select_split
+from data.records import Example
+from trainer.console import log
+
+MAX_LISTED_CLIPS = 20
+"""Clips that one error message lists; the rest is counted."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The rows of a run."""
+
+    train: Sequence[Example]
+    eval: Sequence[Example]
+    test: Sequence[Example]
+    benchmarks: Mapping[str, Sequence[Example]] = field(default_factory=dict[str, list[Example]])
+    """Name of a benchmark -> its rows."""
+
+
+def read_data(config: RunConfig) -> Splits:
+    """Read and check manifests and clips; needs no Ray.
+
+    Args:
+        config: The run.
+
+    Returns:
+        The splits that the run uses; those that it does not use are empty.
+
+    Raises:
+        ManifestError: A bad row, split or clip; all of them are listed at once.
+    """
+    data = config.data
+    examples = read_manifest(
+        data.manifest,
+        audio_root=data.audio_root,
+        choices=data.choices,
+        question_template=data.question,
+    )
+    rl = config.loss.kind == "policy"
+    wanted = config.eval.split if rl and config.eval.every_steps else ""
+    test = config.eval.test_split if rl else ""
+    train = select_split(examples, data.train_split)
+    limit = config.eval.max_examples or None
+    evaluated = select_split(examples, wanted)[:limit] if wanted else []
+    tested = select_split(examples, test) if test else []
+    used = list({row.id: row for row in (*train, *evaluated, *tested)}.values())
+    silent = [row.id for row in used if rl and not row.audio]
+    if silent:
+        raise ManifestError(
+            f"{data.manifest}: {len(silent)} rows have no clip, such as {silent[0]!r}; text-only "
+            "tasks are for launch/sft.py"
+        )
+    bad = _bad_clips(used, data)
+    return Splits(
+        *([row for row in rows if row.id not in bad] for rows in (train, evaluated, tested)),
+        benchmarks={found.name: _benchmark(found, config) for found in config.eval.benchmarks},
+    )
+
+
+def benchmark_data(config: RunConfig, benchmark: BenchmarkConfig) -> DataConfig:
+    """Return `config.data` as it is for the clips and labels of a benchmark."""
+    data = config.data
+    return replace(
+        data,
+        manifest=benchmark.manifest,
+        audio_root=benchmark.audio_root or data.audio_root,
+        choices=benchmark.choices or data.choices,
+    )
+
+
+def _benchmark(benchmark: BenchmarkConfig, config: RunConfig) -> list[Example]:
+    """Read and check the rows of a benchmark."""
+    data = benchmark_data(config, benchmark)
+    rows = read_manifest(
+        data.manifest,
+        audio_root=data.audio_root,
+        choices=data.choices,
+        question_template=data.question,
+    )
+    rows = select_split(rows, benchmark.split) if benchmark.split else rows
+    unasked = [row.id for row in rows if row.label not in row.choices or len(row.choices) < 2]
+    if unasked:
+        raise ManifestError(
+            f"{data.manifest}: {len(unasked)} rows cannot be evaluated, such as {unasked[0]!r}: "
+            "the label must be one of at least two choices"
+        )
+    bad = _bad_clips([row for row in rows if row.audio], data)
+    return [row for row in rows if row.id not in bad]
+
+
+def _bad_clips(rows: Sequence[Example], data: DataConfig) -> set[str]:
+    """Return the ids of rows whose clip is to be left out.
+
+    Raises:
+        ManifestError: There are some, and `data.bad_clips` does not leave them out.
+    """
+    problems = check_clips(
+        rows,
+        data.audio_root,
+        min_duration_s=data.min_duration_s,
+        max_duration_s=data.max_duration_s,
+        num_workers=data.num_workers,
+    )
+    if problems and data.bad_clips == "error":
+        listed = "\n".join(f"{p.example_id}: {p.message}" for p in problems[:MAX_LISTED_CLIPS])
+        raise ManifestError(
+            f"{data.manifest}: {len(problems)} clips cannot be used (data.bad_clips=skip leaves "
+            f"them out)\n{listed}"
+        )
+    bad = {problem.example_id for problem in problems}
+    if bad:
+        log(f"leaving out {len(bad)} clips that cannot be used, first {problems[0].message}")
+    return bad
