@@ -16,8 +16,8 @@ from configs.load import load_config
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Completion, FloatArray, Group, GroupSample
 from demo.checkpoint import build_checkpoint
-from launch.splits import read_data
 from launch.cluster import connect, learner_options
+from launch.splits import read_data
 from trainer.learner_group import LearnerGroup
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]

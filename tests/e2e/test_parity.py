@@ -19,8 +19,8 @@ from data.audio import read_audio
 from data.prompts import PromptBuilder, prompt_function
 from data.records import FloatArray, Group, GroupSample, Prompt
 from launch.assemble import engine_spec
-from launch.splits import read_data
 from launch.cluster import connect, engine_options, learner_options
+from launch.splits import read_data
 from rollout.engine import RolloutError
 from rollout.pool import EnginePool
 from tests.e2e.command import RunFiles
