@@ -7,38 +7,25 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import socket
 import statistics
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, BinaryIO
-
-from tensorboard.compat.proto.event_pb2 import (  # generated at import: no types to see
-    Event,  # pyright: ignore[reportAttributeAccessIssue]
-    SessionLog,  # pyright: ignore[reportAttributeAccessIssue]
-)
-from tensorboard.compat.proto.summary_pb2 import (
-    Summary,  # pyright: ignore[reportAttributeAccessIssue]
-)
-from tensorboard.summary.writer.record_writer import RecordWriter
+from typing import Any
 
 from data.records import Completion, GroupSample, ScoredGroup
 from rewards.accuracy import answer_of, is_correct
 from rewards.combine import CombineRules
 from rewards.parse import parse_output
-from trainer.console import log
 from trainer.reward_metrics import reward_metrics
 from trainer.run_folder import RunFolder, write_atomically
+from trainer.starts import record_start
+from trainer.tensorboard import EventFile
 
 
 class MetricsWriter:
     """Appends to metrics.jsonl and TensorBoard, and writes the sample files of a run folder."""
 
     def __init__(self, folder: RunFolder, tensorboard: bool, first_step: int) -> None:
-        """Open the files for appending.
+        """Open the files for appending, and write the start down (starts.jsonl).
 
         Args:
             folder: an open run folder.
@@ -48,7 +35,8 @@ class MetricsWriter:
         """
         self._samples_dir = folder.samples_dir
         self._file = folder.metrics_path.open("a", encoding="utf-8")
-        self._events = _Events(folder.tb_dir, first_step) if tensorboard else None
+        self._events = EventFile(folder, first_step) if tensorboard else None
+        record_start(folder.starts_path, first_step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one row: `step`, then the values by key.
@@ -82,57 +70,14 @@ class MetricsWriter:
         """
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         write_atomically(self._samples_dir / f"step_{step:06d}.jsonl", text)
+        if self._events is not None:
+            self._events.write_samples(step, rows)
 
     def close(self) -> None:
         """Finish the files."""
         self._file.close()
         if self._events is not None:
             self._events.close()
-
-
-class _Events:
-    """A TensorBoard event file; the first failure costs a warning and ends it."""
-
-    def __init__(self, folder: Path, first_step: int) -> None:
-        self._file: BinaryIO | None = None
-        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
-        try:
-            folder.mkdir(exist_ok=True)
-            self._file = (folder / name).open("ab")
-        except OSError as err:
-            self._give_up(err)
-        # A session start at a step makes TensorBoard drop what it read for that step and later.
-        self._add(
-            Event(step=first_step, file_version="brain.Event:2"),
-            Event(step=first_step, session_log=SessionLog(status=SessionLog.START)),
-        )
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        scalars = [Summary.Value(tag=key, simple_value=value) for key, value in values.items()]
-        self._add(Event(step=step, summary=Summary(value=scalars)))
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _add(self, *events: Event) -> None:
-        if self._file is None:
-            return
-        records = RecordWriter(self._file)
-        try:
-            for event in events:
-                event.wall_time = time.time()
-                records.write(event.SerializeToString())
-            self._file.flush()
-        except OSError as err:
-            self._give_up(err)
-
-    def _give_up(self, err: OSError) -> None:
-        log(f"warning: no more TensorBoard events, the run goes on: {err}")
-        with suppress(OSError):
-            self.close()
-        self._file = None
 
 
 def rollout_metrics(

@@ -1,7 +1,7 @@
 """The folder of a run: its layout, its lock, and how the same command resumes it.
 
-Layout: config.yaml, metrics.jsonl, samples/, tb/, checkpoints/, export/, run_status.json and,
-from the report tool, report.html.
+Layout: config.yaml, starts.jsonl, metrics.jsonl, samples/, tb/, checkpoints/, export/,
+run_status.json and, from the report tool, report.html.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class RunFolder:
         """Name the files below `root`; nothing is touched before `open`."""
         self.root = root
         self.config_path = root / "config.yaml"
+        self.starts_path = root / "starts.jsonl"
         self.metrics_path = root / "metrics.jsonl"
         self.samples_dir = root / "samples"
         self.tb_dir = root / "tb"

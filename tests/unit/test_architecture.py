@@ -47,7 +47,7 @@ HOMES = {
     "soundfile": ("data/audio.py", "demo/"),
     "pyworld": ("data/prosody.py", "data/tasks/renditions.py"),
     "omegaconf": ("configs/load.py",),
-    "tensorboard": ("trainer/metrics.py",),
+    "tensorboard": ("trainer/tensorboard.py",),
     # GPL: may not become a part of the core.
     "espeakng_loader": ("demo/",),
 }

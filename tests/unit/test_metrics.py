@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from configs.schema import RewardTermConfig, TermScheduleConfig
 from data.records import (
@@ -27,6 +26,7 @@ from trainer.console import duration, progress_line
 from trainer.evaluate import classification_report
 from trainer.metrics import MetricsWriter, rollout_metrics, sample_rows
 from trainer.run_folder import RunFolder
+from trainer.starts import read_starts
 
 GOOD = "<think>loud</think><answer>Angry.</answer>"
 WRONG = "<think>soft</think><answer>sad</answer>"
@@ -199,6 +199,7 @@ def test_rows_are_appended_sorted_and_flushed(tmp_path: Path) -> None:
     again.write(2, {"reward/mean": 2.0})
     again.close()
     assert [json.loads(line)["step"] for line in folder.metrics_path.open()] == [1, 2]
+    assert [start["first_step"] for start in read_starts(folder.starts_path)] == [1, 2]
     assert not folder.tb_dir.exists()
 
 
@@ -214,48 +215,6 @@ def test_sample_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         writer.write_samples(11, [{"reward": float("nan")}])
     writer.close()
-
-
-def test_a_resumed_run_has_one_clean_curve_in_tensorboard(tmp_path: Path) -> None:
-    folder = opened(tmp_path)
-    for first, last in ((1, 6), (4, 8)):
-        writer = MetricsWriter(folder, tensorboard=True, first_step=first)
-        for step in range(first, last + 1):
-            writer.write(step, {"reward/mean": first + step / 100})
-        writer.close()
-    events = EventAccumulator(str(folder.tb_dir)).Reload().Scalars("reward/mean")
-    assert [event.step for event in events] == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert [round(event.value, 2) for event in events][2:5] == [1.03, 4.04, 4.05]
-
-
-def test_tensorboard_that_cannot_start_costs_one_warning(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = opened(tmp_path)
-    folder.tb_dir.write_text("a file where the folder should be")
-    writer = MetricsWriter(folder, tensorboard=True, first_step=1)
-    writer.write(1, {"reward/mean": 1.0})
-    writer.write(2, {"reward/mean": 1.0})
-    writer.close()
-    assert capsys.readouterr().out.count("warning: no more TensorBoard events") == 1
-    assert len(folder.metrics_path.read_text().splitlines()) == 2
-
-
-def test_tensorboard_that_fails_midway_costs_one_warning(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = opened(tmp_path)
-    writer = MetricsWriter(folder, tensorboard=True, first_step=1)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1200, limits[1]))
-    try:
-        for step in range(1, 41):
-            writer.write(step, {"x": 1.0})
-        writer.close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert capsys.readouterr().out.count("warning: no more TensorBoard events") == 1
-    assert len(folder.metrics_path.read_text().splitlines()) == 40
 
 
 def test_a_full_disk_names_the_metrics_file(tmp_path: Path) -> None:
