@@ -100,6 +100,11 @@ class TasksConfig:
     `text`."""
     margin: float = knob(0.25, ge=0)
     """Distance to another level, in standard deviations, that a level must have to be asked for."""
+    probe_split: str = "test"
+    """Split whose clips the probes ask about."""
+    num_probes: int = knob(0, ge=0)
+    """Held-out questions of each of `pitch`, `energy`, `rate`, `intonation` and `stress` that has a
+    share, in `probes/TASK.jsonl`; 0 = no files."""
     text_file: str = ""
     """JSON Lines of {"question", "target"} for the task `text`; empty = deliveries described in
     words."""

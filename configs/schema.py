@@ -99,6 +99,8 @@ class DataConfig:
     """Folder that every `audio` path of the manifest is relative to and may not leave."""
     train_split: str = "train"
     """Value of `split` in the manifest's training rows."""
+    tasks: list[str] = field(default_factory=list[str])
+    """Values of `task` in the training rows that are used, such as `pitch`; empty = all rows."""
     system_prompt: str = (
         "You listen to speech. First reason about how it is said inside <think> </think>, "
         "then give one emotion inside <answer> </answer>."

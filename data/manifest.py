@@ -169,6 +169,7 @@ class _Row:
             prosody=prosody,
             reasoning=row["reasoning"],
             target=target,
+            task=self.text("task"),
             speaker=row["speaker"],
             split=row["split"],
             dataset=dataset,

@@ -13,12 +13,12 @@ money (measurements, altered clips, replies of a server) is kept item by item.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -38,105 +38,13 @@ from data.manifest import ManifestError, read_manifest
 from data.progress import reported
 from data.prosody import VERSION
 from data.splits import assign_splits
-from data.tasks.files import task_file
-
-Log = Callable[[str], None]
+from data.stages import Files, Log, Stages
+from data.tasks.files import task_file, with_common_root
+from data.tasks.probes import PROBES, probe_rows
 
 
 class PipelineError(ValueError):
     """The pipeline cannot go on; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """What lies in the output folder."""
-
-    folder: Path
-
-    @property
-    def corpus(self) -> Path:
-        """Rows as the corpus gives them."""
-        return self.folder / "corpus.jsonl"
-
-    @property
-    def prosody(self) -> Path:
-        """Rows with measurements."""
-        return self.folder / "prosody.jsonl"
-
-    @property
-    def manifest(self) -> Path:
-        """Rows with measurements and reasoning."""
-        return self.folder / "manifest.jsonl"
-
-    @property
-    def journal(self) -> Path:
-        """Every attempt at a reasoning text."""
-        return self.folder / "reasoning.attempts.jsonl"
-
-    @property
-    def review(self) -> Path:
-        """The sheet for people."""
-        return self.folder / "review.html"
-
-    @property
-    def sft(self) -> Path:
-        """The file for supervised fine-tuning."""
-        return self.folder / "sft.jsonl"
-
-    @property
-    def judge(self) -> Path:
-        """The file for judge training."""
-        return self.folder / "judge.jsonl"
-
-
-class Stages:
-    """Remembers which stages are done with which settings and inputs."""
-
-    def __init__(self, folder: Path, log: Log, *, dry_run: bool) -> None:
-        self._path = folder / "stages.json"
-        self._log = log
-        self._dry_run = dry_run
-        self._done: dict[str, str] = {}
-        if self._path.exists():
-            self._done = json.loads(self._path.read_text(encoding="utf-8"))
-
-    def run(self, output: Path, inputs: Mapping[str, Any], make: Callable[[], bool]) -> bool:
-        """Make a file, unless it was made from the same inputs before.
-
-        Args:
-            output: The file; it names the stage.
-            inputs: Everything that shapes it: settings as JSON, files as Path.
-            make: Writes the file; False if it must be gone on with later.
-
-        Returns:
-            Whether the file is complete.
-        """
-        told = {
-            name: _sha256(value) if isinstance(value, Path) else value
-            for name, value in inputs.items()
-        }
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-        if output.exists() and self._done.get(output.name) == digest:
-            self._log(f"{output.name}: done before")
-            return True
-        if self._dry_run:
-            self._log(f"{output.name}: would be written")
-            return True
-        if not make():
-            return False
-        self._done[output.name] = digest
-        unfinished = self._path.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps(self._done, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(self._path)
-        return True
-
-
-def _sha256(path: Path) -> str:
-    """Return the hash of a file; empty if it is not there yet."""
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def run_pipeline(config: AnnotateConfig, log: Log, *, dry_run: bool = False) -> bool:
@@ -180,6 +88,9 @@ def run_pipeline(config: AnnotateConfig, log: Log, *, dry_run: bool = False) -> 
     if config.tasks.num_rows:
         asked = {**settings["tasks"], "rows": files.manifest, "seed": config.seed}
         stages.run(files.sft, asked, lambda: _sft(config, files, log))
+        for task in PROBES if config.tasks.num_probes else ():
+            if config.tasks.shares.get(task, 0) > 0:
+                stages.run(files.probe(task), asked, partial(_probes, task, config, files, log))
     if config.judge.num_rows:
         asked = {**settings["judge"], "rows": files.manifest, "seed": config.seed}
         asked["version"] = judge_data.VERSION
@@ -373,6 +284,24 @@ def _sft(config: AnnotateConfig, files: Files, log: Log) -> bool:
     write_rows(files.sft, written.rows)
     _write_errors(files.sft, written.failed)
     log(f"{files.sft}: {len(written.rows)} rows; use data.audio_root={written.audio_root}")
+    return True
+
+
+def _probes(task: str, config: AnnotateConfig, files: Files, log: Log) -> bool:
+    settings = config.tasks
+    rows = [row for row in read_rows(files.manifest) if row.get("split") == settings.probe_split]
+    if not rows:
+        raise PipelineError(f"tasks.probe_split {settings.probe_split!r}: no row is in it")
+    audio_root, rows = with_common_root(config, rows, files.folder)
+    num, margin = settings.num_probes, settings.margin
+    found = probe_rows(rows, task, num, seed=config.seed, margin=margin)
+    if not found:
+        raise PipelineError(f"no clip of split {settings.probe_split!r} can be asked about {task}")
+    files.probe(task).parent.mkdir(exist_ok=True)
+    write_rows(files.probe(task), found)
+    counts = Counter(row["label"] for row in found)
+    shown = ", ".join(f"{n} {label}" for label, n in counts.most_common(4))
+    log(f"{files.probe(task)}: {len(found)} questions ({shown}); data.audio_root={audio_root}")
     return True
 
 

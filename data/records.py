@@ -45,6 +45,8 @@ class Example:
     """Reference reasoning, for supervised fine-tuning."""
     target: str | None = None
     """The whole answer of a task that is not the emotion, for supervised fine-tuning."""
+    task: str | None = None
+    """Name of that task, such as `pitch`."""
     speaker: str | None = None
     split: str | None = None
     dataset: str | None = None

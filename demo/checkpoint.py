@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ from transformers import (
 from demo.texts import tokenizer_texts
 
 VOCAB_SIZE = 512
-"""Byte alphabet, merges and special tokens together."""
+"""Of the demo: byte alphabet, merges and special tokens together."""
 
 HEAD_DIM = 32
 """Size of an attention head in the language model and the audio tower."""
@@ -62,20 +63,20 @@ CHAT_TEMPLATE = (
 """Roles as in the released template; a part's audio becomes one placeholder."""
 
 
-def _build_tokenizer() -> Qwen2Tokenizer:
-    """A byte-level BPE tokenizer in which the demo's words are one token each."""
+def _build_tokenizer(texts: Iterable[str], vocab_size: int) -> Qwen2Tokenizer:
+    """A byte-level BPE tokenizer in which frequent words of the texts are one token each."""
     empty = Qwen2Tokenizer()
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = empty.backend_tokenizer.pre_tokenizer
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE,
+        vocab_size=vocab_size,
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(tokenizer_texts(), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     state = json.loads(tokenizer.to_str())["model"]
     trained = Qwen2Tokenizer(
         vocab=state["vocab"],
@@ -96,7 +97,7 @@ def _build_tokenizer() -> Qwen2Tokenizer:
     return trained
 
 
-def _build_processor() -> Qwen2_5OmniProcessor:
+def _build_processor(texts: Iterable[str], vocab_size: int) -> Qwen2_5OmniProcessor:
     """Tokenizer, chat format, image transforms, and mel features of clips up to 300 s."""
     features = WhisperFeatureExtractor(
         feature_size=128,
@@ -110,7 +111,7 @@ def _build_processor() -> Qwen2_5OmniProcessor:
         Qwen2VLImageProcessor(),
         Qwen2VLVideoProcessor(),
         features,
-        _build_tokenizer(),
+        _build_tokenizer(texts, vocab_size),
         chat_template=CHAT_TEMPLATE,
     )
 
@@ -186,7 +187,13 @@ def _widen(model: Qwen2_5OmniForConditionalGeneration) -> None:
 
 
 def build_checkpoint(
-    path: Path, *, hidden_size: int = 128, num_layers: int = 4, seed: int = 0
+    path: Path,
+    *,
+    hidden_size: int = 128,
+    num_layers: int = 4,
+    seed: int = 0,
+    texts: Iterable[str] | None = None,
+    vocab_size: int = VOCAB_SIZE,
 ) -> None:
     """Write a checkpoint folder; it appears only once it is complete.
 
@@ -196,6 +203,8 @@ def build_checkpoint(
             default sizes give about 1.3 million weights.
         num_layers: layers of the language model.
         seed: draws the weights; the same arguments give the same weights.
+        texts: what the tokenizer is trained on; None = the demo's prompts and answers.
+        vocab_size: byte alphabet, merges and special tokens together.
 
     Raises:
         ValueError: the folder exists already, or `hidden_size` is not a multiple of 32.
@@ -204,7 +213,7 @@ def build_checkpoint(
         raise ValueError(f"{path} exists: remove it, or build elsewhere")
     if hidden_size % HEAD_DIM != 0:
         raise ValueError(f"hidden_size is {hidden_size}, must be a multiple of {HEAD_DIM}")
-    processor = _build_processor()
+    processor = _build_processor(tokenizer_texts() if texts is None else texts, vocab_size)
     tokenizer = processor.tokenizer
     thinker = _thinker_config(tokenizer, hidden_size, num_layers)
     config = Qwen2_5OmniConfig(thinker_config=thinker.to_dict(), enable_audio_output=False)

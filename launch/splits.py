@@ -48,7 +48,7 @@ def read_data(config: RunConfig) -> Splits:
     rl = config.loss.kind == "policy"
     wanted = config.eval.split if rl and config.eval.every_steps else ""
     test = config.eval.test_split if rl else ""
-    train = select_split(examples, data.train_split)
+    train = _of_tasks(select_split(examples, data.train_split), data)
     limit = config.eval.max_examples or None
     evaluated = select_split(examples, wanted)[:limit] if wanted else []
     tested = select_split(examples, test) if test else []
@@ -64,6 +64,20 @@ def read_data(config: RunConfig) -> Splits:
         *([row for row in rows if row.id not in bad] for rows in (train, evaluated, tested)),
         benchmarks={found.name: _benchmark(found, config) for found in config.eval.benchmarks},
     )
+
+
+def _of_tasks(rows: Sequence[Example], data: DataConfig) -> Sequence[Example]:
+    """Return the rows of the tasks that are trained on."""
+    if not data.tasks:
+        return rows
+    known = sorted({row.task for row in rows if row.task})
+    unknown = sorted(set(data.tasks) - set(known))
+    if unknown:
+        raise ManifestError(
+            f"data.tasks: no row of split {data.train_split!r} has the task {unknown[0]!r}; there "
+            f"are {', '.join(known) or 'rows without a task only'}"
+        )
+    return [row for row in rows if row.task in data.tasks]
 
 
 def benchmark_data(config: RunConfig, benchmark: BenchmarkConfig) -> DataConfig:

@@ -76,11 +76,8 @@ def task_file(
         raise TaskError(f"tasks.shares: unknown task {unknown[0]!r}; there are {', '.join(TASKS)}")
     if not rows:
         raise TaskError(f"tasks.split {settings.split!r}: no row of the manifest is in it")
-    corpus, folder = Path(config.root).resolve(), (output.parent / "altered").resolve()
-    audio_root = Path(os.path.commonpath([corpus, folder]))
-    prefix = corpus.relative_to(audio_root)
-    # From here on every path is relative to the folder that holds both.
-    rows = [{**row, "audio": (prefix / row["audio"]).as_posix()} for row in rows]
+    audio_root, rows = with_common_root(config, rows, output.parent)
+    folder = (output.parent / "altered").resolve()
     wanted = [task for task in TASKS if settings.shares.get(task, 0) > 0]
     made = {task: _rows_of(task, config, rows) for task in wanted if task != "comparison"}
     failed: list[dict[str, str]] = []
@@ -99,6 +96,16 @@ def task_file(
     for line in describe_mix(made, settings.shares, settings.num_rows):
         log(line)
     return TaskFile(mix(made, settings.shares, settings.num_rows, config.seed), failed, audio_root)
+
+
+def with_common_root(
+    config: AnnotateConfig, rows: Sequence[Row], output: Path
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Return the folder that holds both corpus and output, and rows with paths relative to it."""
+    corpus, folder = Path(config.root).resolve(), output.resolve()
+    audio_root = Path(os.path.commonpath([corpus, folder / "altered"]))
+    prefix = corpus.relative_to(audio_root)
+    return audio_root, [{**row, "audio": (prefix / row["audio"]).as_posix()} for row in rows]
 
 
 def _few(rows: Sequence[Row], num_wanted: int, seed: int) -> list[Row]:

@@ -110,6 +110,11 @@ def run_twice(world: World, num_ranks: int, zero_stage: int) -> Outcome:
     figures = [learner.update(world.samples[:3], LEARNING_RATE)]
     figures.append(learner.update(world.samples[3:], LEARNING_RATE))
     logprobs = flat_logprobs(learner, world.samples)
+    # Each completion keeps its place, whatever shares its row.
+    for place in (1, 6):
+        alone = flat_logprobs(learner, [world.samples[place]])
+        for ours, theirs in zip(alone, logprobs[4 * place : 4 * place + 4], strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE)
     weights = learner._all("full_weights")[0]
     learner.close()
     return Outcome(figures, logprobs, weights)
