@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +12,17 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+CARD, BASE_CARD = "README.md", "README.base.md"
+"""Model card of a checkpoint folder, and the name under which an export keeps its start's."""
+
 
 def export_checkpoint(start: Path, target: Path, weights: Mapping[str, Tensor]) -> None:
     """Write a Hugging Face folder: the start checkpoint with new weights.
 
     Whatever the run did not hold (vision tower, talker, tokenizer, processor) is taken over from
     the start checkpoint, in the same files, names and number formats. The folder appears under its
-    name only when it is complete.
+    name only when it is complete. Cards of the start checkpoint are about other weights: README.md
+    becomes README.base.md, README.base.md becomes README.base.base.md, and so on.
 
     Args:
         start: folder of the start checkpoint.
@@ -35,7 +40,7 @@ def export_checkpoint(start: Path, target: Path, weights: Mapping[str, Tensor]) 
         if source.suffix == ".safetensors":
             _write_shard(source, partial / source.name, left)
         elif source.is_file():
-            shutil.copy(source, partial / source.name)
+            shutil.copy(source, partial / _kept_name(source.name))
     if left:
         raise ValueError(f"{start}: has no weight named {min(left)!r} ({len(left)} such weights)")
     for file in partial.iterdir():
@@ -43,6 +48,12 @@ def export_checkpoint(start: Path, target: Path, weights: Mapping[str, Tensor]) 
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
     _sync(target.parent)
+
+
+def _kept_name(name: str) -> str:
+    """Return the name of a file of the start checkpoint in the export."""
+    is_card = re.fullmatch(r"README(\.base)*\.md", name)
+    return name.replace("README", "README.base", 1) if is_card else name
 
 
 def _write_shard(source: Path, target: Path, weights: dict[str, Tensor]) -> None:

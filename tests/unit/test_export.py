@@ -74,6 +74,20 @@ def test_everything_else_is_taken_over(tiny_checkpoint: Path, tmp_path: Path, tr
     assert vision and same == vision
 
 
+def test_cards_of_the_start_are_kept_under_another_name(tiny_checkpoint: Path, tmp_path: Path):
+    start, target = tmp_path / "start", tmp_path / "export"
+    shutil.copytree(tiny_checkpoint, start)
+    for name in ("README.md", "README.base.md", "README.de.md"):
+        (start / name).write_text(name)
+    export_checkpoint(start, target, {})
+    cards = {path.name: path.read_text() for path in target.glob("README*")}
+    assert cards == {
+        "README.base.md": "README.md",
+        "README.base.base.md": "README.base.md",
+        "README.de.md": "README.de.md",
+    }
+
+
 def test_a_weight_without_a_place_is_refused_and_nothing_appears(
     tiny_checkpoint: Path, tmp_path: Path
 ):

@@ -1,0 +1,147 @@
+"""What a run folder and its manifest say about a run, as plain data."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.schema import LogConfig
+from data.jsonl import read_rows
+from trainer.alarms import Alarms
+from trainer.run_folder import RunFolder
+from trainer.starts import read_starts
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFacts:
+    """Rows of a manifest that have one value of `split`."""
+
+    num_rows: int
+    num_speakers: int
+    """Different speakers among the rows that name one."""
+    labels: Mapping[str, int]
+    """Label -> rows."""
+    datasets: Mapping[str, int]
+    """Corpus -> rows; rows that name none are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A run, as its folder describes it."""
+
+    config: Mapping[str, Any]
+    """Its configuration, as `configs.schema.RunConfig` in plain values."""
+    status: Mapping[str, Any]
+    """run_status.json: state, step, reason, resume_cmd."""
+    rows: Sequence[Row]
+    """metrics.jsonl, by step."""
+    starts: Sequence[Row]
+    """starts.jsonl, oldest first; a run of an older version has none."""
+    splits: Mapping[str, SplitFacts] = field(default_factory=dict[str, SplitFacts])
+    """Split -> what the manifest holds of it; empty if the manifest is not here any more."""
+
+    @property
+    def is_rl(self) -> bool:
+        """Whether the configuration is one of reinforcement learning (or of an evaluation)."""
+        return self.config["loss"]["kind"] == "policy"
+
+    @property
+    def step(self) -> int:
+        """Last step with a row; 0 before the first."""
+        return int(self.rows[-1]["step"]) if self.rows else 0
+
+    def last(self, area: str) -> dict[str, float]:
+        """Return the newest values of a metric area, `area/` taken off the keys."""
+        found: dict[str, float] = {}
+        for row in self.rows:
+            for key, value in row.items():
+                if key.startswith(f"{area}/"):
+                    found[key.removeprefix(f"{area}/")] = value
+        return found
+
+    def seconds(self) -> float:
+        """Return the time of all steps, in seconds; starting up is not in it."""
+        return sum(row.get("time/step_s", 0.0) for row in self.rows)
+
+
+def read_facts(run: Path, manifest: Sequence[Row] | None = None) -> RunFacts:
+    """Return the facts of a run folder.
+
+    Args:
+        run: The folder; it has config.yaml and run_status.json.
+        manifest: Rows of its manifest, where they were read before.
+
+    Raises:
+        OSError: A file is missing.
+        RunFolderError: run_status.json was not written by a run.
+    """
+    folder = RunFolder(run)
+    config = yaml.safe_load(folder.config_path.read_text(encoding="utf-8"))
+    rows = read_rows(folder.metrics_path) if folder.metrics_path.is_file() else []
+    if manifest is None:
+        manifest = manifest_rows(config)
+    return RunFacts(
+        config=config,
+        status=folder.read_status(),
+        rows=sorted(rows, key=lambda row: row["step"]),
+        starts=read_starts(folder.starts_path),
+        splits=split_facts(manifest),
+    )
+
+
+def manifest_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of a run's manifest; none if it is not here any more, or no JSON Lines."""
+    path = Path(str(config["data"]["manifest"]))
+    if not path.is_file():
+        return []
+    try:
+        return read_rows(path)
+    except json.JSONDecodeError:
+        return []
+
+
+def split_facts(manifest: Sequence[Row]) -> dict[str, SplitFacts]:
+    """Return split -> what the rows of a manifest are; rows without a split are left out."""
+    by_split: dict[str, list[Row]] = {}
+    for row in manifest:
+        if row.get("split"):
+            by_split.setdefault(str(row["split"]), []).append(row)
+    return {
+        split: SplitFacts(
+            num_rows=len(rows),
+            num_speakers=len({row["speaker"] for row in rows if row.get("speaker")}),
+            labels=Counter(str(row["label"]) for row in rows if row.get("label")),
+            datasets=Counter(str(row["dataset"]) for row in rows if row.get("dataset")),
+        )
+        for split, rows in by_split.items()
+    }
+
+
+def alarms_of(facts: RunFacts) -> list[tuple[int, str]]:
+    """Return (step, line) of every alarm that the run raised.
+
+    The alarms follow from the metrics alone, so they are found again by the same code; the settings
+    are those of the run's last start.
+    """
+    log = facts.config["log"]
+    config = LogConfig(alarm_steps=log["alarm_steps"], alarm_growth=log["alarm_growth"])
+    alarms = Alarms(config, judged_terms(facts.config))
+    return [
+        (int(row["step"]), line.removeprefix("alarm: "))
+        for row in facts.rows
+        if "rollout/completion_tokens_mean" in row
+        for line in alarms.observe(row)
+    ]
+
+
+def judged_terms(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of the reward terms that are a judge's opinion."""
+    return [str(term["name"]) for term in config["rewards"]["terms"] if term["judged"]]
