@@ -29,6 +29,7 @@ from trainer.learner_group import LearnerGroup
 from trainer.logprobs import FORBIDDEN_LOGIT
 from trainer.loop import Parts, sync_weights, train
 from trainer.metrics import MetricsWriter
+from trainer.model_card import write_model_card
 from trainer.parity import check_parity, measure_parity
 from trainer.run_folder import RunFolder
 from trainer.sft import SftParts, target_sample, train_sft
@@ -255,4 +256,5 @@ def _parity(
 def _finish(config: RunConfig, folder: RunFolder, learner: LearnerGroup, step: int) -> None:
     if config.checkpoint.export and step == config.train.num_steps:
         learner.export(folder.export_dir)
+        write_model_card(folder)
         log(f"exported {folder.export_dir}")
