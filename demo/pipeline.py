@@ -1,0 +1,154 @@
+"""`python -m demo.pipeline`: the paper's whole pipeline in miniature; finished stages are skipped.
+
+Corpus, annotation, two stages of supervised fine-tuning, judge training, RL with and without the
+trained judge, evaluation of every policy, and the paper's tables filled in.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.corpus import build_corpus
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = Path("runs/pipeline")
+CONFIGS = Path("configs/pipeline")
+
+JUDGE = "rewards.terms.2.options.judge_options.model_path"
+"""Key of the judge's checkpoint in the configuration of GRPO-PTR."""
+
+VOCAB_SIZE = 1024
+"""Of policy and judge: their reasoning has more words than the demo's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A run of one command."""
+
+    title: str
+    command: str
+    """Script in `launch/`."""
+    config: str
+    """File in `configs/pipeline/`, without its ending."""
+    overrides: tuple[str, ...] = ()
+    name: str = ""
+    """Folder below `runs/pipeline`, if the configuration names another one."""
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return FOLDER / (self.name or self.config)
+
+    def arguments(self) -> list[str]:
+        """Return the command line after the interpreter."""
+        named = (f"name=pipeline/{self.name}",) if self.name else ()
+        config = CONFIGS / f"{self.config}.yaml"
+        return [f"launch/{self.command}.py", "--config", str(config), *named, *self.overrides]
+
+    def is_finished(self) -> bool:
+        """Return whether its run came to its end."""
+        status = self.folder / "run_status.json"
+        return status.is_file() and json.loads(status.read_text())["state"] == "finished"
+
+
+POLICIES = {
+    "Base": "base",
+    "SFT": "sft",
+    "GRPO": "grpo",
+    "GRPO-PTR, untrained judge": "ptr_untrained",
+    "GRPO-PTR": "ptr",
+}
+"""Row of the table -> run that trained the policy."""
+
+TRAINING = (
+    Stage("supervised stage I: all weights, prosody tasks", "sft", "sft_prosody"),
+    Stage("supervised stage II: adapters, cold start with reasoning", "sft", "base"),
+    Stage("judge: training and calibration", "judge", "judge"),
+    Stage("SFT on all reasoning, for comparison (V1)", "sft", "sft"),
+    Stage("GRPO: format and accuracy alone (V2)", "rl", "grpo"),
+    Stage(
+        "GRPO-PTR with the judge before its training (V3)",
+        "rl",
+        "ptr",
+        (f"{JUDGE}={FOLDER / 'sft_prosody' / 'export'}",),
+        name="ptr_untrained",
+    ),
+    Stage("GRPO-PTR with the trained judge (V6)", "rl", "ptr"),
+)
+
+EVALUATIONS = tuple(
+    Stage(
+        f"evaluation of {row}",
+        "evaluate",
+        "evaluate",
+        (f"model.path={FOLDER / run / 'export'}",),
+        name=f"eval/{run}",
+    )
+    for row, run in POLICIES.items()
+)
+
+
+def texts() -> Iterator[str]:
+    """Yield what the policies will read and write, for their tokenizer."""
+    wanted = {
+        "sft.jsonl": ("question", "target"),
+        "manifest.jsonl": ("reasoning",),
+        "judge.jsonl": ("reasoning",),
+    }
+    for name, keys in wanted.items():
+        for line in (FOLDER / "data" / name).read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            yield from (row[key] for key in keys if row.get(key))
+
+
+def run(title: str, *arguments: str) -> None:
+    """Run a command of the repository.
+
+    Raises:
+        SystemExit: It failed; the code is the command's own.
+    """
+    print(f"\n== {title}\n   python {' '.join(arguments)}", flush=True)
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, *arguments])
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    print(f"   {time.monotonic() - start:.0f} s", flush=True)
+
+
+def main() -> int:
+    """Run all stages and print the table."""
+    start = time.monotonic()
+    corpus = FOLDER / "corpus"
+    if not corpus.exists():
+        print("== a synthetic speech corpus", flush=True)
+        build_corpus(corpus, num_train=3000, num_eval=180, num_test=540, num_cold_start=144, seed=0)
+    run("data", "launch/annotate.py", "--config", str(CONFIGS / "data.yaml"))
+    checkpoint = FOLDER / "checkpoint"
+    if not checkpoint.exists():
+        from demo.checkpoint import build_checkpoint  # imports torch: seconds, not for a look
+
+        build_checkpoint(checkpoint, texts=texts(), vocab_size=VOCAB_SIZE)
+    for stage in (*TRAINING, *EVALUATIONS):
+        if stage.is_finished():
+            print(f"\n== {stage.title}: done before ({stage.folder})", flush=True)
+        else:
+            run(stage.title, *stage.arguments())
+    rows = [f"{row}={FOLDER / 'eval' / name}" for row, name in POLICIES.items()]
+    probes = ["--probes", str(FOLDER / "sft_prosody")]
+    table = FOLDER / "tables.md"
+    run("tables", "launch/tables.py", *rows, *probes, "--output", str(table))
+    print(f"\n{table.read_text(encoding='utf-8')}")
+    print(f"the whole pipeline took {time.monotonic() - start:.0f} s; reports:")
+    for name in ("judge/calibration/report.md", "ptr/report.html", "eval/ptr/report.html"):
+        print(f"  {FOLDER / name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
