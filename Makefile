@@ -11,10 +11,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 READY := $(VENV)/.ready-$(shell cksum < requirements/cpu.lock | cut -d' ' -f1)
 
-.PHONY: demo test test-unit test-e2e lint env env-gpu seeds data docs clean
+.PHONY: demo pipeline test test-unit test-e2e lint env env-gpu seeds data docs clean
 
 demo: env  ## SFT, RL and evaluation of a tiny policy on synthetic speech
 	$(BIN)/python -m demo
+
+pipeline: env  ## the paper's whole pipeline in miniature, with its tables; 25 minutes on 2 cores
+	$(BIN)/python -m demo.pipeline
 
 test: env lint test-unit test-e2e  ## everything CI runs
 
