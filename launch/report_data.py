@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-import wave
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from data.audio import SAMPLE_RATE_HZ, AudioError, read_audio
+from data.audio import SAMPLE_RATE_HZ
 from data.cot.review import claim_pieces
 from data.jsonl import read_rows
 from data.prosody import pitch_curve
 from data.records import FloatArray
+from trainer.clips import read_clip, wav_bytes
+from trainer.run_facts import RunFacts, manifest_rows, read_facts
 from trainer.run_folder import RunFolder
 
 WAVE_POINTS = 240
 """Points of a clip's drawn waveform."""
+
+PITCH_POINTS = 600
+"""Most points of a clip's drawn pitch."""
+
+MAX_SOUND_S = 150.0
+"""Sound in the page, over all clips: 6.4 MB. Clips beyond have waveform and pitch, no player."""
+
+LEVELS = ("pitch", "energy", "rate", "intonation")
 
 Row = Mapping[str, Any]
 
@@ -43,46 +50,58 @@ def collect(run: Path, *, num_samples: int, num_clips: int) -> dict[str, Any]:
     Raises:
         ReportError: No run_status.json or config.yaml, or no metrics.
     """
-    folder = RunFolder(run)
-    for path in (folder.config_path, folder.status_path, folder.metrics_path):
-        if not path.is_file():
-            raise ReportError(f"{path}: no such file; name the folder of a run")
-    rows = read_rows(folder.metrics_path)
-    if not rows:
-        raise ReportError(f"{folder.metrics_path}: holds no step yet")
-    config = yaml.safe_load(folder.config_path.read_text(encoding="utf-8"))
-    prosody = _prosody(Path(str(config["data"]["manifest"])))
-    samples = _samples(folder.samples_dir, num_samples)
+    facts, manifest = _facts(run)
+    samples, source = _samples(run, num_samples)
     heard = Counter(sample["audio"] for sample in samples)
+    root = Path(str(facts.config["data"]["audio_root"]))
+    prosody = {row["id"]: row["prosody"] for row in manifest if row.get("prosody")}
+    ids = {sample["id"] for sample in samples}
     wanted = [audio for audio, _ in heard.most_common(num_clips)]
-    root = Path(str(config["data"]["audio_root"]))
-    clips = {audio: clip for audio in wanted if (clip := _clip(root, audio)) is not None}
     return {
-        "name": str(config["name"]),
-        "status": folder.read_status(),
-        "config": folder.config_path.read_text(encoding="utf-8"),
-        "rows": sorted(rows, key=lambda row: row["step"]),
+        "facts": facts,
+        "config": RunFolder(run).config_path.read_text(encoding="utf-8"),
         "samples": [shown_sample(sample, prosody.get(sample["id"])) for sample in samples],
-        "clips": clips,
+        "samples_of": source,
+        "levels": {id: levels(found) for id, found in prosody.items() if id in ids},
+        "clips": shown_clips(root, wanted, MAX_SOUND_S),
         "evaluation": _evaluation(run),
     }
 
 
-def _prosody(manifest: Path) -> dict[str, Mapping[str, Any]]:
-    """Return id -> measured prosody; empty if the manifest is not here any more."""
-    if not manifest.is_file():
-        return {}
-    return {row["id"]: row["prosody"] for row in read_rows(manifest) if row.get("prosody")}
+def _facts(run: Path) -> tuple[RunFacts, list[dict[str, Any]]]:
+    """Return the facts of a run folder and the rows of its manifest."""
+    facts = read_run(run)
+    if not facts.rows:
+        raise ReportError(f"{RunFolder(run).metrics_path}: holds no step yet")
+    return facts, manifest_rows(facts.config)
 
 
-def _samples(folder: Path, num: int) -> list[Row]:
-    """Return the newest completions, whole files at a time, cut at `num`."""
-    found: list[Row] = []
-    for path in sorted(folder.glob("step_*.jsonl"), reverse=True):
+def read_run(run: Path) -> RunFacts:
+    """Return the facts of a run folder.
+
+    Raises:
+        ReportError: No run_status.json, config.yaml or metrics.jsonl.
+    """
+    folder = RunFolder(run)
+    for path in (folder.config_path, folder.status_path, folder.metrics_path):
+        if not path.is_file():
+            raise ReportError(f"{path}: no such file; name the folder of a run or of a sweep")
+    return read_facts(run)
+
+
+def _samples(run: Path, num: int) -> tuple[list[dict[str, Any]], str]:
+    """Return the newest completions, whole files at a time, cut at `num`, and what they are."""
+    found: list[dict[str, Any]] = []
+    for path in sorted(RunFolder(run).samples_dir.glob("step_*.jsonl"), reverse=True):
         found += read_rows(path)
         if len(found) >= num:
             break
-    return found[:num]
+    if found:
+        return found[:num], "sampled in training, the newest first"
+    answers = run / "evaluation" / "answers.jsonl"
+    if answers.is_file():
+        return read_rows(answers)[:num], "greedy answers of the evaluation"
+    return [], ""
 
 
 def _evaluation(run: Path) -> dict[str, Any] | None:
@@ -94,76 +113,85 @@ def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, An
     """Return a completion as the browser shows it.
 
     Args:
-        sample: Row of a sample file.
+        sample: Row of a sample file, or of an evaluation's answers.
         prosody: Measurements of its clip, where known.
 
     Returns:
-        The row's facts, and `pieces`: the text cut at its claims, each with `true`, `half`, `false`
-        or `unknown`, and with an empty class for what claims nothing.
+        The row's facts without those that it lacks, and `pieces`: the text cut at its claims, each
+        with `true`, `half`, `false` or `unknown`, and with an empty class for what claims nothing.
     """
-    kept = ("id", "step", "group", "audio", "label", "answer", "correct", "reward", "advantage")
+    kept = ("id", "step", "group", "audio", "label", "answer", "correct")
+    credit = ("trust", "reward", "advantage", "weights")
+    scores = {
+        name: found["scores"]
+        for name, found in (sample.get("details") or {}).items()
+        if found.get("scores")
+    }
     return {
         **{key: sample.get(key) for key in kept},
-        "trust": sample.get("trust"),
-        "terms": sample.get("terms") or {},
+        **{key: _rounded(sample[key]) for key in credit if key in sample},
+        **({"scores": scores} if scores else {}),
+        "terms": _rounded(sample.get("terms") or {}),
         "pieces": claim_pieces(sample["text"], prosody or {}),
-        "levels": _levels(prosody),
     }
 
 
-def _levels(prosody: Mapping[str, Any] | None) -> str:
-    if prosody is None:
-        return ""
-    names = ("pitch", "energy", "rate", "intonation")
-    return ", ".join(f"{name} {prosody.get(name) or 'not measured'}" for name in names)
+def _rounded(value: Any) -> Any:
+    """Return numbers with four decimals, which is what can be told apart in the page."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
 
 
-def _clip(root: Path, audio: str) -> dict[str, Any] | None:
-    """Return a clip with its sound, waveform and pitch curve; None if it cannot be read."""
-    path = (root / audio).resolve()
-    if not path.is_relative_to(root.resolve()):
-        return None
-    try:
-        samples = read_audio(path, min_duration_s=0.0, max_duration_s=300.0)
-    except AudioError:
-        return None
+def levels(prosody: Mapping[str, Any]) -> str:
+    """Return the measured levels of a clip in words."""
+    return ", ".join(f"{name} {prosody.get(name) or 'not measured'}" for name in LEVELS)
+
+
+def shown_clips(root: Path, wanted: Sequence[str], max_sound_s: float) -> dict[str, dict[str, Any]]:
+    """Return audio path -> clip as the browser shows it; those that cannot be read are left out.
+
+    Args:
+        root: Folder that the paths are relative to.
+        wanted: Paths, the most wanted first.
+        max_sound_s: Sound of all clips together; one that does not fit has no `source`.
+    """
+    clips: dict[str, dict[str, Any]] = {}
+    left_s = max_sound_s
+    for audio in wanted:
+        samples = read_clip(root, audio)
+        if samples is None:
+            continue
+        clip = shown_clip(samples)
+        if clip["duration_s"] <= left_s:
+            left_s -= clip["duration_s"]
+            packed = base64.b64encode(wav_bytes(samples)).decode("ascii")
+            clip["source"] = f"data:audio/wav;base64,{packed}"
+        clips[audio] = clip
+    return clips
+
+
+def shown_clip(samples: FloatArray) -> dict[str, Any]:
+    """Return the length, waveform and pitch curve of a clip, without its sound.
+
+    Args:
+        samples: [S] at 16 kHz.
+
+    Returns:
+        `duration_s`; `wave`, peaks of WAVE_POINTS equal parts, 0 to 1 of the loudest; `pitch`,
+        pairs of time in 10 ms and Hz, where the voice has one.
+    """
     frames, pitch_hz = pitch_curve(samples)
-    return {
-        "source": _data_uri(samples),
-        "duration_s": round(len(samples) / SAMPLE_RATE_HZ, 3),
-        "wave": _envelope(samples),
-        "pitch": [[int(f), round(float(hz), 1)] for f, hz in zip(frames, pitch_hz, strict=True)],
-    }
-
-
-def _data_uri(samples: FloatArray) -> str:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE_HZ)
-        pcm = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2")
-        file.writeframes(pcm.tobytes())
-    return "data:audio/wav;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _envelope(samples: FloatArray) -> list[float]:
-    """Return the peak of each of WAVE_POINTS equal parts, 0 to 1 of the loudest."""
+    points = [[int(f), round(float(hz), 1)] for f, hz in zip(frames, pitch_hz, strict=True)]
     parts = np.array_split(np.abs(samples), min(WAVE_POINTS, len(samples)))
     peaks = np.array([part.max() for part in parts])
-    return np.round(peaks / max(float(peaks.max()), 1e-9), 3).tolist()
+    return {
+        "duration_s": round(len(samples) / SAMPLE_RATE_HZ, 3),
+        "wave": np.round(peaks / max(float(peaks.max()), 1e-9), 3).tolist(),
+        "pitch": points[:: max(1, -(-len(points) // PITCH_POINTS))],
+    }
 
 
 def label_counts(samples: Iterable[Row]) -> list[str]:
     """Return the labels of the samples, sorted."""
     return sorted({str(sample["label"]) for sample in samples})
-
-
-def last_with(rows: Sequence[Row], prefix: str) -> dict[str, float]:
-    """Return the newest values of a metric area, `prefix/` taken off the keys."""
-    found: dict[str, float] = {}
-    for row in rows:
-        for key, value in row.items():
-            if key.startswith(f"{prefix}/"):
-                found[key.removeprefix(f"{prefix}/")] = value
-    return found

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import io
+import math
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text: small, and can be searched
+matplotlib.rcParams["svg.hashsalt"] = "report"  # the same run gives the same page
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
@@ -18,59 +23,182 @@ Row = Mapping[str, Any]
 TIMES = ("rollout", "reward", "update", "sync", "eval", "checkpoint", "data")
 """Parts of a step's time, `time/NAME_s`."""
 
+ACCURACIES = {
+    "rollout/accuracy": "training rollouts",
+    "eval/accuracy": "evaluation",
+    "eval/ua": "evaluation, UA",
+}
 
-def figures(rows: Sequence[Row]) -> dict[str, str]:
-    """Return title -> SVG of everything that the run has rows for.
+SIZE_INCHES = (5.4, 2.7)
+LEGEND_ROW, LONG_LABEL = 0.2, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture with its words."""
+
+    title: str
+    svg: str
+    help: str
+    """How to read it, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a figure of curves shows."""
+
+    title: str
+    series: Mapping[str, str]
+    """Metric -> name in the legend."""
+    help: str
+    unit: str = ""
+    marked: bool = False
+    """Show when a gate opened."""
+
+
+def figures(rows: Sequence[Row]) -> list[Figure]:
+    """Return the figures of everything that the run has rows for.
 
     Args:
         rows: Of metrics.jsonl, by step.
     """
-    keys = {key for row in rows for key in row}
-    terms = sorted(key[7:-5] for key in keys if key.startswith("reward/") and key[-5:] == "_mean")
-    judged = [name for name in terms if f"schedule/{name}" in keys]
-    plans: dict[str, dict[str, str]] = {
-        "Accuracy": {"rollout/accuracy": "training rollouts", "eval/accuracy": "evaluation"},
-        "Reward terms": {f"reward/{name}_mean": name for name in terms},
-        "Weights, trust and gate": {
-            **{f"reward/{name}_weight": f"weight of {name}" for name in judged},
-            "trust/mean": "trust, mean",
-            "trust/below_one_frac": "groups with trust below 1",
-            **{key: "gate open" for key in sorted(keys) if key.endswith("_open")},
-        },
-        "Judge, right and wrong answers": {
-            key: key.removeprefix("judge/").replace("_mean", "").replace("_", " ")
-            for key in sorted(keys)
-            if key.endswith(("_right_mean", "_wrong_mean"))
-        },
-        "KL and entropy": {"policy/kl": "KL to the start", "policy/entropy": "entropy"},
-        "Gap of engine and learner": {
-            "policy/logprob_gap": "mean",
-            "policy/logprob_gap_max": "max",
-        },
-        "Length of completions": {
-            "rollout/completion_tokens_mean": "mean",
-            "rollout/completion_tokens_max": "longest",
-        },
-        "Flat groups": {"advantage/flat_frac": "share"},
-        "Loss of supervised training": {"sft/nll": "nats per token"},
+    keys = sorted({key for row in rows for key in row})
+    marks = {
+        f"gate of {key[5:-10]} opens": float(row[key])
+        for row in rows[-1:]
+        for key in keys
+        if key.startswith("gate/") and key.endswith("_opened_at") and key in row
     }
-    found = {title: _curves(rows, series) for title, series in plans.items()}
-    found["Time of a step"] = _stack(rows)
-    return {title: svg for title, svg in found.items() if svg}
+    found = [
+        Figure(plan.title, svg, plan.help)
+        for plan in [*_learning_plans(keys), *_policy_plans()]
+        if (svg := _curves(rows, plan, marks if plan.marked else {}))
+    ]
+    if stack := _stack(rows):
+        text = "Where the time of each step went, in seconds; generation and scoring overlap."
+        found.append(Figure("Time of a step", stack, text))
+    return found
 
 
-def _curves(rows: Sequence[Row], series: Mapping[str, str]) -> str:
+def _learning_plans(keys: Sequence[str]) -> list[Plan]:
+    """Return what shows whether the run learned, and what it was paid for."""
+    terms = [key[7:-5] for key in keys if re.fullmatch(r"reward/\w+_mean", key)]
+    judged = [name for name in terms if f"schedule/{name}" in keys]
+    recalls = [key for key in keys if key.startswith("eval/recall_")]
+    return [
+        Plan(
+            "Accuracy",
+            ACCURACIES,
+            "Share of right answers: sampled ones in training, greedy ones in the evaluation.",
+            marked=True,
+        ),
+        Plan(
+            "Recall by emotion",
+            {key: key.removeprefix("eval/recall_").replace("_", " ") for key in recalls},
+            "Evaluation: share of each emotion's clips that were answered right.",
+        ),
+        Plan(
+            "Reward terms",
+            {f"reward/{name}_mean": name for name in terms},
+            "Mean raw value of each term, before weights and trust.",
+            marked=True,
+        ),
+        Plan(
+            "Weights, trust and gate",
+            {
+                **{f"reward/{name}_weight": f"weight of {name}" for name in judged},
+                "trust/mean": "trust, mean",
+                "trust/below_one_frac": "groups with trust below 1",
+                **{key: "gate open" for key in keys if re.fullmatch(r"gate/\w+_open", key)},
+            },
+            "How much each term counts; trust is below 1 where the judge prefers wrong answers.",
+        ),
+        Plan(
+            "Judge, right and wrong answers",
+            {
+                key: key.removeprefix("judge/").replace("_mean", "").replace("_", " ")
+                for key in keys
+                if key.endswith(("_right_mean", "_wrong_mean"))
+            },
+            "The judge's opinion of reasoning that led to a right or a wrong answer.",
+        ),
+        Plan(
+            "Loss of supervised training",
+            {"sft/nll": "training"},
+            "Negative log-likelihood of the reference answers.",
+            "nats per token",
+        ),
+        Plan(
+            "Benchmarks",
+            {
+                key: key.removeprefix("probe/").removesuffix("_accuracy").replace("_", " ")
+                for key in keys
+                if re.fullmatch(r"probe/\w+_accuracy", key)
+            },
+            "Share of questions whose right choice is the likeliest one.",
+        ),
+    ]
+
+
+def _policy_plans() -> list[Plan]:
+    """Return what shows whether the run is sound."""
+    return [
+        Plan(
+            "KL and entropy",
+            {"policy/kl": "KL to the start", "policy/entropy": "entropy"},
+            "How far the policy has moved, and how spread its choices are; entropy near 0 is a "
+            "collapse.",
+            "nats per token",
+        ),
+        Plan(
+            "Gap of engine and learner",
+            {"policy/logprob_gap": "mean", "policy/logprob_gap_max": "largest"},
+            "Difference of both log-probabilities of a token; a jump means stale weights.",
+            "nats",
+        ),
+        Plan(
+            "Length of completions",
+            {
+                "rollout/completion_tokens_mean": "mean",
+                "rollout/completion_tokens_max": "longest",
+            },
+            "Steady growth without better answers: a reward may pay for length.",
+            "tokens",
+        ),
+        Plan(
+            "Groups and completions without use",
+            {
+                "advantage/flat_frac": "flat groups",
+                "rollout/truncated_frac": "completions cut at the limit",
+            },
+            "A flat group has equal rewards only and teaches nothing.",
+        ),
+    ]
+
+
+def _curves(rows: Sequence[Row], plan: Plan, marks: Mapping[str, float]) -> str:
     """Draw some metrics over the steps; empty if the run has none of them."""
-    shown = {key: label for key, label in series.items() if any(key in row for row in rows)}
+    shown = {key: label for key, label in plan.series.items() if any(key in row for row in rows)}
     if not shown:
         return ""
-    figure, axes = plt.subplots(figsize=(5.4, 2.9), layout="constrained")
-    for key, label in shown.items():
+    figure, axes = plt.subplots(figsize=SIZE_INCHES, layout="constrained")
+    for index, (key, label) in enumerate(shown.items()):
         points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
-        style = "o-" if len(points) < len(rows) / 2 else "-"
-        axes.plot(*zip(*points, strict=True), style, markersize=3, linewidth=1.2, label=label)
-    _finish(axes)
-    return _svg(figure)
+        few = len(points) < len(rows) / 2 or len(points) == 1
+        axes.plot(
+            *zip(*points, strict=True),
+            marker="o" if few else "",
+            color=f"C{index % 10}",
+            linestyle=("-", "--", ":")[index // 5 % 3],  # not told apart by colour alone
+            markersize=3.5,
+            linewidth=1.3,
+            label=label,
+        )
+    for label, step in marks.items():
+        axes.axvline(step, color="#777777", linestyle="--", linewidth=0.9, label=label)
+    axes.set_ylabel(plan.unit)
+    _finish(figure, axes, rows)
+    return svg_of(figure, plan.title)
 
 
 def _stack(rows: Sequence[Row]) -> str:
@@ -79,12 +207,12 @@ def _stack(rows: Sequence[Row]) -> str:
     parts = [name for name in TIMES if any(f"time/{name}_s" in row for row in timed)]
     if not timed or not parts:
         return ""
-    figure, axes = plt.subplots(figsize=(5.4, 2.9), layout="constrained")
+    figure, axes = plt.subplots(figsize=SIZE_INCHES, layout="constrained")
     values = [[row.get(f"time/{name}_s") or 0.0 for row in timed] for name in parts]
     axes.stackplot([row["step"] for row in timed], *values, labels=parts, linewidth=0)
-    axes.set_ylabel("s")
-    _finish(axes)
-    return _svg(figure)
+    axes.set_ylabel("seconds")
+    _finish(figure, axes, timed)
+    return svg_of(figure, "Time of a step")
 
 
 def confusion_figure(choices: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
@@ -94,30 +222,65 @@ def confusion_figure(choices: Sequence[str], confusion: Sequence[Sequence[int]])
         choices: The K labels.
         confusion: [K, K + 1] counts; the last column is no answer or another one.
     """
-    figure, axes = plt.subplots(figsize=(6.4, 4.8), layout="constrained")
+    size = max(3.0, 0.46 * len(choices))
+    figure, axes = plt.subplots(figsize=(size + 2.2, size + 0.8), layout="constrained")
     shares = [[count / max(sum(row), 1) for count in row] for row in confusion]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for y, row in enumerate(confusion):
         for x, count in enumerate(row):
             if count:
                 colour = "white" if shares[y][x] > 0.5 else "black"
-                axes.text(x, y, str(count), ha="center", va="center", fontsize=8, color=colour)
-    names = [*choices, "none"]
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
-    axes.set_yticks(range(len(choices)), choices, fontsize=8)
-    axes.set(xlabel="answer", ylabel="gold")
-    return _svg(figure)
+                axes.text(x, y, str(count), ha="center", va="center", fontsize=9, color=colour)
+    names = [*choices, "(none)"]
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=9)
+    axes.set_yticks(range(len(choices)), choices, fontsize=9)
+    axes.set(xlabel="answer", ylabel="gold label")
+    return svg_of(figure, "Confusion matrix")
 
 
-def _finish(axes: Axes) -> None:
+def trial_figure(curves: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str:
+    """Draw one curve per trial.
+
+    Args:
+        curves: Trial -> (step, value), by step.
+        title: For those who cannot see it.
+    """
+    figure, axes = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
+    for name, points in curves.items():
+        axes.plot(*zip(*points, strict=True), linewidth=1.3, label=name)
+    axes.set_ylabel(title)
     axes.set_xlabel("step")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, frameon=False)
+    _legend_below(figure, axes)
+    return svg_of(figure, title)
 
 
-def _svg(figure: Any) -> str:
+def _finish(figure: Any, axes: Axes, rows: Sequence[Row]) -> None:
+    axes.set_xlabel("step")
+    axes.set_xlim(rows[0]["step"], max(rows[-1]["step"], rows[0]["step"] + 1))
+    axes.tick_params(labelsize=8.5)
+    axes.grid(alpha=0.3)
+    _legend_below(figure, axes)
+
+
+def _legend_below(figure: Any, axes: Axes) -> None:
+    """Put the legend under the axes, where it hides no curve, and make room for it."""
+    labels = axes.get_legend_handles_labels()[1]
+    columns = min(len(labels), 3 if max(map(len, labels)) <= LONG_LABEL else 2)
+    num_rows = math.ceil(len(labels) / columns)
+    figure.set_size_inches(figure.get_figwidth(), figure.get_figheight() + LEGEND_ROW * num_rows)
+    figure.legend(loc="outside lower center", ncols=columns, fontsize=8.5, frameon=False)
+
+
+def svg_of(figure: Any, title: str) -> str:
+    """Return a figure as an SVG element with a name, and close it."""
     buffer = io.StringIO()
-    # Without a date, so that the same run gives the same page.
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(buffer, format="svg", metadata=nothing)
     plt.close(figure)
-    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    # Several figures share the page, and these names are nowhere referred to.
+    text = re.sub(r' id="[\w.]+_\d+"', "", text)
+    label = html.escape(title, quote=True)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
-from configs.schema import LogConfig
+from configs.schema import LogConfig, RewardTermConfig, RunConfig
 from data.jsonl import read_rows
 from trainer.alarms import Alarms
 from trainer.run_folder import RunFolder
@@ -38,7 +38,8 @@ class RunFacts:
     """A run, as its folder describes it."""
 
     config: Mapping[str, Any]
-    """Its configuration, as `configs.schema.RunConfig` in plain values."""
+    """Its configuration, as `configs.schema.RunConfig` in plain values; complete, also of a run of
+    an older version."""
     status: Mapping[str, Any]
     """run_status.json: state, step, reason, resume_cmd."""
     rows: Sequence[Row]
@@ -84,7 +85,7 @@ def read_facts(run: Path, manifest: Sequence[Row] | None = None) -> RunFacts:
         RunFolderError: run_status.json was not written by a run.
     """
     folder = RunFolder(run)
-    config = yaml.safe_load(folder.config_path.read_text(encoding="utf-8"))
+    config = _complete(yaml.safe_load(folder.config_path.read_text(encoding="utf-8")))
     rows = read_rows(folder.metrics_path) if folder.metrics_path.is_file() else []
     if manifest is None:
         manifest = manifest_rows(config)
@@ -95,6 +96,24 @@ def read_facts(run: Path, manifest: Sequence[Row] | None = None) -> RunFacts:
         starts=read_starts(folder.starts_path),
         splits=split_facts(manifest),
     )
+
+
+def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with the defaults of keys that did not exist when it was written."""
+    found = _over(asdict(RunConfig()), config)
+    term = asdict(RewardTermConfig())
+    found["rewards"]["terms"] = [_over(term, given) for given in found["rewards"]["terms"]]
+    return found
+
+
+def _over(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(defaults)
+    for key, value in given.items():
+        below = defaults.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            value = _over(cast(dict[str, Any], below), cast(dict[str, Any], value))
+        found[key] = value
+    return found
 
 
 def manifest_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
