@@ -128,6 +128,7 @@ def _learning_plans(keys: Sequence[str]) -> list[Plan]:
             "Negative log-likelihood of the reference answers.",
             "nats per token",
         ),
+        _agreement_plan(keys),
         Plan(
             "Benchmarks",
             {
@@ -138,6 +139,13 @@ def _learning_plans(keys: Sequence[str]) -> list[Plan]:
             "Share of questions whose right choice is the likeliest one.",
         ),
     ]
+
+
+def _agreement_plan(keys: Sequence[str]) -> Plan:
+    """Return what shows how well a trained judge agrees with known scores."""
+    found = [key for key in keys if re.fullmatch(r"judge_eval/\w+_spearman", key)]
+    names = {key: key[len("judge_eval/") : -len("_spearman")].replace("_", " ") for key in found}
+    return Plan("Judge against known scores", names, "Rank correlation on held-out texts.")
 
 
 def _policy_plans() -> list[Plan]:
@@ -248,7 +256,7 @@ def trial_figure(curves: Mapping[str, Sequence[tuple[float, float]]], title: str
     figure, axes = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
     for name, points in curves.items():
         axes.plot(*zip(*points, strict=True), linewidth=1.3, label=name)
-    axes.set_ylabel(title)
+    axes.set_ylabel(title, fontsize=9)
     axes.set_xlabel("step")
     axes.grid(alpha=0.3)
     _legend_below(figure, axes)

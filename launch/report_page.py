@@ -59,6 +59,8 @@ def headline(facts: RunFacts, evaluation: Mapping[str, Any] | None) -> str:
 
 
 def _why_no_test(facts: RunFacts) -> str:
+    if facts.is_judge:
+        return "A judge answers no questions; the curves show how well it agrees with known scores."
     if not facts.is_rl:
         return "A supervised run generates no answers to test; launch/evaluate.py does."
     if not facts.config["eval"]["test_split"]:
@@ -84,7 +86,7 @@ def what_was_run(facts: RunFacts, evaluated: bool) -> list[tuple[str, list[str]]
     rewards = [f"{name}: {words}" for name, words in reward_words(config)] if facts.is_rl else []
     started = [_start_words(start) for start in facts.starts] or [NOT_RECORDED]
     method = (
-        "Evaluation: greedy answers, nothing was trained." if evaluated else method_words(config)
+        "Evaluation: greedy answers, nothing was trained." if evaluated else method_words(facts)
     )
     found = [
         ("what", [method]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ import yaml
 
 from data.judge_data import DIMENSIONS
 from data.manifest import fill_choices
+from trainer.card_results import limits, results
 from trainer.console import duration
 from trainer.export import BASE_CARD, CARD
-from trainer.markdown import bullets, code_span, escape, indented, table
-from trainer.run_facts import RunFacts, alarms_of, judged_terms, read_facts
+from trainer.markdown import bullets, code_span, escape, indented
+from trainer.run_facts import RunFacts, judged_terms, read_facts
 from trainer.run_folder import RunFolder, write_atomically
 from trainer.run_words import (
     machine_words,
@@ -34,18 +34,6 @@ TAG = "cadence-rl"
 
 INHERITED = ("license", "license_name", "license_link", "language")
 """Keys of the start checkpoint's header that hold for what is trained from it."""
-
-FACTS = "factual_alignment"
-
-MAX_ALARMS = 5
-
-RESULTS = {
-    "accuracy": "accuracy (WA)",
-    "ua": "mean recall of the emotions (UA)",
-    "macro_f1": "macro F1",
-    "format_frac": "readable answers",
-}
-"""Metrics of an evaluation that are shares, and their names."""
 
 USE = """\
 ```python
@@ -142,11 +130,11 @@ def model_card(facts: CardFacts) -> str:
         "## How it was made",
         _made(run),
         "## Results",
-        *_results(run),
+        *results(run),
         "## Limits",
-        bullets(_limits(run)),
+        bullets(limits(run)),
         "## How to use",
-        *_use(run.config),
+        *_use(run),
         "## Licence",
         _licence(facts),
         "## Make it again",
@@ -157,6 +145,7 @@ def model_card(facts: CardFacts) -> str:
 
 def _header(facts: CardFacts) -> str:
     kind = "reinforcement-learning" if facts.run.is_rl else "supervised-fine-tuning"
+    kind = "judge" if facts.run.is_judge else kind
     header = {
         # Licence and languages are the start checkpoint's; what its card does not say is left out.
         **{key: facts.start_header[key] for key in INHERITED if key in facts.start_header},
@@ -169,19 +158,26 @@ def _header(facts: CardFacts) -> str:
 
 
 def _what(facts: CardFacts) -> str:
-    labels = ", ".join(map(escape, facts.run.config["data"]["choices"]))
     local = "" if "/" in facts.start_name else " (a local folder; `base_model` wants the hub's id)"
+    start = f"It started from {code_span(facts.start_name)}{local}."
+    if facts.run.is_judge:
+        dimensions = ", ".join(name.replace("_", " ") for name in DIMENSIONS)
+        return (
+            "A judge of reasoning about speech: it hears a clip, reads what was said about the "
+            f"voice, and gives 1 to 5 for each of: {dimensions}. {start}"
+        )
+    labels = ", ".join(map(escape, facts.run.config["data"]["choices"]))
     return (
         "A speech emotion model: it hears a clip, reasons about how it is said between `<think>` "
         "and `</think>`, and answers one of these labels between `<answer>` and `</answer>`: "
-        f"{labels}. It started from {code_span(facts.start_name)}{local}."
+        f"{labels}. {start}"
     )
 
 
 def _made(run: RunFacts) -> str:
     config = run.config
     num_steps = config["train"]["num_steps"]
-    lines = [escape(method_words(config)), f"Done: {run.step} of {num_steps} steps."]
+    lines = [escape(method_words(run)), f"Done: {run.step} of {num_steps} steps."]
     for split, use in used_splits(run).items():
         found = run.splits.get(split)
         origin = ""
@@ -208,126 +204,14 @@ def _made(run: RunFacts) -> str:
     return bullets(lines)
 
 
-def _results(run: RunFacts) -> list[str]:
-    probes = {k: v for k, v in run.last("probe").items() if k.endswith("_accuracy")}
-    parts: list[str] = []
-    if probes:
-        rows = [[escape(name.removesuffix("_accuracy")), _percent(v)] for name, v in probes.items()]
-        parts += ["Accuracy of the likeliest choice:", table(["benchmark", "accuracy"], rows)]
-    before, after = run.last("test_before"), run.last("test_after")
-    if not after:
-        parts.append(_no_test(run))
-        before, after = {}, run.last("eval")
-    if not after:
-        return parts
-    names = {**RESULTS, **_judged_names(run)}
-    rows = [
-        [escape(words), _number(key, before.get(key)), _number(key, after[key])]
-        for key, words in names.items()
-        if key in after
-    ]
-    parts += [_measured_on(run), table(["", "before", "after"], rows), "Recall by emotion:"]
-    labels = _labels(run)
-    rows = [
-        [escape(label), f"{labels[label]:,}" if label in labels else ""]
-        + [_percent(found.get(f"recall_{label.replace(' ', '_')}")) for found in (before, after)]
-        for label in run.config["data"]["choices"]
-    ]
-    return [*parts, table(["emotion", "clips", "before", "after"], rows)]
-
-
-def _no_test(run: RunFacts) -> str:
-    if not run.is_rl:
-        return (
-            "**No answers were generated and tested**: a supervised run does not do that. "
-            "`launch/evaluate.py` does."
-        )
-    if run.config["eval"]["test_split"]:
-        return "**There is no result of a test**: the run has not ended."
-    return "**There is no result of a test**: the run was given no test split (`eval.test_split`)."
-
-
-def _judged_names(run: RunFacts) -> dict[str, str]:
-    """Return metric -> name of what the judges say."""
-    found: dict[str, str] = {}
-    for term in judged_terms(run.config):
-        found[f"{term}_mean"] = f"{term}, mean (0 to 1)"
-        for dimension in DIMENSIONS:
-            found[f"{term}_{dimension}"] = f"{term}: {dimension.replace('_', ' ')} (1 to 5)"
-    return found
-
-
-def _tested_split(run: RunFacts) -> str:
-    kind = "test_split" if run.last("test_after") else "split"
-    return str(run.config["eval"][kind])
-
-
-def _labels(run: RunFacts) -> Mapping[str, int]:
-    split = run.splits.get(_tested_split(run))
-    return split.labels if split else {}
-
-
-def _measured_on(run: RunFacts) -> str:
-    split = _tested_split(run)
-    what = "before the first step and after the last" if run.last("test_after") else "the last one"
-    return (
-        f"Greedy answers on split {escape(split)} ({split_words(run.splits.get(split))}), {what}:"
-    )
-
-
-def _limits(run: RunFacts) -> list[str]:
-    choices = run.config["data"]["choices"]
-    lines = [
-        f"It knows {len(choices)} labels and answers one of them whatever it hears; guessing is "
-        f"right in {_percent(1 / len(choices))} of the cases if the labels are equally frequent.",
-        *_number_limits(run),
-        "What it says in `<think>` is generated text. It can be wrong, and it need not be why the "
-        "answer was given.",
-        "It was trained on the corpora named above alone, and tested on no others. Other "
-        "microphones, noise, languages, accents, ages and spontaneous speech were not measured; "
-        "expect less.",
-        "Labels of such corpora are acted or perceived emotions; what a person feels is another "
-        "thing. Not for decisions about people, such as hiring, schooling, policing, credit or "
-        "health; emotion recognition is forbidden by law in some of these places.",
-    ]
-    alarms = alarms_of(run) if run.is_rl else []
-    lines += [f"Alarm at step {step}: {escape(line)}." for step, line in alarms[:MAX_ALARMS]]
-    if len(alarms) > MAX_ALARMS:
-        lines.append(f"{len(alarms) - MAX_ALARMS} more alarms are in the report of the run.")
-    return lines
-
-
-def _number_limits(run: RunFacts) -> list[str]:
-    """Return what the numbers of the run itself show."""
-    after = run.last("test_after") or run.last("eval")
-    if "accuracy" not in after:
-        return ["How often it is right is not known: no answers were tested."]
-    lines = [f"It is wrong in {_percent(1 - after['accuracy'])} of the tested clips."]
-    num = sum(_labels(run).values())
-    if num:
-        half = 1.96 * math.sqrt(after["accuracy"] * (1 - after["accuracy"]) / num)
-        lines[0] += (
-            f" With {num:,} clips this is known to about {100 * half:.1f} points either way (95 %, "
-            "clips taken as independent; clips of one speaker are not)."
-        )
-    recalls = {key[7:]: value for key, value in after.items() if key.startswith("recall_")}
-    if recalls:
-        worst, best = min(recalls, key=recalls.__getitem__), max(recalls, key=recalls.__getitem__)
-        lines.append(
-            f"Emotions differ: {escape(worst.replace('_', ' '))} is recognized in "
-            f"{_percent(recalls[worst])}, {escape(best.replace('_', ' '))} in "
-            f"{_percent(recalls[best])} of its clips."
-        )
-    for term in judged_terms(run.config):
-        if f"{term}_{FACTS}" in after:
-            lines.append(
-                f"A judge ({escape(term)}) gave the facts in its reasoning "
-                f"{after[f'{term}_{FACTS}']:.2f} of 5 on average."
-            )
-    return lines
-
-
-def _use(config: Mapping[str, Any]) -> list[str]:
+def _use(run: RunFacts) -> list[str]:
+    if run.is_judge:
+        return [
+            "As `judge: rewards.judges.local:LocalJudge` of a reasoning term, with this folder as "
+            "`model_path` and the message template that it was trained with "
+            "(`judge.prompt_file`). `launch/calibrate.py` says how far it can be believed."
+        ]
+    config = run.config
     data = config["data"]
     question = fill_choices(data["question"], data["choices"])
     user = [{"type": "audio", "audio": "clip.wav"}, {"type": "text", "text": question}]
@@ -371,14 +255,6 @@ def _again(run: RunFacts) -> list[str]:
         f"with the manifest {code_span(manifest)} and the start checkpoint {code_span(start)}; "
         "`config.yaml` of the run folder has all settings.",
     ]
-
-
-def _number(metric: str, value: float | None) -> str:
-    return _percent(value) if metric in RESULTS else "" if value is None else f"{value:.2f}"
-
-
-def _percent(value: float | None) -> str:
-    return "not measured" if value is None else f"{100 * value:.1f} %"
 
 
 def _texts(value: Any) -> list[str]:

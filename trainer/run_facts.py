@@ -55,6 +55,11 @@ class RunFacts:
         return self.config["loss"]["kind"] == "policy"
 
     @property
+    def is_judge(self) -> bool:
+        """Whether a judge was trained, and not a policy."""
+        return any(key.startswith("judge_eval/") for row in self.rows for key in row)
+
+    @property
     def step(self) -> int:
         """Last step with a row; 0 before the first."""
         return int(self.rows[-1]["step"]) if self.rows else 0

@@ -22,15 +22,17 @@ ADVANTAGES = {
 NOT_RECORDED = "not recorded"
 
 
-def method_words(config: Config) -> str:
+def method_words(run: RunFacts) -> str:
     """Return what was done, in a sentence or two."""
+    config = run.config
     train, lora = config["train"], config["model"]["lora"]
     weights = f"adapters of rank {lora['rank']}" if lora["rank"] else "all weights"
     if config["model"]["freeze"] and not lora["rank"]:
         weights += " but " + ", ".join(config["model"]["freeze"])
     if config["loss"]["kind"] == "sft":
+        what = "texts with known scores" if run.is_judge else "reference answers"
         return (
-            f"Supervised fine-tuning on reference answers: {train['num_steps']} steps of "
+            f"Supervised fine-tuning on {what}: {train['num_steps']} steps of "
             f"{train['prompts_per_step']} rows, {weights} trained."
         )
     loss, size = config["loss"], config["rollout"]["group_size"]

@@ -164,13 +164,31 @@ def test_the_card_of_a_supervised_run():
     assert "Reward" not in text
 
 
+def test_the_card_of_a_judge():
+    rows = [
+        {"step": 0, "judge_eval/factual_alignment_mae": 2.0},
+        {
+            "step": 110,
+            "judge_eval/factual_alignment_mae": 0.5,
+            "judge_eval/factual_alignment_spearman": 0.75,
+        },
+    ]
+    text = card(facts("tiny_sft.yaml", ("eval.test_split=test",), rows=rows))
+    assert "judge" in front_matter(text)["tags"]
+    assert "A judge of reasoning about speech" in text and "speech emotion model" not in text
+    assert "- Supervised fine-tuning on texts with known scores: 110 steps" in text
+    assert "Against known scores of held-out texts (100 rows, 2 speakers):" in text
+    assert "| factual alignment | 0.75 | 0.50 |" in text
+    assert "rewards.judges.local:LocalJudge" in text and "labels" not in text
+
+
 def test_names_stay_names():
     evil = "a|b` *c* <script>x</script> [d](e)\n---\n# head $x$"
     shown = escape(evil)
     assert shown == (r"a\|b\` \*c\* &lt;script&gt;x&lt;/script&gt; \[d\](e) --- \# head \$x\$")
     run = facts()
-    run = replace(run, config={**run.config, "name": evil})
-    run.config["data"] |= {"choices": [evil, "sad"], "manifest": evil, "question": evil}
+    data = {**run.config["data"], "choices": [evil, "sad"], "manifest": evil, "question": evil}
+    run = replace(run, config={**run.config, "name": evil, "data": data})
     run.config["rewards"]["terms"][0]["name"] = evil
     text = card(replace(run, status={"resume_cmd": "python x 'a\n# b'"}), start=evil, license=evil)
     assert front_matter(text)["base_model"] == front_matter(text)["license"] == evil
