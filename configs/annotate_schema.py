@@ -122,6 +122,10 @@ class JudgeRowsConfig:
     """Run folders whose scored samples are added to texts of prescribed quality."""
     term: str = "reasoning"
     """Reward term of those runs whose scores are taken."""
+    test_split: str = "test"
+    """Split of the clips that held-out rows are about."""
+    num_test_rows: int = knob(0, ge=0)
+    """Held-out rows of prescribed quality in the same file; 0 = none."""
 
 
 @dataclass

@@ -43,6 +43,7 @@ def check_rules(config: RunConfig) -> list[str]:
         *_optimizer(config),
         *(() if config.loss.kind == "sft" else policy_only),
     ]
+        *_judge(config),
 
 
 def _run(config: RunConfig) -> Iterator[str]:
@@ -196,6 +197,16 @@ def _judged_terms(config: RunConfig) -> Iterator[str]:
     rewards = config.rewards
     counted = [term.name for term in rewards.terms if term.judged and term.weight > 0]
     if len(counted) > 1:
+def _judge(config: RunConfig) -> Iterator[str]:
+    if not TARGET_PATTERN.fullmatch(config.judge.target):
+        yield f"judge.target: found {config.judge.target!r}; allowed is module:Class"
+    for option in _secret_names(config.judge.options):
+        yield (
+            f"judge.options.{option}: a secret does not belong in a configuration; put it in the "
+            f"environment and give its name as {option}_env"
+        )
+
+
         yield (
             f"rewards.terms: {', '.join(counted)} are judged and have a weight; trust is one "
             "factor a group, so only one of them may: set the weight of the others to 0"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from configs.eval_schema import CONTROL_NAMES, BenchmarkConfig, EvalConfig
+from configs.judge_schema import JudgeConfig
 from configs.knob import knob
 from configs.reward_schema import RewardsConfig, RewardTermConfig, TermScheduleConfig, TrustConfig
 
@@ -21,6 +22,7 @@ __all__ = [
     "CheckpointConfig",
     "DataConfig",
     "EvalConfig",
+    "JudgeConfig",
     "LearnerConfig",
     "LogConfig",
     "LoraConfig",
@@ -326,6 +328,7 @@ class RunConfig:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     log: LogConfig = field(default_factory=LogConfig)
     parity: ParityConfig = field(default_factory=ParityConfig)

@@ -64,7 +64,9 @@ class JudgeDataError(ValueError):
     """A run folder that holds no scored samples; the message says which."""
 
 
-def prescribed(rows: Sequence[Mapping[str, Any]], num_rows: int, seed: int) -> list[dict[str, Any]]:
+def prescribed(
+    rows: Sequence[Mapping[str, Any]], num_rows: int, seed: int, name: str = "prescribed"
+) -> list[dict[str, Any]]:
     """Return texts written at quality levels that are drawn evenly, dimension by dimension.
 
     With n measured attributes, a text tells m of them and k of those truly:
@@ -81,6 +83,7 @@ def prescribed(rows: Sequence[Mapping[str, Any]], num_rows: int, seed: int) -> l
         rows: Of an annotated manifest; those with fewer than 2 measured attributes are not used.
         num_rows: Texts to write; a row is used again when all were.
         seed: Draws levels and wording.
+        name: First part of the texts' ids.
 
     Raises:
         JudgeDataError: No row has two measured attributes.
@@ -94,7 +97,7 @@ def prescribed(rows: Sequence[Mapping[str, Any]], num_rows: int, seed: int) -> l
         int(i) for _ in range(-(-num_rows // len(usable))) for i in rng.permutation(len(usable))
     ]
     return [
-        _prescribed_row(usable[place], index, labels, rng)
+        _prescribed_row(usable[place], f"{name}/{index:06d}", labels, rng)
         for index, place in enumerate(order[:num_rows])
     ]
 
@@ -105,7 +108,7 @@ def _measured(row: Mapping[str, Any]) -> list[str]:
 
 
 def _prescribed_row(
-    row: Mapping[str, Any], index: int, labels: Sequence[str], rng: np.random.Generator
+    row: Mapping[str, Any], text_id: str, labels: Sequence[str], rng: np.random.Generator
 ) -> dict[str, Any]:
     measured = _measured(row)
     told = [str(name) for name in rng.permutation(measured)[: 1 + rng.integers(len(measured))]]
@@ -132,7 +135,7 @@ def _prescribed_row(
         "caption_completeness": 1 + 4 * len(told) / len(measured),
         "fluency_and_structural_clarity": float(fluency),
     }
-    return _judge_row(row, f"prescribed/{index:06d}", _spoiled(sentences, fluency, rng), scores)
+    return _judge_row(row, text_id, _spoiled(sentences, fluency, rng), scores)
 
 
 def _cue(

@@ -307,14 +307,25 @@ def _probes(task: str, config: AnnotateConfig, files: Files, log: Log) -> bool:
 
 def _judge(config: AnnotateConfig, files: Files, log: Log) -> bool:
     every = read_rows(files.manifest)
-    rows = [row for row in every if row.get("split") == config.judge.split]
-    if not rows:
-        raise CorpusError(f"judge.split {config.judge.split!r}: no row of the manifest is in it")
-    texts = prescribed(rows, 2 * config.judge.num_rows, config.seed)
+    settings = config.judge
+    rows = _rows_of(every, "judge.split", settings.split)
+    texts = prescribed(rows, 2 * settings.num_rows, config.seed)
     by_id = {row["id"]: row for row in rows}
-    texts += from_runs([Path(run) for run in config.judge.runs], by_id, config.judge.term)
-    chosen = balanced(texts, config.judge.num_rows, config.seed)
+    texts += from_runs([Path(run) for run in settings.runs], by_id, settings.term)
+    chosen = balanced(texts, settings.num_rows, config.seed)
+    if settings.num_test_rows:
+        tested = _rows_of(every, "judge.test_split", settings.test_split)
+        texts = prescribed(tested, 2 * settings.num_test_rows, config.seed, "held_out")
+        chosen += balanced(texts, settings.num_test_rows, config.seed)
     write_rows(files.judge, chosen)
     sources = Counter(row["id"].partition("/")[0] for row in chosen)
     log(f"{files.judge}: {len(chosen)} rows; " + ", ".join(f"{n} {s}" for s, n in sources.items()))
     return True
+
+
+def _rows_of(rows: Sequence[dict[str, Any]], key: str, split: str) -> list[dict[str, Any]]:
+    """Return the rows of a split."""
+    found = [row for row in rows if row.get("split") == split]
+    if not found:
+        raise CorpusError(f"{key} {split!r}: no row of the manifest is in it")
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import ray
@@ -12,7 +12,7 @@ from configs.load import config_differences, dump_config
 from configs.schema import RewardTermConfig, RunConfig
 from data.loader import PromptLoader
 from data.prompts import PromptBuilder, prompt_function
-from data.records import Example, Prompt
+from data.records import Example, GroupSample, Prompt
 from launch.cluster import engine_options, learner_options
 from launch.splits import Splits, benchmark_data
 from rewards.combine import CombineRules
@@ -60,7 +60,8 @@ def run_rl(
     Returns:
         The step reached.
     """
-    builder, build_prompt, loader = _prompts(config, data)
+    builder = PromptBuilder(config.model.path, config.data)
+    build_prompt, loader = _prompts(config, data, builder)
     spec = engine_spec(config, builder)
     engines = EnginePool(spec, engine_options(config))
     learner = _learner(config, builder)
@@ -111,20 +112,48 @@ def run_rl(
 def run_sft(
     config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
 ) -> int:
+@dataclass(frozen=True)
+class SupervisedTask:
+    """What one supervised command trains that another does not."""
+
+    builder: PromptBuilder
+    to_sample: Callable[[Prompt], GroupSample]
+    """Prompt -> the answers that are trained on."""
+    evaluation: Callable[[LearnerGroup], Callable[[], dict[str, float]]]
+    """Started learner -> metrics of its current weights on what is held out."""
+
+
     """Build the parts of a supervised run, resume if possible, and run it; see `run_rl`."""
-    builder, _, loader = _prompts(config, data)
-    learner = _learner(config, builder)
+    builder = PromptBuilder(config.model.path, config.data)
+    task = SupervisedTask(
+        builder,
+        lambda prompt: target_sample(prompt, builder),
+        lambda learner: _choice_evaluation(config, data, builder, learner),
+    )
+    return run_supervised(config, folder, data, task, stop_requested)
+
+
+def run_supervised(
+    config: RunConfig,
+    folder: RunFolder,
+    data: Splits,
+    task: SupervisedTask,
+    stop_requested: Callable[[], bool],
+) -> int:
+    """Train on a task, from where the run folder left off; see `run_rl`."""
+    _, loader = _prompts(config, data, task.builder)
+    learner = _learner(config, task.builder)
     learner.start()
     store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
     step = _resume(folder, store, learner, {"loader": loader})
     writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
     parts = SftParts(
         loader,
-        lambda prompt: target_sample(prompt, builder),
+        task.to_sample,
         learner,
         writer,
         store,
-        _choice_evaluation(config, data, builder, learner),
+        task.evaluation(learner),
         stop_requested,
     )
     step = train_sft(config, parts, step)
@@ -195,9 +224,8 @@ def with_run_options(config: RunConfig) -> list[RewardTermConfig]:
 
 
 def _prompts(
-    config: RunConfig, data: Splits
-) -> tuple[PromptBuilder, Callable[[Example], Prompt], PromptLoader]:
-    builder = PromptBuilder(config.model.path, config.data)
+    config: RunConfig, data: Splits, builder: PromptBuilder
+) -> tuple[Callable[[Example], Prompt], PromptLoader]:
     # In shared memory: one copy of a clip's features per node, whoever reads them.
     build_prompt = prompt_function(builder, config.data, ray.put)
     loader = PromptLoader(
@@ -208,7 +236,7 @@ def _prompts(
         num_workers=config.data.num_workers,
         bad_clips=config.data.bad_clips,
     )
-    return builder, build_prompt, loader
+    return build_prompt, loader
 
 
 def _learner(config: RunConfig, builder: PromptBuilder) -> LearnerGroup:

@@ -31,6 +31,9 @@ QUIET = {
 }
 """Environment of the driver and, through it, of local workers: no hub, no bars, no false alarms."""
 
+LOCAL_JUDGE = "rewards.judges.local:LocalJudge"
+"""The judge that `launch/judge.py` trains."""
+
 EXIT_DONE, EXIT_CONFIG, EXIT_PREFLIGHT, EXIT_FAILED, EXIT_PREEMPTED = 0, 2, 3, 4, 75
 
 
@@ -74,7 +77,7 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
     """Run a training command.
 
     Args:
-        kind: `policy` (RL), `sft` or `evaluate`; the configuration must fit.
+        kind: `policy` (RL), `sft`, `judge` or `evaluate`; the configuration must fit.
         description: for `--help`.
         argv: arguments without the program name; None = those of this process.
 
@@ -97,10 +100,8 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
     if any(problem.level == "error" for problem in problems):
         return EXIT_PREFLIGHT
 
-    from launch.splits import read_data
-
     try:
-        data = read_data(config)
+        data = _read_data(kind, config)
     except ManifestError as error:
         return _fail(EXIT_CONFIG, error)
     if arguments.dry_run:
@@ -112,6 +113,17 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
     return _execute(kind, config, data, command)
 
 
+def _read_data(kind: str, config: RunConfig) -> Splits:
+    """Read and check the rows that a command needs."""
+    if kind == "judge":
+        from launch.judge_training import read_judge_data
+
+        return read_judge_data(config)
+    from launch.splits import read_data
+
+    return read_data(config)
+
+
 def check_kind(kind: str, path: str, config: RunConfig) -> None:
     """Refuse a configuration that a command cannot run.
 
@@ -121,13 +133,15 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
         config: The run.
 
     Raises:
-        ConfigError: It is of another kind, or an evaluation has no test split.
+        ConfigError: It is of another kind, or an evaluation or a judge has no test split.
     """
-    needed = "sft" if kind == "sft" else "policy"
+    needed = "sft" if kind in ("sft", "judge") else "policy"
     if config.loss.kind != needed:
         raise ConfigError(f"{path}: loss.kind is {config.loss.kind}, needs {needed}")
-    if kind == "evaluate" and not config.eval.test_split:
+    if kind in ("evaluate", "judge") and not config.eval.test_split:
         raise ConfigError(f"{path}: eval.test_split is empty; name the split to evaluate")
+    if kind == "judge" and config.judge.target != LOCAL_JUDGE:
+        raise ConfigError(f"{path}: judge.target is {config.judge.target}, needs {LOCAL_JUDGE}")
 
 
 def _execute(kind: str, config: RunConfig, data: Splits, command: str) -> int:
@@ -135,6 +149,7 @@ def _execute(kind: str, config: RunConfig, data: Splits, command: str) -> int:
     from launch.assemble import open_folder, run_rl, run_sft
     from launch.cluster import connect
     from launch.evaluation import run_evaluation
+    from launch.judge_training import run_judge
     from trainer.console import log
     from trainer.run_folder import RunFolder, RunFolderError
 
@@ -148,6 +163,7 @@ def _execute(kind: str, config: RunConfig, data: Splits, command: str) -> int:
     runs: dict[str, Callable[..., int]] = {
         "policy": run_rl,
         "sft": run_sft,
+        "judge": run_judge,
         "evaluate": run_evaluation,
     }
     try:

@@ -59,7 +59,7 @@ def read_data(config: RunConfig) -> Splits:
             f"{data.manifest}: {len(silent)} rows have no clip, such as {silent[0]!r}; text-only "
             "tasks are for launch/sft.py"
         )
-    bad = _bad_clips(used, data)
+    bad = bad_clips(used, data)
     return Splits(
         *([row for row in rows if row.id not in bad] for rows in (train, evaluated, tested)),
         benchmarks={found.name: _benchmark(found, config) for found in config.eval.benchmarks},
@@ -107,17 +107,21 @@ def _benchmark(benchmark: BenchmarkConfig, config: RunConfig) -> list[Example]:
             f"{data.manifest}: {len(unasked)} rows cannot be evaluated, such as {unasked[0]!r}: "
             "the label must be one of at least two choices"
         )
-    bad = _bad_clips([row for row in rows if row.audio], data)
+    bad = bad_clips([row for row in rows if row.audio], data)
     return [row for row in rows if row.id not in bad]
 
 
-def _bad_clips(rows: Sequence[Example], data: DataConfig) -> set[str]:
+def bad_clips(rows: Sequence[Example], data: DataConfig) -> set[str]:
     """Return the ids of rows whose clip is to be left out.
 
     Raises:
         ManifestError: There are some, and `data.bad_clips` does not leave them out.
     """
     problems = check_clips(
+    Args:
+        rows: With clips.
+        data: Root, limits and what a bad clip does are taken from it.
+
         rows,
         data.audio_root,
         min_duration_s=data.min_duration_s,

@@ -281,22 +281,37 @@ class JudgeText:
         Raises:
             JudgeError: Text and begun answer, or that and a digit, do not tokenize apart.
         """
-        chat = self._chat(warm_up_prompt(), "")
-        ids = self._encode(chat)
         prefills: list[list[int]] = []
         digits: set[tuple[int, ...]] = set()
         for name in DIMENSIONS:
-            begun = self._encode(f'{chat}{{"{name}":')
-            prefills.append(begun[len(ids) :])
-            longer = [self._encode(f'{chat}{{"{name}":{score}') for score in SCORES]
+            begun = self.continuation(f'{{"{name}":')
+            prefills.append(begun)
+            longer = [self.continuation(f'{{"{name}":{score}') for score in SCORES]
             digits.add(tuple(found[-1] for found in longer))
-            if begun[: len(ids)] != ids or any(found[:-1] != begun for found in longer):
+            if any(found[:-1] != begun for found in longer):
                 raise JudgeError(
                     f"judge {self._path}: its tokenizer has no token of its own for each digit "
                     f"after {{{name!r}:; use scoring: json"
                 )
         (found,) = digits
         return prefills, list(found)
+
+    def continuation(self, answer: str) -> list[int]:
+        """Return the tokens of an answer, whole or begun, after the message before it.
+
+        Raises:
+            JudgeError: Message and answer do not tokenize apart.
+        """
+        # All messages end alike, so that any of them will do.
+        chat = self._chat(warm_up_prompt(), "")
+        ids = self._encode(chat)
+        whole = self._encode(chat + answer)
+        if whole[: len(ids)] != ids:
+            raise JudgeError(
+                f"judge {self._path}: its tokenizer joins the message and the answer {answer!r}; "
+                "end the chat template's assistant line with a line break"
+            )
+        return whole[len(ids) :]
 
     def _chat(self, prompt: Prompt, reasoning: str) -> str:
         text = self._prompt.render(prompt, reasoning)

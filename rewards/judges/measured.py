@@ -123,11 +123,11 @@ def _factual(claims: Sequence[Claim], truths: Sequence[float | None]) -> float |
             by_attribute.setdefault(claim.attribute, []).append((claim, truth))
     if not by_attribute:
         return None
-    values = [_agreed_truth(found) for found in by_attribute.values()]
+    values = [agreed_truth(found) for found in by_attribute.values()]
     return sum(values) / len(values)
 
 
-def _agreed_truth(found: Sequence[tuple[Claim, float]]) -> float:
+def agreed_truth(found: Sequence[tuple[Claim, float]]) -> float:
     """Return the truth of one attribute's claims; 0 if they contradict each other."""
     stated = {claim.level for claim, _ in found if not claim.negated}
     denied = {claim.level for claim, _ in found if claim.negated}

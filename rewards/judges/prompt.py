@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from data.records import Prompt
 from rewards.judges.base import DIMENSIONS, HIGHEST, LOWEST, JudgeError
+from rewards.judges.checks import render_checks
 
 MAX_REASONING_CHARS = 4_000
 """Longer reasoning is cut before a judge sees it."""
@@ -26,7 +27,7 @@ MAX_FACT_CHARS = 2_000
 MAX_REPLY_CHARS = 1_000
 """A longer reply is refused unread; four scores take about 120 characters."""
 
-PLACEHOLDERS = ("question", "choices", "transcript", "prosody", "fence", "reasoning")
+PLACEHOLDERS = ("question", "choices", "transcript", "prosody", "checks", "fence", "reasoning")
 """Names that a template may write in braces."""
 
 SCORES = tuple(range(int(LOWEST), int(HIGHEST) + 1))
@@ -144,6 +145,7 @@ class JudgePrompt:
             "choices": ", ".join(example.choices),
             "transcript": sanitize(example.transcript or "", MAX_FACT_CHARS) or "not known",
             "prosody": render_prosody(example.prosody),
+            "checks": _checks(text, example.prosody),
             "fence": fence,
             "reasoning": text,
         }
@@ -196,6 +198,12 @@ def render_prosody(prosody: Mapping[str, Any] | None) -> str:
         }
         lines += [f"- {name}: {value}" for name, value in _facts("", others)]
     return "\n".join(lines)[:MAX_FACT_CHARS] or "not measured"
+
+
+def _checks(text: str, prosody: Mapping[str, Any] | None) -> str:
+    """Return the checked claims of a text, if there is something to check them against."""
+    facts = prosody or {}
+    return render_checks(text, facts) if _is_annotated(facts) else "not measured"
 
 
 def _is_annotated(prosody: Mapping[str, Any]) -> bool:

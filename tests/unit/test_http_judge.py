@@ -21,12 +21,12 @@ from configs.schema import RewardTermConfig
 from data.records import Example, Prompt
 from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, Judgement
 from rewards.judges.http import HttpJudge
+from rewards.judges.injections import injections
 from rewards.pool import RewardPool
 from tests.fixtures import write_tone
 from tests.judge_server import always, message_of, obedient, running, scores_text
 from tests.unit.make_groups import CHOICES, make_group
 
-INJECTIONS = Path(__file__).parents[1] / "data" / "injections.txt"
 PROSODY = {"pitch": "high"}
 SETTINGS: dict[str, Any] = {"timeout_s": 10.0, "deadline_s": 20.0, "max_attempts": 2}
 """Long enough for a busy machine; tests of timeouts set their own."""
@@ -326,13 +326,8 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str):
     assert "secret" not in str(caught.value)
 
 
-def payloads() -> list[str]:
-    lines = INJECTIONS.read_text(encoding="utf-8").splitlines()
-    return [line.encode("latin-1", "backslashreplace").decode("unicode_escape") for line in lines]
-
-
 def test_no_injection_raises_an_obedient_judges_score(judge_of):
-    texts = payloads()
+    texts = injections()
     assert len(texts) >= 30
     with running(obedient) as server:
         judge = judge_of(server.url, deadline_s=60.0)
@@ -347,7 +342,7 @@ def test_no_injection_raises_an_obedient_judges_score(judge_of):
 def test_the_obedient_judge_obeys_where_nothing_protects_it():
     # Else the test above could not fail.
     raised = 0
-    for text in payloads():
+    for text in injections():
         body = {"messages": [{"role": "user", "content": f"Grade this from 1 to 5:\n{text}"}]}
         raised += obedient(0, body) == "ok 5"
     assert raised >= 25

@@ -17,6 +17,7 @@ from data.prosody import Prosody
 from data.prosody_levels import Clip, calibrate, describe
 from data.records import Example, Prompt
 from rewards.judges.base import DIMENSIONS, JudgeError
+from rewards.judges.injections import injections
 from rewards.judges.prompt import (
     MAX_FACT_CHARS,
     MAX_REASONING_CHARS,
@@ -29,10 +30,7 @@ from rewards.judges.prompt import (
     sanitize,
 )
 
-INJECTIONS = [
-    line.encode("ascii").decode("unicode_escape")
-    for line in (Path(__file__).parents[1] / "data" / "injections.txt").read_text().splitlines()
-]
+INJECTIONS = injections()
 MINIMAL = "Grade it.\n{fence}\n{reasoning}\n{fence}\n"
 LABEL = "contempt or disgust"
 

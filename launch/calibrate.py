@@ -1,0 +1,111 @@
+#!/usr/bin/env python
+"""Calibrate a judge on the held-out rows of a judge file.
+
+python launch/calibrate.py --config FILE [key=value ...] [--human CSV] [--against FILE] [--run RUN]
+
+Writes `calibration/` into the run folder: scores.jsonl, summary.json, report.md, report.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# The repository comes first on the path: its package names are common words.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.load import ConfigError, load_config
+from configs.schema import RunConfig
+from data.manifest import ManifestError
+from launch.cli import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_PREFLIGHT, QUIET
+from launch.preflight import preflight
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="Calibrate a judge on held-out rows.")
+    parser.add_argument("--config", required=True, metavar="FILE", help="YAML file of a judge run")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings over the file")
+    parser.add_argument("--human", default="", metavar="CSV", help="people's scores of the texts")
+    parser.add_argument(
+        "--against", default="", metavar="FILE", help="scores.jsonl of an earlier calibration"
+    )
+    parser.add_argument(
+        "--run", default="", metavar="RUN", help="run folder whose completions are judged too"
+    )
+    return parser.parse_intermixed_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: Arguments without the program name; None = those of this process.
+
+    Returns:
+        The exit code: 0 done, 2 configuration or data, 3 preflight, 4 the judge failed.
+    """
+    arguments = parse_arguments(argv)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        config = load_config(arguments.config, arguments.overrides)
+    except ConfigError as error:
+        return _fail(EXIT_CONFIG, error)
+    problems = preflight(config)
+    for problem in problems:
+        print(f"{problem.level}: {problem.what}; {problem.fix}", file=sys.stderr)
+    if any(problem.level == "error" for problem in problems):
+        return EXIT_PREFLIGHT
+    return _calibrate(config, arguments)
+
+
+def _calibrate(config: RunConfig, arguments: argparse.Namespace) -> int:
+    from ray.exceptions import RayError
+
+    from launch.cluster import connect
+    from launch.judge_calibration import (
+        CalibratedJudge,
+        judge_options,
+        score_probes,
+        write_calibration,
+    )
+    from launch.judge_completions import score_completions
+    from launch.judge_training import read_held_out
+    from trainer.calibration_summary import CalibrationError
+
+    folder = Path(config.output_dir) / config.name
+    try:
+        rows = read_held_out(config)
+        connect(config)
+        judge = CalibratedJudge(config, judge_options(config, str(folder / "export")))
+        name = config.judge.target.rpartition(":")[2]
+        scored = {name: score_probes(config, judge, rows)}
+        run = Path(arguments.run) if arguments.run else None
+        completions = {name: score_completions(config, judge, run)} if run else {}
+        judge.close()
+        write_calibration(
+            folder / "calibration",
+            scored,
+            seed=config.seed,
+            human=arguments.human,
+            against=arguments.against,
+            completions=completions,
+        )
+    except (ManifestError, CalibrationError) as error:
+        return _fail(EXIT_CONFIG, error)
+    except RayError as error:
+        return _fail(EXIT_FAILED, error)
+    return EXIT_DONE
+
+
+def _fail(code: int, error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

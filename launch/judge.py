@@ -1,0 +1,16 @@
+#!/usr/bin/env python
+"""Train a judge on texts with known scores, and write how far it can be believed.
+
+python launch/judge.py --config FILE [key=value ...] [--dry-run]
+"""
+
+import sys
+from pathlib import Path
+
+# The repository comes first on the path: its package names are common words.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from launch.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main("judge", "Train a judge on texts with known scores, and calibrate it."))

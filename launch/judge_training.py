@@ -1,0 +1,148 @@
+"""Training of a judge: a supervised run on texts with known scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from configs.schema import RunConfig
+from data.judge_rows import JudgeRow, read_judge_rows
+from data.manifest import ManifestError
+from data.prompts import prompt_function
+from launch.assemble import SupervisedTask, run_supervised
+from launch.judge_calibration import (
+    CalibratedJudge,
+    judge_options,
+    score_probes,
+    write_calibration,
+)
+from launch.splits import Splits, bad_clips
+from trainer.calibration import agreement
+from trainer.console import log
+from trainer.judge_prompts import JudgePrompts, learner_scores
+from trainer.learner_group import LearnerGroup
+from trainer.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class JudgeSplits(Splits):
+    """The rows of a judge run: `train`, and `test` for what is held out."""
+
+    scores: Mapping[str, Mapping[str, float]] = field(
+        default_factory=dict[str, Mapping[str, float]]
+    )
+    """Row id -> dimension -> score, of both."""
+
+
+def read_judge_data(config: RunConfig) -> JudgeSplits:
+    """Read and check a judge file and its clips; needs no Ray.
+
+    Args:
+        config: The run; `data.manifest` is the judge file.
+
+    Raises:
+        ManifestError: A bad row, split or clip.
+    """
+    rows = _read(config)
+    train = _usable(config, _split(rows, config.data.train_split))
+    test = _usable(config, _split(rows, config.eval.test_split))
+    return JudgeSplits(
+        train=[row.example for row in train],
+        eval=[],
+        test=[row.example for row in test],
+        scores={row.example.id: row.scores for row in (*train, *test)},
+    )
+
+
+def read_held_out(config: RunConfig) -> list[JudgeRow]:
+    """Return the rows of a judge file that a judge is calibrated on, those of `eval.test_split`.
+
+    Raises:
+        ManifestError: A bad row, split or clip.
+    """
+    return _usable(config, _split(_read(config), config.eval.test_split))
+
+
+def _read(config: RunConfig) -> list[JudgeRow]:
+    data = config.data
+    return read_judge_rows(
+        data.manifest,
+        audio_root=data.audio_root,
+        choices=data.choices,
+        question_template=data.question,
+    )
+
+
+def _split(rows: Sequence[JudgeRow], split: str) -> list[JudgeRow]:
+    found = [row for row in rows if row.example.split == split]
+    if not found:
+        known = sorted({str(row.example.split) for row in rows})
+        raise ManifestError(
+            f"no row of the judge file belongs to split {split!r}; it has {', '.join(known)}. "
+            "Held-out rows are written with judge.num_test_rows of launch/annotate.py"
+        )
+    return found
+
+
+def _usable(config: RunConfig, rows: Sequence[JudgeRow]) -> list[JudgeRow]:
+    bad = bad_clips([row.example for row in rows], config.data)
+    return [row for row in rows if row.example.id not in bad]
+
+
+def run_judge(
+    config: RunConfig, folder: RunFolder, data: JudgeSplits, stop_requested: Callable[[], bool]
+) -> int:
+    """Train a judge, from where the run folder left off.
+
+    Args:
+        config: The run; Ray is connected.
+        folder: Opened.
+        data: From `read_judge_data`.
+        stop_requested: See `trainer.sft.SftParts`.
+
+    Returns:
+        The step reached.
+    """
+    builder = JudgePrompts(config.model.path, config.data, config.judge.prompt_file)
+    task = SupervisedTask(
+        builder,
+        lambda prompt: builder.training_sample(prompt, data.scores[prompt.example.id]),
+        lambda learner: _held_out(config, data, builder, learner),
+    )
+    step = run_supervised(config, folder, data, task, stop_requested)
+    if step == config.train.num_steps and config.checkpoint.export:
+        _calibrate(config, folder, data)
+    return step
+
+
+def _calibrate(config: RunConfig, folder: RunFolder, data: JudgeSplits) -> None:
+    """Calibrate the start checkpoint and the trained judge, as they would serve."""
+    rows = [JudgeRow(example, data.scores[example.id]) for example in data.test]
+    scored: dict[str, list[dict[str, Any]]] = {}
+    for name, path in (("untrained", config.model.path), ("trained", str(folder.export_dir))):
+        judge = CalibratedJudge(config, judge_options(config, path))
+        scored[name] = score_probes(config, judge, rows)
+        judge.close()
+    write_calibration(folder.root / "calibration", scored, seed=config.seed)
+
+
+def _held_out(
+    config: RunConfig, data: JudgeSplits, builder: JudgePrompts, learner: LearnerGroup
+) -> Callable[[], dict[str, float]]:
+    """Return the evaluation during training: the learner's own scores of held-out rows."""
+    build = prompt_function(builder, config.data, ray.put)
+    prompts = [build(row) for row in data.test[: config.eval.max_examples or None]]
+    gold = [data.scores[prompt.example.id] for prompt in prompts]
+
+    def evaluate() -> dict[str, float]:
+        found = learner_scores(learner, prompts, builder)
+        metrics: dict[str, float] = {}
+        for name, known in agreement(found, gold).items():
+            log(f"{name}: {len(gold)} held-out texts, {known.describe()}")
+            metrics |= {f"judge_eval/{name}_{key}": x for key, x in known.metrics().items()}
+        return metrics
+
+    return evaluate

@@ -1,0 +1,47 @@
+"""What a text claims of the voice, checked by rules: facts that a judge model may be given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from data.claims import ATTRIBUTES, Claim, find_claims, truth_of
+from data.cot.lexicon import without_quotes
+from rewards.judges.measured import agreed_truth
+
+MARGIN = 0.25
+"""Distance to a claimed level, in standard deviations, within which the claim is half true."""
+
+UNCLAIMED = "-"
+"""Stands for what the text says nothing of."""
+
+_VERDICTS: Mapping[float, str] = {1.0: "true", 0.5: "half true", 0.0: "false"}
+
+
+def render_checks(text: str, prosody: Mapping[str, Any]) -> str:
+    """Return the claims of a text with their truth, `pitch low true, energy high false, rate -`.
+
+    Pitch, energy, rate and intonation are always named; their changes within the clip are if the
+    text speaks of them. Claims on one of them that contradict each other are false together.
+
+    Args:
+        text: Reasoning. What it quotes claims nothing.
+        prosody: As the annotation step writes it; a claim on what was not measured is `unknown`.
+    """
+    found: dict[str, list[Claim]] = {name: [] for name in ATTRIBUTES}
+    for claim in find_claims(without_quotes(text)):
+        found.setdefault(claim.attribute, []).append(claim)
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_verdict(claims, prosody)}" for name, claims in found.items()
+    )
+
+
+def _verdict(claims: list[Claim], prosody: Mapping[str, Any]) -> str:
+    """Return the levels that are claimed of one attribute, and whether that is so."""
+    if not claims:
+        return UNCLAIMED
+    levels = dict.fromkeys(f"not {c.level}" if c.negated else c.level for c in claims)
+    truths = [(claim, truth_of(claim, prosody, MARGIN)) for claim in claims]
+    known = [(claim, truth) for claim, truth in truths if truth is not None]
+    verdict = _VERDICTS[agreed_truth(known)] if known else "unknown"
+    return f"{' and '.join(levels)} {verdict}"
