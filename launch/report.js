@@ -80,7 +80,7 @@ function scoreWords(sample) {
     Object.entries(scores).map(([what, score]) => what.replaceAll("_", " ") + " " + shown(score)).join(", ")));
   if ("reward" in sample) lines.push("trust " + shown(sample.trust) + " \u00b7 reward " + shown(sample.reward) +
     " \u00b7 advantage " + shown(sample.advantage));
-  if (data.levels[sample.id]) lines.push("measured: " + data.levels[sample.id]);
+  if (data.levels[sample.audio]) lines.push("measured: " + data.levels[sample.audio]);
   return lines;
 }
 function sound(clip) {

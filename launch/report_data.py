@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,30 +51,62 @@ def collect(run: Path, *, num_samples: int, num_clips: int) -> dict[str, Any]:
     Raises:
         ReportError: No run_status.json or config.yaml, or no metrics.
     """
-    facts, manifest = _facts(run)
+    facts = read_run(run)
+    if not facts.rows:
+        raise ReportError(f"{RunFolder(run).metrics_path}: holds no step yet")
     samples, source = _samples(run, num_samples)
-    heard = Counter(sample["audio"] for sample in samples)
-    root = Path(str(facts.config["data"]["audio_root"]))
-    prosody = {row["id"]: row["prosody"] for row in manifest if row.get("prosody")}
-    ids = {sample["id"] for sample in samples}
-    wanted = [audio for audio, _ in heard.most_common(num_clips)]
+    sources = _sources(facts.config, {sample.get("benchmark") for sample in samples})
+    heard = Counter((sample.get("benchmark"), sample["audio"]) for sample in samples)
+    wanted = {
+        clip_name(benchmark, audio): (sources[benchmark].root, audio)
+        for (benchmark, audio), _ in heard.most_common(num_clips)
+    }
+    shown: list[dict[str, Any]] = []
+    measured: dict[str, str] = {}
+    for sample in samples:
+        prosody = sources[sample.get("benchmark")].prosody.get(sample["id"])
+        shown.append(shown_sample(sample, prosody))
+        if prosody is not None:
+            measured[shown[-1]["audio"]] = levels(prosody)
     return {
         "facts": facts,
         "config": RunFolder(run).config_path.read_text(encoding="utf-8"),
-        "samples": [shown_sample(sample, prosody.get(sample["id"])) for sample in samples],
+        "samples": shown,
         "samples_of": source,
-        "levels": {id: levels(found) for id, found in prosody.items() if id in ids},
-        "clips": shown_clips(root, wanted, MAX_SOUND_S),
+        "levels": measured,
+        "clips": shown_clips(wanted, MAX_SOUND_S),
         "evaluation": _evaluation(run),
     }
 
 
-def _facts(run: Path) -> tuple[RunFacts, list[dict[str, Any]]]:
-    """Return the facts of a run folder and the rows of its manifest."""
-    facts = read_run(run)
-    if not facts.rows:
-        raise ReportError(f"{RunFolder(run).metrics_path}: holds no step yet")
-    return facts, manifest_rows(facts.config)
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the clips of some samples come from."""
+
+    root: Path
+    """Folder of the clips."""
+    prosody: Mapping[str, Mapping[str, Any]]
+    """Example id -> measurements, where its manifest is still here and has some."""
+
+
+def _sources(config: Mapping[str, Any], names: Iterable[str | None]) -> dict[str | None, Source]:
+    """Return benchmark -> source; None stands for the run's own data."""
+    found: dict[str | None, Source] = {None: _source(config["data"], config["data"])}
+    for benchmark in config["eval"]["benchmarks"]:
+        if benchmark["name"] in names:
+            found[benchmark["name"]] = _source(benchmark, config["data"])
+    return found
+
+
+def _source(data: Mapping[str, Any], default: Mapping[str, Any]) -> Source:
+    rows = manifest_rows(Path(data["manifest"]))
+    root = Path(data["audio_root"] or default["audio_root"])
+    return Source(root, {row["id"]: row["prosody"] for row in rows if row.get("prosody")})
+
+
+def clip_name(benchmark: str | None, audio: str) -> str:
+    """Return the name of a clip in the page; paths of two benchmarks may be the same."""
+    return audio if benchmark is None else f"{benchmark}: {audio}"
 
 
 def read_run(run: Path) -> RunFacts:
@@ -120,7 +153,7 @@ def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, An
         The row's facts without those that it lacks, and `pieces`: the text cut at its claims, each
         with `true`, `half`, `false` or `unknown`, and with an empty class for what claims nothing.
     """
-    kept = ("id", "step", "group", "audio", "label", "answer", "correct")
+    kept = ("id", "step", "group", "label", "answer", "correct")
     credit = ("trust", "reward", "advantage", "weights")
     scores = {
         name: found["scores"]
@@ -129,6 +162,7 @@ def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, An
     }
     return {
         **{key: sample.get(key) for key in kept},
+        "audio": clip_name(sample.get("benchmark"), sample["audio"]),
         **{key: _rounded(sample[key]) for key in credit if key in sample},
         **({"scores": scores} if scores else {}),
         "terms": _rounded(sample.get("terms") or {}),
@@ -148,17 +182,18 @@ def levels(prosody: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {prosody.get(name) or 'not measured'}" for name in LEVELS)
 
 
-def shown_clips(root: Path, wanted: Sequence[str], max_sound_s: float) -> dict[str, dict[str, Any]]:
-    """Return audio path -> clip as the browser shows it; those that cannot be read are left out.
+def shown_clips(
+    wanted: Mapping[str, tuple[Path, str]], max_sound_s: float
+) -> dict[str, dict[str, Any]]:
+    """Return name -> clip as the browser shows it; those that cannot be read are left out.
 
     Args:
-        root: Folder that the paths are relative to.
-        wanted: Paths, the most wanted first.
+        wanted: Name -> root folder and path below it, the most wanted first.
         max_sound_s: Sound of all clips together; one that does not fit has no `source`.
     """
     clips: dict[str, dict[str, Any]] = {}
     left_s = max_sound_s
-    for audio in wanted:
+    for name, (root, audio) in wanted.items():
         samples = read_clip(root, audio)
         if samples is None:
             continue
@@ -167,7 +202,7 @@ def shown_clips(root: Path, wanted: Sequence[str], max_sound_s: float) -> dict[s
             left_s -= clip["duration_s"]
             packed = base64.b64encode(wav_bytes(samples)).decode("ascii")
             clip["source"] = f"data:audio/wav;base64,{packed}"
-        clips[audio] = clip
+        clips[name] = clip
     return clips
 
 

@@ -78,12 +78,11 @@ class RunFacts:
         return sum(row.get("time/step_s", 0.0) for row in self.rows)
 
 
-def read_facts(run: Path, manifest: Sequence[Row] | None = None) -> RunFacts:
+def read_facts(run: Path) -> RunFacts:
     """Return the facts of a run folder.
 
     Args:
         run: The folder; it has config.yaml and run_status.json.
-        manifest: Rows of its manifest, where they were read before.
 
     Raises:
         OSError: A file is missing.
@@ -92,14 +91,12 @@ def read_facts(run: Path, manifest: Sequence[Row] | None = None) -> RunFacts:
     folder = RunFolder(run)
     config = _complete(yaml.safe_load(folder.config_path.read_text(encoding="utf-8")))
     rows = read_rows(folder.metrics_path) if folder.metrics_path.is_file() else []
-    if manifest is None:
-        manifest = manifest_rows(config)
     return RunFacts(
         config=config,
         status=folder.read_status(),
         rows=sorted(rows, key=lambda row: row["step"]),
         starts=read_starts(folder.starts_path),
-        splits=split_facts(manifest),
+        splits=split_facts(manifest_rows(Path(config["data"]["manifest"]))),
     )
 
 
@@ -121,9 +118,8 @@ def _over(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     return found
 
 
-def manifest_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of a run's manifest; none if it is not here any more, or no JSON Lines."""
-    path = Path(str(config["data"]["manifest"]))
+def manifest_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a manifest; none if it is not here any more, or no JSON Lines."""
     if not path.is_file():
         return []
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from launch.report import write_report
-from launch.report_data import PITCH_POINTS, shown_clip, shown_clips
+from launch.report_data import PITCH_POINTS, collect, shown_clip, shown_clips
 from tests.fixtures import tone, write_tone
 from tests.unit.test_report import EVIL, data_of, make_run, sample
 
@@ -27,10 +27,32 @@ def test_two_thousand_samples_stay_small(tmp_path: Path):
 def test_sound_beyond_the_budget_is_left_out(tmp_path: Path):
     for name, duration_s in (("a", 0.5), ("b", 2.0), ("c", 1.0)):
         write_tone(tmp_path / f"{name}.wav", duration_s=duration_s)
-    clips = shown_clips(tmp_path, ["a.wav", "gone.wav", "b.wav", "c.wav"], max_sound_s=1.6)
+    wanted = {name: (tmp_path, f"{name}.wav") for name in ("a", "gone", "b", "c")}
+    clips = shown_clips(wanted, max_sound_s=1.6)
     shown = {name: "source" in clip for name, clip in clips.items()}
-    assert shown == {"a.wav": True, "b.wav": False, "c.wav": True}
-    assert clips["b.wav"]["wave"] and clips["b.wav"]["pitch"]
+    assert shown == {"a": True, "b": False, "c": True}
+    assert clips["b"]["wave"] and clips["b"]["pitch"]
+
+
+def test_answers_of_a_benchmark_have_its_clips_and_measurements(tmp_path: Path):
+    other = tmp_path / "other"
+    write_tone(other / "clip-0.wav", duration_s=1.0)
+    row = {"id": "clip-0", "audio": "clip-0.wav", "label": "sad", "prosody": {"pitch": "low"}}
+    (other / "manifest.jsonl").write_text(json.dumps(row) + "\n")
+    benchmark = {"name": "B", "manifest": f"{other}/manifest.jsonl", "audio_root": str(other)}
+    run = make_run(tmp_path, [], overrides=(f"eval.benchmarks={json.dumps([benchmark])}",))
+    (run / "samples" / "step_000002.jsonl").unlink()
+    answers = run / "evaluation" / "answers.jsonl"
+    answers.parent.mkdir()
+    rows = [sample(0, benchmark=None), sample(0, benchmark="B")]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = collect(run, num_samples=10, num_clips=10)
+    lengths = {name: clip["duration_s"] for name, clip in found["clips"].items()}
+    assert lengths == {"clip-0.wav": 0.5, "B: clip-0.wav": 1.0}
+    assert found["levels"]["clip-0.wav"].startswith("pitch high")
+    assert found["levels"]["B: clip-0.wav"].startswith("pitch low")
+    claims = [dict(shown["pieces"])["high"] for shown in found["samples"]]
+    assert claims == ["true", "false"]
 
 
 def test_the_pitch_of_a_long_clip_is_thinned_out():
