@@ -9,9 +9,11 @@ Writes `calibration/` into the run folder: scores.jsonl, summary.json, report.md
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 # The repository comes first on the path: its package names are common words.
@@ -55,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load_config(arguments.config, arguments.overrides)
     except ConfigError as error:
         return _fail(EXIT_CONFIG, error)
+    # The judge alone runs; where a learner would be counted, it stands.
+    ranks = max(1, math.ceil(config.judge.gpus))
+    config = replace(config, learner=replace(config.learner, num_ranks=ranks))
     problems = preflight(config)
     for problem in problems:
         print(f"{problem.level}: {problem.what}; {problem.fix}", file=sys.stderr)

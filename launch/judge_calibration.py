@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +95,13 @@ class CalibratedJudge:
         ray.get(self._actor.ready.remote(), timeout=START_TIMEOUT_S)
         self._concurrency = config.judge.concurrency
 
-    def judge(self, asked: Sequence[tuple[Prompt, Sequence[str]]]) -> list[list[Judgement]]:
+    def judge(self, asked: Iterable[tuple[Prompt, Sequence[str]]]) -> list[list[Judgement]]:
         """Return the judgements of texts about several clips, in order.
 
         Args:
-            asked: Clips, each with the texts about it.
+            asked: Clips, each with the texts about it; taken as the judge gets on.
         """
-        found: list[list[Judgement]] = [[] for _ in asked]
+        found: dict[int, list[Judgement]] = {}
         running: dict[Any, int] = {}
         for place, (prompt, texts) in enumerate(asked):
             if len(running) >= 2 * self._concurrency:
@@ -109,7 +109,7 @@ class CalibratedJudge:
             running[self._actor.judge.remote(prompt, list(texts))] = place
         while running:
             self._take(running, found)
-        return found
+        return [found[place] for place in range(len(found))]
 
     def close(self) -> None:
         """End the judge and its process."""
@@ -117,7 +117,7 @@ class CalibratedJudge:
         ray.kill(self._actor)
 
     @staticmethod
-    def _take(running: dict[Any, int], found: list[list[Judgement]]) -> None:
+    def _take(running: dict[Any, int], found: dict[int, list[Judgement]]) -> None:
         (done,), _ = ray.wait(list(running))
         found[running.pop(done)] = ray.get(done)
 
@@ -128,17 +128,17 @@ def score_probes(
     """Return the lines of `scores.jsonl`, one per probe; see `trainer.calibration_summary.Row`."""
     build = prompt_function(PromptBuilder(config.model.path, config.data), config.data)
     probes = probes_of(rows)
-    asked = [
+    asked = (
         (build(row.example), [probe.reasoning for probe in probes[row.example.id]]) for row in rows
-    ]
+    )
     return [
-        _line(row, prompt, probe, judgement)
-        for row, (prompt, _), judgements in zip(rows, asked, judge.judge(asked), strict=True)
+        _line(row, probe, judgement)
+        for row, judgements in zip(rows, judge.judge(asked), strict=True)
         for probe, judgement in zip(probes[row.example.id], judgements, strict=True)
     ]
 
 
-def _line(row: JudgeRow, prompt: Prompt, probe: Probe, judgement: Judgement) -> dict[str, Any]:
+def _line(row: JudgeRow, probe: Probe, judgement: Judgement) -> dict[str, Any]:
     known: dict[str, Any] = {}
     if probe.kind == "held_out":
         known = {"gold": dict(row.scores), "num_words": len(probe.reasoning.split())}
@@ -148,7 +148,7 @@ def _line(row: JudgeRow, prompt: Prompt, probe: Probe, judgement: Judgement) -> 
         "row": probe.row,
         "kind": probe.kind,
         "payload": probe.payload,
-        "clip": prompt.example.audio,
+        "clip": row.example.audio,
         "text_sha256": hashlib.sha256(probe.reasoning.encode("utf-8", "surrogatepass")).hexdigest(),
         "scores": dict(judgement.scores) if scored else None,
         "missing": judgement.missing,

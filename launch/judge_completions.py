@@ -75,10 +75,9 @@ def score_completions(config: RunConfig, judge: CalibratedJudge, run: Path) -> l
     if lost:
         raise CalibrationError(f"{run}: {data.manifest} has no row {lost[0]!r} any more")
     build = prompt_function(PromptBuilder(config.model.path, data), data)
-    asked = [
+    judged = judge.judge(
         (build(examples[rows[0]["id"]]), [row["think"] for row in rows]) for rows in groups.values()
-    ]
-    judged = judge.judge(asked)
+    )
     return [
         _line(name, row, found.scores)
         for (name, rows), judgements in zip(groups.items(), judged, strict=True)

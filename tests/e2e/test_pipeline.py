@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from configs.schema import NINE_LABELS
+from data.judge_rows import read_judge_rows
 from data.manifest import read_manifest
 from demo.corpus import build_corpus
 from launch.annotate import main
@@ -85,6 +87,26 @@ def test_a_second_run_does_nothing(corpus: Path, whole: Path, capsys: pytest.Cap
     assert main(settings(corpus, whole)) == 0
     assert capsys.readouterr().out.splitlines() == [f"{name}: done before" for name in FILES]
     assert {name: (whole / name).stat().st_mtime_ns for name in FILES} == before
+
+
+def test_held_out_judge_rows_leave_the_others_as_they_were(
+    corpus: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    output = tmp_path / "data"
+    shutil.copytree(whole, output)
+    assert main([*settings(corpus, output), "judge.num_test_rows=15"]) == 0
+    assert "judge.jsonl: 75 rows; 60 prescribed, 15 held_out" in capsys.readouterr().out
+    rows = read_judge_rows(
+        output / "judge.jsonl", audio_root=corpus, choices=NINE_LABELS, question_template="?"
+    )
+    before = rows_of(whole / "judge.jsonl")
+    assert [row for row in rows_of(output / "judge.jsonl") if row["split"] == "train"] == before
+    test = [row.example for row in rows if row.example.split == "test"]
+    assert len(test) == 15 and all(example.id.startswith("held_out/") for example in test)
+    assert not {example.speaker for example in test} & {row["speaker"] for row in before}
+    wanted = [*settings(corpus, output), "judge.num_test_rows=9", "judge.test_split=none"]
+    assert main(wanted) == 2
+    assert "judge.test_split 'none': no row" in capsys.readouterr().err
 
 
 def test_a_changed_setting_redoes_what_depends_on_it(

@@ -177,6 +177,8 @@ def test_rows_of_prescribed_texts():
     texts = prescribed(ROWS, 900, seed=1)
     assert texts == TEXTS
     assert prescribed(ROWS, 900, seed=2) != TEXTS
+    held_out = prescribed(ROWS, 900, seed=1, name="held_out")
+    assert held_out[7] == {**TEXTS[7], "id": "held_out/000007"}
     assert len({row["id"] for row in texts}) == len(texts) == 900
     usable = [r for r in ROWS if sum(r["prosody"][name] is not None for name in ATTRIBUTES) >= 2]
     clips = Counter(row["clip"] for row in texts)
