@@ -1,4 +1,4 @@
-"""Clips from disk: header checks without decoding, and mono 16 kHz samples.
+"""Clips from disk: header checks without decoding, and mono 16 kHz samples; and WAV files of them.
 
 A clip is refused, never repaired: a cut, silent or mislabelled recording would train the policy on
 something that nobody can hear. Length is decided from the header, so that a small file that unpacks
@@ -7,16 +7,20 @@ to hours costs nothing.
 
 from __future__ import annotations
 
+import io
 import stat
 import struct
+import wave
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile as sf
 import soxr
+from numpy.typing import NDArray
 
 from data.records import Example, FloatArray
 
@@ -154,6 +158,21 @@ def read_audio(path: str | Path, *, min_duration_s: float, max_duration_s: float
     if info.sample_rate != SAMPLE_RATE_HZ:
         mono = soxr.resample(mono, info.sample_rate, SAMPLE_RATE_HZ, quality="HQ")
     return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def wav_bytes(samples: NDArray[np.floating[Any]]) -> bytes:
+    """Return a WAV file of one channel with 16 bits at 16 kHz.
+
+    Args:
+        samples: [S], full scale 1; what is louder is cut.
+    """
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE_HZ)
+        file.writeframes(np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return buffer.getvalue()
 
 
 def check_clips(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import wave
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -20,6 +19,7 @@ import soxr
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from data.audio import SAMPLE_RATE_HZ, wav_bytes
 from demo.speech import Synthesizer
 from demo.texts import (
     ENERGY_LEVELS,
@@ -31,7 +31,6 @@ from demo.texts import (
     describe,
 )
 
-SAMPLE_RATE_HZ = 16000
 MIN_DURATION_S = 0.8
 MAX_DURATION_S = 2.5
 
@@ -251,15 +250,6 @@ def _aligned(
     ]
 
 
-def _write_wav(path: Path, clip: Samples) -> None:
-    """Write 16-bit PCM, mono."""
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE_HZ)
-        file.writeframes(np.round(clip * 32767).astype("<i2").tobytes())
-
-
 def _write_split(
     folder: Path, split: str, num_clips: int, seed: int, synthesizer: Synthesizer
 ) -> list[dict[str, object]]:
@@ -286,7 +276,7 @@ def _write_split(
             speech, speaker.loudness_db + delivery.energy_db, delivery.breath, rng
         )
         name = f"{split}-{index:05d}"
-        _write_wav(folder / "audio" / f"{name}.wav", clip)
+        (folder / "audio" / f"{name}.wav").write_bytes(wav_bytes(clip))
         levels = prosody_levels(delivery)
         rows.append(
             {

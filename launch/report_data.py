@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from data.audio import SAMPLE_RATE_HZ
+from data.audio import SAMPLE_RATE_HZ, wav_bytes
 from data.cot.review import claim_pieces
 from data.jsonl import read_rows
 from data.prosody import pitch_curve
 from data.records import FloatArray
-from trainer.clips import read_clip, wav_bytes
+from trainer.clips import read_clip
 from trainer.run_facts import RunFacts, manifest_rows, read_facts
 from trainer.run_folder import RunFolder
 

@@ -35,8 +35,8 @@ from tensorboard.plugins.text import metadata as text_plugin
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from data.audio import SAMPLE_RATE_HZ
-from trainer.clips import read_clip, wav_bytes
+from data.audio import SAMPLE_RATE_HZ, wav_bytes
+from trainer.clips import read_clip
 from trainer.console import log
 from trainer.run_folder import RunFolder
 

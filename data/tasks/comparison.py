@@ -9,16 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import wave
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from data.audio import SAMPLE_RATE_HZ, AudioError, read_audio
+from data.audio import AudioError, read_audio, wav_bytes
 from data.manifest import fill_choices
 from data.progress import reported
 from data.records import FloatArray
@@ -256,11 +253,7 @@ def _write_wav(path: Path, samples: FloatArray) -> None:
     """Write 16-bit PCM, mono; the file appears complete or not at all."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with wave.open(str(unfinished), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(SAMPLE_RATE_HZ)
-            file.writeframes(np.round(samples * 32767).astype("<i2").tobytes())
+        unfinished.write_bytes(wav_bytes(samples))
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -9,19 +9,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import io
 import threading
 import time
-import wave
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from data.audio import SAMPLE_RATE_HZ, AudioError, read_audio
+from data.audio import AudioError, read_audio, wav_bytes
 from data.chat import ChatCall, ChatClient, ChatError, ChatFailure
 from data.records import Prompt
 from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, Judgement
@@ -149,14 +145,7 @@ class HttpJudge:
         if not path.is_relative_to(root):
             raise AudioError(f"{prompt.example.audio}: leads out of the audio root {root}")
         samples = read_audio(path, min_duration_s=0.0, max_duration_s=300.0)
-        pcm = (np.clip(samples, -1, 1) * 32767).round().astype("<i2")
-        buffer = io.BytesIO()
-        with wave.open(buffer, "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(SAMPLE_RATE_HZ)
-            file.writeframes(pcm.tobytes())
-        return base64.b64encode(buffer.getvalue()).decode("ascii")
+        return base64.b64encode(wav_bytes(samples)).decode("ascii")
 
     async def _judge_all(
         self, prompt: Prompt, reasonings: Sequence[str], clip: str

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from data.audio import wav_bytes
 from tests.fixtures import write_tone
-from trainer.clips import read_clip, wav_bytes
+from trainer.clips import read_clip
 from trainer.starts import code_version, read_starts, record_start
 
 
