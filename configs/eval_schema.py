@@ -50,6 +50,15 @@ class EvalConfig:
     """Split that is evaluated once before the first step and once after the last; empty = none."""
     judged: bool = False
     """Have the judged reward terms, if there are any, score the greedy answers too."""
+    mode: str = knob("reasoned", choices=["reasoned", "direct"])
+    """How `launch/evaluate.py` asks: `reasoned` leaves the whole answer to the policy; `direct`
+    begins it with `<answer>`, so that it answers without reasoning, and nothing is judged."""
+    samples: int = knob(0, ge=0)
+    """Completions per clip that `launch/evaluate.py` samples at `rollout.temperature`, besides the
+    greedy one, for votes and self-consistency; 0 = none."""
+    latency_clips: int = knob(16, ge=0)
+    """Clips that `launch/evaluate.py` also asks about one at a time, for the latency of a single
+    request; 0 = none."""
     controls: list[str] = knob([])
     """Altered clips that `launch/evaluate.py` also asks about: of `silence`, `shuffle`,
     `resynthesis`, `pitch_up`, `pitch_down`, `energy_up`, `energy_down`, `rate_up`, `rate_down`."""

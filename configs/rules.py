@@ -14,6 +14,9 @@ from configs.schema import CONTROL_NAMES, RunConfig
 NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """Names of reward terms and benchmarks: they are part of metric keys."""
 
+RESERVED_NAMES = ("micro", "macro")
+"""What no benchmark may be called: `bench/micro_accuracy` is the mean over their clips."""
+
 TARGET_PATTERN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 """`module:Class`."""
 
@@ -40,10 +43,10 @@ def check_rules(config: RunConfig) -> list[str]:
         *_lengths(config),
         *_reward_terms(config),
         *_aliases(config),
+        *_judge(config),
         *_optimizer(config),
         *(() if config.loss.kind == "sft" else policy_only),
     ]
-        *_judge(config),
 
 
 def _run(config: RunConfig) -> Iterator[str]:
@@ -97,17 +100,21 @@ def _data(config: RunConfig) -> Iterator[str]:
             f"data.min_duration_s: {data.min_duration_s:g} is not below data.max_duration_s: "
             f"{data.max_duration_s:g}"
         )
-    folded = Counter(choice.strip().casefold() for choice in data.choices)
-    repeated = sorted(choice for choice, count in folded.items() if count > 1)
-    if repeated:
-        yield f"data.choices: listed more than once: {', '.join(repeated)}"
-    if len(folded) < 2 or "" in folded:
-        yield f"data.choices: found {data.choices}; needs at least two labels, none of them empty"
+    yield from _labels("data.choices", data.choices)
     if not data.question.strip():
         yield "data.question: is empty; the policy needs a question"
     unknown = sorted(set(re.findall(r"\{(\w*)\}", data.question)) - {"choices"})
     if unknown:
         yield f"data.question: unknown placeholder {{{unknown[0]}}}; allowed is {{choices}}"
+
+
+def _labels(key: str, choices: list[str]) -> Iterator[str]:
+    folded = Counter(choice.strip().casefold() for choice in choices)
+    repeated = sorted(choice for choice, count in folded.items() if count > 1)
+    if repeated:
+        yield f"{key}: listed more than once: {', '.join(repeated)}"
+    if len(folded) < 2 or "" in folded:
+        yield f"{key}: found {choices}; needs at least two labels, none of them empty"
 
 
 def _splits(config: RunConfig) -> Iterator[str]:
@@ -140,8 +147,15 @@ def _benchmarks(config: RunConfig) -> Iterator[str]:
             yield f"{key}.name: found {benchmark.name!r}; allowed are letters, digits and _"
         elif counts[benchmark.name] > 1:
             yield f"{key}.name: {benchmark.name} names {counts[benchmark.name]} benchmarks"
+        elif benchmark.name in RESERVED_NAMES or benchmark.name == config.eval.test_split:
+            yield (
+                f"{key}.name: {benchmark.name} is taken: {' and '.join(RESERVED_NAMES)} are means, "
+                "and eval.test_split is a test set too"
+            )
         if not benchmark.manifest:
             yield f"{key}.manifest: is empty; name the benchmark's JSON Lines file"
+        if benchmark.choices:
+            yield from _labels(f"{key}.choices", benchmark.choices)
 
 
 def _lengths(config: RunConfig) -> Iterator[str]:
@@ -183,6 +197,16 @@ def _reward_terms(config: RunConfig) -> Iterator[str]:
             )
 
 
+def _judge(config: RunConfig) -> Iterator[str]:
+    if not TARGET_PATTERN.fullmatch(config.judge.target):
+        yield f"judge.target: found {config.judge.target!r}; allowed is module:Class"
+    for option in _secret_names(config.judge.options):
+        yield (
+            f"judge.options.{option}: a secret does not belong in a configuration; put it in the "
+            f"environment and give its name as {option}_env"
+        )
+
+
 def _secret_names(options: Mapping[str, Any]) -> Iterator[str]:
     """Yield the dotted names of options that would hold a secret, at any depth."""
     for name, value in options.items():
@@ -197,16 +221,6 @@ def _judged_terms(config: RunConfig) -> Iterator[str]:
     rewards = config.rewards
     counted = [term.name for term in rewards.terms if term.judged and term.weight > 0]
     if len(counted) > 1:
-def _judge(config: RunConfig) -> Iterator[str]:
-    if not TARGET_PATTERN.fullmatch(config.judge.target):
-        yield f"judge.target: found {config.judge.target!r}; allowed is module:Class"
-    for option in _secret_names(config.judge.options):
-        yield (
-            f"judge.options.{option}: a secret does not belong in a configuration; put it in the "
-            f"environment and give its name as {option}_env"
-        )
-
-
         yield (
             f"rewards.terms: {', '.join(counted)} are judged and have a weight; trust is one "
             "factor a group, so only one of them may: set the weight of the others to 0"

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
+from data.audio import read_audio
 from data.records import Example, FloatArray
-from data.tasks.renditions import Change, analyse, render
+from data.tasks.renditions import Change, Voice, analyse, render
 
 PITCH_ST, ENERGY_DB, RATE = 4.0, 6.0, 1.25
 """Size of the changes: semitones, dB, factor of the speed."""
@@ -19,7 +22,21 @@ PITCH_ST, ENERGY_DB, RATE = 4.0, 6.0, 1.25
 SILENCE_PEAK = 1e-5
 """Peak of the noise that stands for silence."""
 
-Alter = Callable[[FloatArray], FloatArray]
+
+class Clip:
+    """A clip that controls alter: taken apart once, for all of them."""
+
+    def __init__(self, samples: FloatArray) -> None:
+        """Keep [S] float32 samples at 16 kHz."""
+        self.samples = samples
+
+    @cached_property
+    def voice(self) -> Voice:
+        """The clip taken apart, the first time that it is asked for."""
+        return analyse(self.samples)
+
+
+Alter = Callable[[Clip], FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +44,7 @@ class Control:
     """One way to alter a clip, and what should follow."""
 
     alter: Alter
-    """[S] float32 samples at 16 kHz -> altered ones."""
+    """Clip -> [S] float32 altered samples at 16 kHz."""
     attribute: str = ""
     """What it moves: `pitch`, `energy` or `rate`; empty if nothing in particular."""
     direction: int = 0
@@ -38,22 +55,22 @@ class Control:
     count."""
 
 
-def _silent(samples: FloatArray) -> FloatArray:
-    noise = np.random.default_rng(0).uniform(-SILENCE_PEAK, SILENCE_PEAK, len(samples))
+def _silent(clip: Clip) -> FloatArray:
+    noise = np.random.default_rng(0).uniform(-SILENCE_PEAK, SILENCE_PEAK, len(clip.samples))
     return noise.astype(np.float32)
 
 
 def _gain(db: float) -> Alter:
-    return lambda samples: (samples * 10 ** (db / 20)).astype(np.float32)
+    return lambda clip: (clip.samples * 10 ** (db / 20)).astype(np.float32)
 
 
 def _rendered(change: Change) -> Alter:
-    return lambda samples: render(analyse(samples), change)
+    return lambda clip: render(clip.voice, change)
 
 
 CONTROLS: Mapping[str, Control] = {
     "silence": Control(_silent),
-    "shuffle": Control(lambda samples: samples),
+    "shuffle": Control(lambda clip: clip.samples),
     "resynthesis": Control(_rendered(Change())),
     "pitch_up": Control(_rendered(Change(pitch_st=PITCH_ST)), "pitch", 1, "resynthesis"),
     "pitch_down": Control(_rendered(Change(pitch_st=-PITCH_ST)), "pitch", -1, "resynthesis"),
@@ -63,6 +80,24 @@ CONTROLS: Mapping[str, Control] = {
     "rate_down": Control(_rendered(Change(rate=1 / RATE)), "rate", -1, "resynthesis"),
 }
 """Name -> control. `shuffle` gives every example the clip of another one: `shuffled`."""
+
+
+def alter_clip(
+    path: Path, names: Sequence[str], min_duration_s: float, max_duration_s: float
+) -> dict[str, FloatArray]:
+    """Read a clip and return what each of the controls makes of it.
+
+    Args:
+        path: The clip.
+        names: Controls.
+        min_duration_s: As `data.audio.read_audio`.
+        max_duration_s: As `data.audio.read_audio`.
+
+    Raises:
+        AudioError: As `data.audio.read_audio`.
+    """
+    clip = Clip(read_audio(path, min_duration_s=min_duration_s, max_duration_s=max_duration_s))
+    return {name: CONTROLS[name].alter(clip) for name in names}
 
 
 def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:

@@ -199,7 +199,6 @@ def prompt_function(
     builder: PromptBuilder,
     config: DataConfig,
     publish: Callable[[FloatArray], Any] = keep_array,
-    alter: Callable[[FloatArray], FloatArray] | None = None,
 ) -> Callable[[Example], Prompt]:
     """Return the way from an example to its prompt: read the clip, compute or recall its features.
 
@@ -207,7 +206,6 @@ def prompt_function(
         builder: of the policy's checkpoint.
         config: audio root, limits and cache size are taken from it.
         publish: features -> what prompts carry, such as a reference into shared memory.
-        alter: [S] samples -> altered ones, before features are computed; None = as they are.
 
     Returns:
         A function that threads may share. It raises AudioError for a clip that cannot be used, and
@@ -219,7 +217,7 @@ def prompt_function(
         samples = read_audio(
             path, min_duration_s=config.min_duration_s, max_duration_s=config.max_duration_s
         )
-        return builder.extract_features(samples if alter is None else alter(samples))
+        return builder.extract_features(samples)
 
     clips = FeatureCache(config.feature_cache_mb, compute, publish)
 

@@ -14,6 +14,7 @@ from data.loader import PromptLoader
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Example, GroupSample, Prompt
 from launch.cluster import engine_options, learner_options
+from launch.evaluation_files import write_last_test
 from launch.splits import Splits, benchmark_data
 from rewards.combine import CombineRules
 from rewards.pool import RewardPool
@@ -60,10 +61,8 @@ def run_rl(
     Returns:
         The step reached.
     """
-    builder = PromptBuilder(config.model.path, config.data)
-    build_prompt, loader = _prompts(config, data, builder)
-    spec = engine_spec(config, builder)
-    engines = EnginePool(spec, engine_options(config))
+    builder, build_prompt, loader = _prompts(config, data)
+    engines = EnginePool(engine_spec(config, builder), engine_options(config))
     learner = _learner(config, builder)
     terms = with_run_options(config)
     rewards = RewardPool(terms, config.rewards.packages)
@@ -103,15 +102,13 @@ def run_rl(
         before = evaluate("eval", data.eval) | evaluate("test_before", data.test)
         writer.write(0, first_row | before)
     step = train(config, parts, step)
+    write_last_test(folder, config, evaluate.answered)
     _finish(config, folder, learner, step)
     for part in (writer, loader, rewards, engines, learner):
         part.close()
     return step
 
 
-def run_sft(
-    config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
-) -> int:
 @dataclass(frozen=True)
 class SupervisedTask:
     """What one supervised command trains that another does not."""
@@ -123,6 +120,9 @@ class SupervisedTask:
     """Started learner -> metrics of its current weights on what is held out."""
 
 
+def run_sft(
+    config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
+) -> int:
     """Build the parts of a supervised run, resume if possible, and run it; see `run_rl`."""
     builder = PromptBuilder(config.model.path, config.data)
     task = SupervisedTask(
@@ -141,7 +141,7 @@ def run_supervised(
     stop_requested: Callable[[], bool],
 ) -> int:
     """Train on a task, from where the run folder left off; see `run_rl`."""
-    _, loader = _prompts(config, data, task.builder)
+    _, loader = _loader(config, data, task.builder)
     learner = _learner(config, task.builder)
     learner.start()
     store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
@@ -224,6 +224,13 @@ def with_run_options(config: RunConfig) -> list[RewardTermConfig]:
 
 
 def _prompts(
+    config: RunConfig, data: Splits
+) -> tuple[PromptBuilder, Callable[[Example], Prompt], PromptLoader]:
+    builder = PromptBuilder(config.model.path, config.data)
+    return builder, *_loader(config, data, builder)
+
+
+def _loader(
     config: RunConfig, data: Splits, builder: PromptBuilder
 ) -> tuple[Callable[[Example], Prompt], PromptLoader]:
     # In shared memory: one copy of a clip's features per node, whoever reads them.

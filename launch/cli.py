@@ -19,8 +19,11 @@ from data.manifest import ManifestError
 from launch.preflight import preflight
 
 if TYPE_CHECKING:  # what follows is heavy, and a typing error should not wait for it
+    from launch.question_sets import QuestionSet
     from launch.splits import Splits
     from trainer.run_folder import RunFolder
+
+    Data = Splits | list[QuestionSet]
 
 QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -94,7 +97,7 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _fail(EXIT_CONFIG, error)
 
-    problems = preflight(config)
+    problems = preflight(config, learns=kind != "evaluate")
     for problem in problems:
         print(f"{problem.level}: {problem.what}; {problem.fix}", file=sys.stderr)
     if any(problem.level == "error" for problem in problems):
@@ -113,8 +116,12 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
     return _execute(kind, config, data, command)
 
 
-def _read_data(kind: str, config: RunConfig) -> Splits:
+def _read_data(kind: str, config: RunConfig) -> Data:
     """Read and check the rows that a command needs."""
+    if kind == "evaluate":
+        from launch.question_sets import read_test_sets
+
+        return read_test_sets(config)
     if kind == "judge":
         from launch.judge_training import read_judge_data
 
@@ -133,18 +140,23 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
         config: The run.
 
     Raises:
-        ConfigError: It is of another kind, or an evaluation or a judge has no test split.
+        ConfigError: It is of another kind, a judge has no test split, or an evaluation has nothing
+            to ask about.
     """
     needed = "sft" if kind in ("sft", "judge") else "policy"
     if config.loss.kind != needed:
         raise ConfigError(f"{path}: loss.kind is {config.loss.kind}, needs {needed}")
-    if kind in ("evaluate", "judge") and not config.eval.test_split:
+    if kind == "evaluate" and not (config.eval.test_split or config.eval.benchmarks):
+        raise ConfigError(
+            f"{path}: eval.test_split and eval.benchmarks are empty; name what is evaluated"
+        )
+    if kind == "judge" and not config.eval.test_split:
         raise ConfigError(f"{path}: eval.test_split is empty; name the split to evaluate")
     if kind == "judge" and config.judge.target != LOCAL_JUDGE:
         raise ConfigError(f"{path}: judge.target is {config.judge.target}, needs {LOCAL_JUDGE}")
 
 
-def _execute(kind: str, config: RunConfig, data: Splits, command: str) -> int:
+def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
     """Open the folder, connect Ray, run, and write the outcome down."""
     from launch.assemble import open_folder, run_rl, run_sft
     from launch.cluster import connect
@@ -167,7 +179,7 @@ def _execute(kind: str, config: RunConfig, data: Splits, command: str) -> int:
         "evaluate": run_evaluation,
     }
     try:
-        connect(config)
+        connect(config, learns=kind != "evaluate")
         step = runs[kind](
             config, folder, data, StopRequest()
         )  # Ray has set its own handlers before

@@ -22,7 +22,7 @@ class ClusterError(RuntimeError):
     """No Ray to run on; the message says what to do."""
 
 
-def connect(config: RunConfig) -> None:
+def connect(config: RunConfig, *, learns: bool = True) -> None:
     """Join the cluster of `RAY_ADDRESS` (set in every Ray job), or start Ray on this machine.
 
     A local instance has no dashboard, needs its token, and listens on 127.0.0.1 alone if
@@ -32,6 +32,7 @@ def connect(config: RunConfig) -> None:
 
     Args:
         config: The run; it says how many GPUs are needed.
+        learns: Whether it trains; an evaluation needs GPUs for its engines and judges alone.
 
     Raises:
         ClusterError: The cluster cannot be reached, refuses us, or has too few GPUs.
@@ -46,7 +47,7 @@ def connect(config: RunConfig) -> None:
             _join({**quiet, "runtime_env": workers})
         else:
             _start(config, {**quiet, "runtime_env": workers})
-    needed = num_gpus_needed(config)
+    needed = num_gpus_needed(config, learns=learns)
     found = int(ray.cluster_resources().get("GPU", 0))
     if found < needed:
         ray.shutdown()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 # The repository comes first on the path: its package names are common words.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,9 +20,13 @@ from trainer.intervals import compare
 
 EXIT_DONE, EXIT_CONFIG = 0, 2
 
+Rows = Sequence[Mapping[str, Any]]
+
 
 def describe(first: Path, second: Path) -> str:
     """Return the comparison of two run folders of `launch/evaluate.py` in a few lines.
+
+    Each benchmark is compared by itself, and, if there are several test sets, all clips together.
 
     Raises:
         ValueError: A folder has no answers, or they are of other clips.
@@ -32,17 +37,28 @@ def describe(first: Path, second: Path) -> str:
         if not path.is_file():
             raise ValueError(f"{path}: no such file; evaluate with launch/evaluate.py first")
         rows.append(read_rows(path))
-    found = compare(*rows)
-    before = sum(bool(row["correct"]) for row in rows[0]) / found.num_examples
+    names = list(dict.fromkeys(row.get("benchmark") or "" for row in rows[0]))
+    lines = _lines("all clips" if len(names) > 1 else names[0], rows[0], rows[1])
+    for name in names if len(names) > 1 else ():
+        lines += ["", *_lines(name or "test split", *(_of(name, found) for found in rows))]
+    return "\n".join(lines)
+
+
+def _of(benchmark: str, rows: Rows) -> Rows:
+    return [row for row in rows if (row.get("benchmark") or "") == benchmark]
+
+
+def _lines(name: str, first: Rows, second: Rows) -> list[str]:
+    found = compare(first, second)
+    before = sum(bool(row["correct"]) for row in first) / found.num_examples
     low, high = 100 * found.interval.low, 100 * found.interval.high
-    return "\n".join(
-        [
-            f"{found.num_examples} clips: accuracy {before:.1%} -> {before + found.difference:.1%}",
-            f"difference {100 * found.difference:+.1f} points, 95 % interval {low:+.1f} to "
-            f"{high:+.1f} (bootstrap over clips)",
-            f"{found.gained} clips gained, {found.lost} lost: p = {found.p:.3g} (McNemar, exact)",
-        ]
-    )
+    return [
+        f"{name + ': ' if name else ''}{found.num_examples} clips: accuracy {before:.1%} -> "
+        f"{before + found.difference:.1%}",
+        f"difference {100 * found.difference:+.1f} points, 95 % interval {low:+.1f} to "
+        f"{high:+.1f} (bootstrap over clips)",
+        f"{found.gained} clips gained, {found.lost} lost: p = {found.p:.3g} (McNemar, exact)",
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description="Compare two evaluations of the same clips.")
     parser.add_argument("first", type=Path, help="run folder of launch/evaluate.py")
-    parser.add_argument("second", type=Path, help="another one, of the same manifest and split")
+    parser.add_argument("second", type=Path, help="another one, of the same clips")
     arguments = parser.parse_args(argv)
     try:
         print(describe(arguments.first, arguments.second))

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Evaluate a policy on the test split of a run's configuration; no learner, no training.
+"""Evaluate a policy on a test split and on benchmarks; no learner, no training.
 
 python launch/evaluate.py --config FILE [key=value ...] [--dry-run]
 
-Writes one row to the run folder's metrics.jsonl, with the keys `test_after/*` that a training run
-writes after its last step.
+`eval.test_split` and `eval.benchmarks` say what is asked about. Writes a report, all answers and
+one row of metrics into the run folder; docs/evaluation.md.
 """
 
 import sys
@@ -16,4 +16,4 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from launch.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main("evaluate", "Evaluate a policy on the test split of a configuration."))
+    sys.exit(main("evaluate", "Evaluate a policy on a test split and benchmarks."))

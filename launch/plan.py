@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from configs.schema import RunConfig
+from launch.question_sets import QuestionSet
 from launch.splits import Splits
 
 
-def describe_plan(config: RunConfig, data: Splits) -> str:
+def describe_plan(config: RunConfig, data: Splits | list[QuestionSet]) -> str:
     """Return the plan of a checked run, one fact a line."""
+    if not isinstance(data, Splits):
+        return _evaluation(config, data)
     train, rollout, learner = config.train, config.rollout, config.learner
     epochs = train.num_steps * train.prompts_per_step / len(data.train)
     lines = [
@@ -28,4 +32,24 @@ def describe_plan(config: RunConfig, data: Splits) -> str:
             f"weights by {config.sync.transport}",
             f"reward       {terms}",
         ]
+    return "\n".join(lines)
+
+
+def _evaluation(config: RunConfig, data: Sequence[QuestionSet]) -> str:
+    evaluation, rollout = config.eval, config.rollout
+    judged = [term.name for term in config.rewards.terms if term.judged]
+    asked = evaluation.judged and evaluation.mode == "reasoned"
+    lines = [
+        f"run folder   {(Path(config.output_dir) / config.name).resolve()}",
+        f"policy       {config.model.path} ({config.model.dtype})",
+        *(
+            f"test set     {found.name}: {len(found.examples)} clips, {len(found.choices)} labels"
+            for found in data
+        ),
+        f"answers      greedy, {evaluation.mode}, up to {rollout.max_completion_tokens} tokens",
+        f"samples      {evaluation.samples} a clip at temperature {rollout.temperature:g}",
+        f"controls     {', '.join(evaluation.controls) or 'none'}",
+        f"judges       {', '.join(judged) if asked and judged else 'none'}",
+        f"engines      {rollout.num_engines} x {rollout.tensor_parallel} on {config.device}",
+    ]
     return "\n".join(lines)

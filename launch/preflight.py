@@ -58,22 +58,25 @@ class Problem:
         return f"{self.level}: {self.what}\n  fix: {self.fix}"
 
 
-def preflight(config: RunConfig, submit_dir: Path | None = None) -> list[Problem]:
+def preflight(
+    config: RunConfig, submit_dir: Path | None = None, *, learns: bool = True
+) -> list[Problem]:
     """Return what stands in the way of a run, errors first.
 
     Args:
         config: The run; relative paths in it are below the current folder.
         submit_dir: The folder that is about to be uploaded by `ray job submit --working-dir`; None
             if the run starts here.
+        learns: Whether it trains; an evaluation reads its test sets alone and saves no checkpoint.
     """
     found = [
         *check_versions(config.device),
         *check_folder(Path.cwd()),
         *check_checkpoint(config),
-        *check_data(config),
-        *check_output(config),
+        *check_data(config, learns=learns),
+        *check_output(config, learns=learns),
         *check_shared_memory(config),
-        *check_gpus(config),
+        *check_gpus(config, learns=learns),
         *check_authentication(submitting=submit_dir is not None),
     ]
     if in_ray_job():
@@ -99,14 +102,19 @@ if not joins_cluster():
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 
-def num_gpus_needed(config: RunConfig) -> int:
+def num_gpus_needed(config: RunConfig, *, learns: bool = True) -> int:
     """Return how many GPUs learner ranks, engines and reward workers take; 0 on a CPU.
 
-    The workers of every term start, whatever its weight. Parts of GPUs are summed and rounded up.
+    The workers of every term start, whatever its weight; without a learner those of judges alone,
+    if they are asked. Parts of GPUs are summed and rounded up.
     """
     if config.device == "cpu":
         return 0
     rollout = config.rollout
+    if not learns:
+        terms = [term for term in config.rewards.terms if term.judged and config.eval.judged]
+        judges = sum(term.workers * term.gpus for term in terms)
+        return rollout.num_engines * rollout.tensor_parallel + math.ceil(judges)
     engines = 0 if rollout.colocate else rollout.num_engines * rollout.tensor_parallel
     rewards = sum(term.workers * term.gpus for term in config.rewards.terms)
     if config.loss.kind == "sft":
@@ -213,20 +221,36 @@ def _how_to_get(path: str) -> str:
     return "fetch it to this place, or name the right one"
 
 
-def check_data(config: RunConfig) -> Iterator[Problem]:
-    """Yield a missing or empty manifest and a missing audio folder; rows are read later."""
-    manifest = Path(config.data.manifest)
-    if not manifest.is_file():
-        what = f"data.manifest: no file {manifest}"
-        yield Problem("error", what, _how_to_get(config.data.manifest))
-    elif manifest.stat().st_size == 0:
-        yield Problem("error", f"data.manifest: {manifest} is empty", "write it again")
-    if not Path(config.data.audio_root).is_dir():
-        what = f"data.audio_root: no folder {config.data.audio_root}"
-        yield Problem("error", what, _how_to_get(config.data.audio_root))
+def check_data(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
+    """Yield missing or empty manifests and missing audio folders; rows are read later.
+
+    Args:
+        config: The run.
+        learns: As `preflight`: `data` is then read, else only if `eval.test_split` is named.
+    """
+    files, folders = {}, {}
+    if learns or config.eval.test_split:
+        files["data.manifest"] = config.data.manifest
+        folders["data.audio_root"] = config.data.audio_root
+    for index, benchmark in enumerate(config.eval.benchmarks):
+        key = f"eval.benchmarks.{index}"
+        files[f"{key}.manifest"] = benchmark.manifest
+        if benchmark.audio_root:
+            folders[f"{key}.audio_root"] = benchmark.audio_root
+        else:
+            folders["data.audio_root"] = config.data.audio_root
+    for key, name in files.items():
+        manifest = Path(name)
+        if not manifest.is_file():
+            yield Problem("error", f"{key}: no file {manifest}", _how_to_get(name))
+        elif manifest.stat().st_size == 0:
+            yield Problem("error", f"{key}: {manifest} is empty", "write it again")
+    for key, name in folders.items():
+        if not Path(name).is_dir():
+            yield Problem("error", f"{key}: no folder {name}", _how_to_get(name))
 
 
-def check_output(config: RunConfig) -> Iterator[Problem]:
+def check_output(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
     """Yield an output folder that would vanish, cannot be written, or is too small."""
     output = Path(config.output_dir)
     if in_ray_job() and not output.is_absolute():
@@ -244,6 +268,8 @@ def check_output(config: RunConfig) -> Iterator[Problem]:
             f"output_dir: {existing} is not a folder that you may write to",
             "choose another output_dir",
         )
+        return
+    if not learns:
         return
     weights = sum(path.stat().st_size for path in Path(config.model.path).glob("*.safetensors"))
     free = shutil.disk_usage(existing).free
@@ -316,9 +342,9 @@ def check_shared_memory(config: RunConfig) -> Iterator[Problem]:
         )
 
 
-def check_gpus(config: RunConfig) -> Iterator[Problem]:
+def check_gpus(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
     """Yield too few GPUs on this machine, and engines that leave the learner no memory."""
-    needed = num_gpus_needed(config)
+    needed = num_gpus_needed(config, learns=learns)
     if needed and not joins_cluster():
         import torch  # here alone: it takes seconds, and CPU runs need none of it
 
@@ -331,7 +357,7 @@ def check_gpus(config: RunConfig) -> Iterator[Problem]:
                 "lower learner.num_ranks and rollout.num_engines, join a cluster with RAY_ADDRESS, "
                 "or run configs/tiny.yaml on the CPU",
             )
-    if config.rollout.colocate and config.rollout.gpu_memory_frac > 0.6:
+    if learns and config.rollout.colocate and config.rollout.gpu_memory_frac > 0.6:
         yield Problem(
             "warning",
             f"rollout.gpu_memory_frac: {config.rollout.gpu_memory_frac:g} beside a learner on the "

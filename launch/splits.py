@@ -62,7 +62,7 @@ def read_data(config: RunConfig) -> Splits:
     bad = bad_clips(used, data)
     return Splits(
         *([row for row in rows if row.id not in bad] for rows in (train, evaluated, tested)),
-        benchmarks={found.name: _benchmark(found, config) for found in config.eval.benchmarks},
+        benchmarks={found.name: read_benchmark(found, config) for found in config.eval.benchmarks},
     )
 
 
@@ -91,8 +91,12 @@ def benchmark_data(config: RunConfig, benchmark: BenchmarkConfig) -> DataConfig:
     )
 
 
-def _benchmark(benchmark: BenchmarkConfig, config: RunConfig) -> list[Example]:
-    """Read and check the rows of a benchmark."""
+def read_benchmark(benchmark: BenchmarkConfig, config: RunConfig) -> list[Example]:
+    """Read and check the rows of a benchmark.
+
+    Raises:
+        ManifestError: A bad row, split or clip, or a row without a label among its choices.
+    """
     data = benchmark_data(config, benchmark)
     rows = read_manifest(
         data.manifest,
@@ -114,14 +118,14 @@ def _benchmark(benchmark: BenchmarkConfig, config: RunConfig) -> list[Example]:
 def bad_clips(rows: Sequence[Example], data: DataConfig) -> set[str]:
     """Return the ids of rows whose clip is to be left out.
 
-    Raises:
-        ManifestError: There are some, and `data.bad_clips` does not leave them out.
-    """
-    problems = check_clips(
     Args:
         rows: With clips.
         data: Root, limits and what a bad clip does are taken from it.
 
+    Raises:
+        ManifestError: There are some, and `data.bad_clips` does not leave them out.
+    """
+    problems = check_clips(
         rows,
         data.audio_root,
         min_duration_s=data.min_duration_s,

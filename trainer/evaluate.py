@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from data.records import Group, IntArray, Prompt
-from rewards.accuracy import answer_of, canonical_label
+from data.records import Example, Group, IntArray, Prompt
+from rewards.accuracy import canonical_label
+from trainer.answers import begun_group, read_answer
 
 
 class Generator(Protocol):
@@ -113,8 +114,41 @@ class Evaluation:
     groups: tuple[Group, ...]
     """One group of one completion per prompt, in the order of the prompts."""
     rows: list[dict[str, Any]]
-    """One row per prompt in their order: id, audio, label, text, answer, correct, finish_reason,
-    policy_version, as in the sample files of training."""
+    """One row per prompt in their order: `answer_row`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How completions are compared with gold labels."""
+
+    names: Mapping[str, str]
+    """Canonical label -> the choice as it is spelled."""
+    aliases: Mapping[str, str]
+    """Answer -> class it counts as."""
+    begun: bool
+    """Completions were begun with `trainer.answers.BEGUN`."""
+
+    @classmethod
+    def of(cls, choices: Sequence[str], aliases: Mapping[str, str], *, begun: bool) -> Reading:
+        """Return the reading of a set of choices.
+
+        Raises:
+            ValueError: Two choices mean the same.
+        """
+        names = {canonical_label(choice, aliases): choice for choice in choices}
+        if len(names) != len(choices):
+            raise ValueError(f"choices {list(choices)}: two of them count as the same answer")
+        return cls(names, aliases, begun)
+
+    def label(self, example: Example) -> str:
+        """Return the gold label, spelled as in the choices."""
+        return self.names.get(canonical_label(example.label, self.aliases), example.label)
+
+    def answer(self, example: Example, text: str) -> str | None:
+        """Return the answer of a completion, spelled as in the choices; None if unreadable."""
+        bare = self.begun or example.target is not None
+        found = read_answer(text, self.aliases, bare=bare)
+        return None if found is None else self.names.get(found, found)
 
 
 def evaluate(
@@ -122,6 +156,8 @@ def evaluate(
     prompts: Sequence[Prompt],
     choices: Sequence[str],
     aliases: Mapping[str, str],
+    *,
+    begun: bool = False,
 ) -> Evaluation:
     """Answer every prompt greedily and compare with the gold labels.
 
@@ -130,41 +166,61 @@ def evaluate(
         prompts: prompts with different example ids.
         choices: the K classes, as the report names them.
         aliases: answer -> class it counts as.
+        begun: the prompts begin the answer themselves: `trainer.answers.begun_prompt`.
 
     Raises:
         ValueError: no prompts, a gold label that is no choice, two choices that mean the same, or
             groups that do not match the prompts.
     """
-    names = {canonical_label(choice, aliases): choice for choice in choices}
-    if len(names) != len(choices):
-        raise ValueError(f"choices {list(choices)}: two of them count as the same answer")
-    groups = {
-        group.prompt.example.id: group
-        for group in engines.generate(prompts, greedy=True, num_completions=1)
-    }
-    ids = [prompt.example.id for prompt in prompts]
-    if len(groups) != len(ids) or groups.keys() != set(ids):
-        raise ValueError(f"{len(ids)} prompts gave {len(groups)} different groups")
-    rows = [_row(groups[example_id], names, aliases) for example_id in ids]
+    reading = Reading.of(choices, aliases, begun=begun)
+    groups = ordered(engines.generate(prompts, greedy=True, num_completions=1), prompts)
+    if begun:
+        groups = [begun_group(group) for group in groups]
+    rows = [answer_row(group, reading) for group in groups]
     report = classification_report(
         [row["label"] for row in rows], [row["answer"] for row in rows], choices
     )
-    return Evaluation(report, tuple(groups[example_id] for example_id in ids), rows)
+    return Evaluation(report, tuple(groups), rows)
 
 
-def _row(group: Group, names: Mapping[str, str], aliases: Mapping[str, str]) -> dict[str, Any]:
-    """Return the sample row of a greedy completion, its labels spelled as in the choices."""
+def ordered(groups: Iterable[Group], prompts: Sequence[Prompt]) -> list[Group]:
+    """Return the groups in the order of their prompts.
+
+    Args:
+        groups: In any order.
+        prompts: With different example ids.
+
+    Raises:
+        ValueError: There is not one group for every prompt.
+    """
+    found = {group.prompt.example.id: group for group in groups}
+    ids = [prompt.example.id for prompt in prompts]
+    if len(found) != len(ids) or found.keys() != set(ids):
+        raise ValueError(f"{len(ids)} prompts gave {len(found)} different groups")
+    return [found[example_id] for example_id in ids]
+
+
+def answer_row(group: Group, reading: Reading) -> dict[str, Any]:
+    """Return id, audio, label, text, answer, correct, finish_reason and policy_version.
+
+    Named as in the sample files of training; `completion_tokens` and `prompt_tokens` besides.
+
+    Args:
+        group: Of one completion.
+        reading: Of the choices.
+    """
     example = group.prompt.example
     (completion,) = group.completions
-    gold = canonical_label(example.label, aliases)
-    answer = answer_of(completion.text, aliases)
+    label, answer = reading.label(example), reading.answer(example, completion.text)
     return {
         "id": example.id,
         "audio": example.audio,
-        "label": names.get(gold, example.label),
+        "label": label,
         "text": completion.text,
-        "answer": None if answer is None else names.get(answer, answer),
-        "correct": answer == gold,
+        "answer": answer,
+        "correct": answer == label,
         "finish_reason": completion.finish_reason,
         "policy_version": completion.policy_version,
+        "prompt_tokens": len(group.prompt.token_ids),
+        "completion_tokens": len(completion.token_ids),
     }

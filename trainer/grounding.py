@@ -70,19 +70,18 @@ def follows(before: Sequence[Row], after: Sequence[Row], attribute: str, directi
 
 
 def control_metrics(
-    prefix: str, plain: Sequence[Row], controls: Mapping[str, Sequence[Row]]
+    plain: Sequence[Row], controls: Mapping[str, Sequence[Row]]
 ) -> dict[str, float]:
-    """Return the metrics of all controls: accuracy, changed answers, claims that follow.
+    """Return `control_NAME_X` of all controls: accuracy, changed answers, claims that follow.
 
     Args:
-        prefix: Of the keys.
         plain: Rows of the clips as they are: `id`, `text`, `answer`, `correct`.
         controls: Name of a control -> rows of the altered clips.
     """
     metrics: dict[str, float] = {}
     answers = {row["id"]: row["answer"] for row in plain}
     for name, rows in controls.items():
-        key = f"{prefix}/control_{name}"
+        key = f"control_{name}"
         metrics[f"{key}_accuracy"] = sum(bool(row["correct"]) for row in rows) / len(rows)
         changed = sum(row["answer"] != answers[row["id"]] for row in rows)
         metrics[f"{key}_changed_frac"] = changed / len(rows)

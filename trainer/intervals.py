@@ -87,16 +87,47 @@ def bootstrap(
             for label, answer in zip(labels, answers, strict=True)
         ]
     )
-    names = list(clusters) if clusters is not None else [str(i) for i in range(len(cells))]
-    known = {name: place for place, name in enumerate(dict.fromkeys(names))}
-    owner = np.array([known[name] for name in names])
-    # [clusters, cells]: a resample is a sum of rows.
-    table = np.zeros((len(known), size * (size + 1)), dtype=np.int64)
-    np.add.at(table, (owner, cells), 1)
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(known), np.full(len(known), 1 / len(known)), size=NUM_RESAMPLES)
-    found = numbers((drawn @ table).reshape(NUM_RESAMPLES, size, size + 1))
+    num_cells = size * (size + 1)
+    if clusters is None:
+        # How often each cell is drawn, which is all that counts of the drawn examples.
+        shares = np.bincount(cells, minlength=num_cells) / len(cells)
+        counts = rng.multinomial(len(cells), shares, size=NUM_RESAMPLES)
+    else:
+        known = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
+        # [clusters, cells]: a resample is a sum of rows.
+        table = np.zeros((len(known), num_cells), dtype=np.int64)
+        np.add.at(table, (np.array([known[name] for name in clusters]), cells), 1)
+        equal = np.full(len(known), 1 / len(known))
+        counts = rng.multinomial(len(known), equal, size=NUM_RESAMPLES) @ table
+    found = numbers(counts.reshape(NUM_RESAMPLES, size, size + 1))
     return {name: _interval(values) for name, values in found.items()}
+
+
+def mean_share_interval(shares: Sequence[tuple[int, int]], *, seed: int = 0) -> Interval:
+    """Return the 95 % interval of a mean of shares, each of examples of its own.
+
+    One share is resampled by drawing its examples: the number of right ones is then binomial.
+
+    Args:
+        shares: (right, examples) of each; at least one, examples above 0.
+        seed: Of the draws.
+
+    Source: as `bootstrap`.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [rng.binomial(num, right / num, NUM_RESAMPLES) / num for right, num in shares]
+    return _interval(np.mean(drawn, axis=0))
+
+
+def share_interval(right: Sequence[bool], *, seed: int = 0) -> Interval:
+    """Return the 95 % interval of the share of right examples."""
+    return mean_share_interval([(sum(right), len(right))], seed=seed)
+
+
+def key_of(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what tells a row of an evaluation from all others: its benchmark and its id."""
+    return row.get("benchmark") or "", row["id"]
 
 
 def compare(
@@ -105,7 +136,7 @@ def compare(
     """Compare two evaluations example by example.
 
     Args:
-        first: Rows with `id` and `correct`.
+        first: Rows with `id`, `correct`, and `benchmark` where there are several.
         second: Rows of the same examples.
         seed: Of the bootstrap.
 
@@ -114,10 +145,10 @@ def compare(
 
     Source: McNemar (1947), with the exact binomial distribution of the discordant pairs.
     """
-    right = {row["id"]: bool(row["correct"]) for row in first}
-    if right.keys() != {row["id"] for row in second} or len(right) != len(second):
+    right = {key_of(row): bool(row["correct"]) for row in first}
+    if right.keys() != {key_of(row) for row in second} or len(right) != len(second):
         raise ValueError("the two evaluations are not of the same examples")
-    gains = np.array([int(row["correct"]) - int(right[row["id"]]) for row in second])
+    gains = np.array([int(row["correct"]) - int(right[key_of(row)]) for row in second])
     gained, lost = int((gains > 0).sum()), int((gains < 0).sum())
     num = len(gains)
     rng = np.random.default_rng(seed)

@@ -8,10 +8,20 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    recall_score,
+)
 
 from data.records import Completion, Example, Group, Prompt
 from trainer.evaluate import classification_report, evaluate
+from trainer.evaluation_report import evaluation_summary
+
+SCORES = {"precision": precision_score, "recall": recall_score, "f1": f1_score}
 
 CHOICES = ("neutral", "happy", "contempt or disgust")
 
@@ -55,7 +65,26 @@ def test_equal_to_scikit_learn(seed: int) -> None:
             f1_score(labels, as_text, labels=present, average="macro", zero_division=0)
         )
         recalls = recall_score(labels, as_text, labels=present, average=None)
+        matrix = confusion_matrix(labels, as_text, labels=[*choices, "none", "other"])
+        by_class = {
+            name: score(labels, as_text, labels=choices, average=None, zero_division=0)
+            for name, score in SCORES.items()
+        }
     assert [report.recalls[label] for label in present] == pytest.approx(recalls)
+    size = len(choices)
+    assert report.confusion[:, :size].tolist() == matrix[:size, :size].tolist()
+    assert report.confusion[:, size].tolist() == matrix[:size, size:].sum(axis=1).tolist()
+
+    rows = [{"label": gold, "answer": answer} for gold, answer in zip(labels, answers, strict=True)]
+    classes = evaluation_summary(rows, choices, seed=0)["classes"]
+    for place, name in enumerate(choices):
+        found = classes[name]
+        assert found["examples"] == labels.count(name)
+        # Where scikit-learn falls back on zero, there is nothing to divide by: undefined.
+        assert (found["precision"] is None) == (name not in answers)
+        assert (found["recall"] is None) == (name not in labels)
+        for key, expected in by_class.items():
+            assert (found[key] or 0) == pytest.approx(expected[place]), (name, key)
 
 
 def test_metric_keys_carry_the_prefix_and_no_blanks() -> None:
@@ -78,8 +107,8 @@ def test_bad_input_is_named() -> None:
         classification_report(["happy", "happy"], [None], CHOICES)
 
 
-def make_prompt(id: str, label: str) -> Prompt:
-    example = Example(id, f"{id}.wav", label, "Which?", CHOICES)
+def make_prompt(id: str, label: str, target: str | None = None) -> Prompt:
+    example = Example(id, f"{id}.wav", label, "Which?", CHOICES, target=target)
     return Prompt(example, "...", np.arange(3), None, 0)
 
 
@@ -125,9 +154,26 @@ def test_evaluate_reads_answers_with_aliases_and_keeps_the_order() -> None:
         "correct": True,
         "finish_reason": "stop",
         "policy_version": 3,
+        "prompt_tokens": 3,
+        "completion_tokens": 1,
     }
     assert report.accuracy == pytest.approx(1 / 3)
     assert report.format_frac == pytest.approx(2 / 3)
+
+
+def test_a_probe_is_answered_without_reasoning() -> None:
+    prompts = [make_prompt("a", "happy", "<answer>happy</answer>"), make_prompt("b", "happy")]
+    texts = {"a": "<answer>happy</answer>", "b": "<answer>happy</answer>"}
+    found = evaluate(ScriptedEngines(texts), prompts, CHOICES, {})
+    assert [row["answer"] for row in found.rows] == ["happy", None]
+
+
+def test_evaluate_reads_answers_that_were_begun() -> None:
+    texts = {"a": "Happy</answer>", "b": "<think>x</think><answer>happy</answer>"}
+    prompts = [make_prompt("a", "happy"), make_prompt("b", "happy")]
+    found = evaluate(ScriptedEngines(texts), prompts, CHOICES, {}, begun=True)
+    assert [row["answer"] for row in found.rows] == ["happy", None]
+    assert found.rows[0]["text"] == found.groups[0].completions[0].text == "<answer>Happy</answer>"
 
 
 def test_evaluate_refuses_missing_groups_and_choices_that_mean_the_same() -> None:

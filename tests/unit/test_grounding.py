@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from configs.schema import CONTROL_NAMES
-from data.controls import CONTROLS, ENERGY_DB, PITCH_ST, RATE, shuffled
+from data.audio import AudioError, read_audio
+from data.controls import CONTROLS, ENERGY_DB, PITCH_ST, RATE, Clip, alter_clip, shuffled
 from data.prosody import measure
-from launch.evaluation import with_baselines
-from tests.fixtures import make_example
+from launch.altered import with_baselines
+from tests.fixtures import make_example, write_tone
 from tests.unit.test_prosody import voice
 from trainer.grounding import Follows, claimed_level, control_metrics, follows
 
@@ -20,21 +23,31 @@ def test_the_names_are_those_of_the_configuration():
 
 def test_controls_move_what_they_say():
     clip = np.concatenate([np.zeros(2000, np.float32), voice([150, 140], 1.0)])
-    plain = measure(CONTROLS["resynthesis"].alter(clip), None)
+    altered = {name: control.alter(Clip(clip)) for name, control in CONTROLS.items()}
+    plain = measure(altered["resynthesis"], None)
     assert plain.f0_median_hz is not None and plain.energy_dbfs is not None
     for name, steps in (("pitch_up", PITCH_ST), ("pitch_down", -PITCH_ST)):
-        found = measure(CONTROLS[name].alter(clip), None).f0_median_hz
+        found = measure(altered[name], None).f0_median_hz
         assert found == pytest.approx(plain.f0_median_hz * 2 ** (steps / 12), rel=0.02)
     original = measure(clip, None).energy_dbfs
     assert original is not None
     for name, gain in (("energy_up", ENERGY_DB), ("energy_down", -ENERGY_DB)):
-        assert measure(CONTROLS[name].alter(clip), None).energy_dbfs == pytest.approx(
-            original + gain, abs=0.05
-        )
+        assert measure(altered[name], None).energy_dbfs == pytest.approx(original + gain, abs=0.05)
     for name, factor in (("rate_up", RATE), ("rate_down", 1 / RATE)):
-        assert len(CONTROLS[name].alter(clip)) == pytest.approx(len(clip) / factor, rel=0.02)
-    silent = CONTROLS["silence"].alter(clip)
+        assert len(altered[name]) == pytest.approx(len(clip) / factor, rel=0.02)
+    silent = altered["silence"]
     assert len(silent) == len(clip) and 0 < np.abs(silent).max() <= 1e-5
+
+
+def test_a_clip_is_altered_for_several_controls_at_once(tmp_path: Path):
+    path = write_tone(tmp_path / "tone.wav", duration_s=0.5)
+    found = alter_clip(path, ["silence", "resynthesis", "rate_up"], 0.1, 30.0)
+    assert list(found) == ["silence", "resynthesis", "rate_up"]
+    clip = Clip(read_audio(path, min_duration_s=0.1, max_duration_s=30.0))
+    for name, samples in found.items():
+        np.testing.assert_array_equal(samples, CONTROLS[name].alter(clip))
+    with pytest.raises(AudioError, match="shorter"):
+        alter_clip(path, ["silence"], 1.0, 30.0)
 
 
 def test_shuffled_clips_come_from_other_speakers():
@@ -84,14 +97,14 @@ def test_metrics_of_the_controls():
     plain = [row("a", LOW), row("b", LOW)]
     resynthesis = [row("a", NORMAL), row("b", LOW)]
     up = [row("a", HIGH, answer="happy", correct=False), row("b", NORMAL)]
-    found = control_metrics("test_after", plain, {"resynthesis": resynthesis, "pitch_up": up})
+    found = control_metrics(plain, {"resynthesis": resynthesis, "pitch_up": up})
     assert found == {
-        "test_after/control_resynthesis_accuracy": 1.0,
-        "test_after/control_resynthesis_changed_frac": 0.0,
-        "test_after/control_pitch_up_accuracy": 0.5,
-        "test_after/control_pitch_up_changed_frac": 0.5,
-        "test_after/control_pitch_up_follow_frac": 1.0,
-        "test_after/control_pitch_up_against_frac": 0.0,
+        "control_resynthesis_accuracy": 1.0,
+        "control_resynthesis_changed_frac": 0.0,
+        "control_pitch_up_accuracy": 0.5,
+        "control_pitch_up_changed_frac": 0.5,
+        "control_pitch_up_follow_frac": 1.0,
+        "control_pitch_up_against_frac": 0.0,
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.evaluate import classification_report
-from trainer.intervals import bootstrap, compare, numbers
+from trainer.intervals import bootstrap, compare, mean_share_interval, numbers, share_interval
 
 CHOICES = ("a", "b", "c")
 
@@ -63,6 +63,28 @@ def test_intervals_over_speakers_cover_where_those_over_clips_do_not():
     assert 0.82 <= over_speakers / 200 <= 0.98  # ten clusters are few for the method
 
 
+def test_counting_cells_draws_as_drawing_examples_does():
+    """A cluster for every example is the plain bootstrap, drawn the long way."""
+    draw = np.random.default_rng(2)
+    labels = [CHOICES[i % 3] for i in range(90)]
+    answers = answers_of(labels, 0.7, draw)
+    short = bootstrap(labels, answers, CHOICES, seed=0)
+    long = bootstrap(labels, answers, CHOICES, clusters=[str(i) for i in range(90)], seed=1)
+    for name, interval in short.items():
+        assert interval.low == pytest.approx(long[name].low, abs=0.02)
+        assert interval.high == pytest.approx(long[name].high, abs=0.02)
+
+
+def test_intervals_of_shares():
+    """400 clips, half of them right: a standard error of 1/40. A sure share beside it halves it."""
+    half = share_interval([True, False] * 200)
+    assert half.low == pytest.approx(0.5 - 1.96 / 40, abs=0.005)
+    assert half.high == pytest.approx(0.5 + 1.96 / 40, abs=0.005)
+    mean = mean_share_interval([(200, 400), (7, 7)])
+    assert mean.low == pytest.approx(0.75 - 0.98 / 40, abs=0.003)
+    assert mean.high == pytest.approx(0.75 + 0.98 / 40, abs=0.003)
+
+
 def rows(right: list[bool]) -> list[dict[str, object]]:
     return [{"id": str(index), "correct": value} for index, value in enumerate(right)]
 
@@ -83,5 +105,8 @@ def test_a_paired_comparison_by_hand():
 def test_equal_and_different_evaluations():
     same = compare(rows([True, False]), rows([True, False]))
     assert (same.difference, same.p, same.interval.low, same.interval.high) == (0, 1, 0, 0)
+    # One id in two benchmarks is two examples.
+    twice = [{"id": "0", "benchmark": name, "correct": name == "a"} for name in ("a", "b")]
+    assert compare(twice, list(reversed(twice))).num_examples == 2
     with pytest.raises(ValueError, match="not of the same examples"):
         compare(rows([True]), rows([True, False]))

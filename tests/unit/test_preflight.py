@@ -212,6 +212,10 @@ def test_gpus_are_counted_per_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     # Two workers of a local judge share three quarters of a GPU each: two more.
     judge = ["rewards.terms.2.gpus=0.75", "rewards.terms.2.workers=2"]
     assert num_gpus_needed(load_config(OMNI, judge)) == 10
+    # An evaluation has no learner, whose GPUs colocated engines would share.
+    assert num_gpus_needed(load_config(OMNI, [*colocate, *judge]), learns=False) == 4
+    judged = [*judge, "eval.judged=true"]
+    assert num_gpus_needed(load_config(OMNI, judged), learns=False) == 6
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert "gpu_memory_frac: 0.85" in only(list(check_gpus(load_config(OMNI, colocate)))).what
     assert list(check_gpus(load_config(OMNI))) == []
