@@ -26,7 +26,8 @@ Rows = Sequence[Mapping[str, Any]]
 def describe(first: Path, second: Path) -> str:
     """Return the comparison of two run folders of `launch/evaluate.py` in a few lines.
 
-    Each benchmark is compared by itself, and, if there are several test sets, all clips together.
+    Each test set is compared by itself, and, if several ask about the emotion, all of their clips
+    together.
 
     Raises:
         ValueError: A folder has no answers, or they are of other clips.
@@ -37,23 +38,35 @@ def describe(first: Path, second: Path) -> str:
         if not path.is_file():
             raise ValueError(f"{path}: no such file; evaluate with launch/evaluate.py first")
         rows.append(read_rows(path))
-    names = list(dict.fromkeys(row.get("benchmark") or "" for row in rows[0]))
-    lines = _lines("all clips" if len(names) > 1 else names[0], rows[0], rows[1])
-    for name in names if len(names) > 1 else ():
-        lines += ["", *_lines(name or "test split", *(_of(name, found) for found in rows))]
-    return "\n".join(lines)
+    names = list(dict.fromkeys(_set_of(row) for found in rows for row in found))
+    asked = [[row for row in found if not row.get("probe")] for found in rows]
+    parts = [
+        _lines(name, *([row for row in found if _set_of(row) == name] for found in rows))
+        for name in names
+    ]
+    if len({_set_of(row) for row in asked[0]}) > 1:
+        parts.insert(0, _lines("all but probes" if asked != rows else "all", *asked))
+    return "\n\n".join("\n".join(part) for part in parts)
 
 
-def _of(benchmark: str, rows: Rows) -> Rows:
-    return [row for row in rows if (row.get("benchmark") or "") == benchmark]
+def _set_of(row: Mapping[str, Any]) -> str:
+    return row.get("benchmark") or "test split"
 
 
 def _lines(name: str, first: Rows, second: Rows) -> list[str]:
-    found = compare(first, second)
+    """Return the comparison of one set of clips.
+
+    Raises:
+        ValueError: They are not the same clips.
+    """
+    try:
+        found = compare(first, second)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     before = sum(bool(row["correct"]) for row in first) / found.num_examples
     low, high = 100 * found.interval.low, 100 * found.interval.high
     return [
-        f"{name + ': ' if name else ''}{found.num_examples} clips: accuracy {before:.1%} -> "
+        f"{name}: {found.num_examples} clips: accuracy {before:.1%} -> "
         f"{before + found.difference:.1%}",
         f"difference {100 * found.difference:+.1f} points, 95 % interval {low:+.1f} to "
         f"{high:+.1f} (bootstrap over clips)",

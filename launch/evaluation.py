@@ -206,7 +206,7 @@ class Examiner:
     def _facts(self, questions: QuestionSet, example: Example) -> Row:
         benchmark = questions.name if questions.is_benchmark else None
         task = {"task": example.task} if example.task else {}
-        return {"benchmark": benchmark, **who(example), **task}
+        return {"benchmark": benchmark, "probe": questions.is_probe, **who(example), **task}
 
     def _judged(
         self, questions: QuestionSet, found: Evaluation

@@ -107,7 +107,7 @@ def write_last_test(
         is_benchmark=False,
         is_probe=False,
         choices=tuple(config.data.choices),
-        rows=[{"benchmark": None, **row} for row in found.rows],
+        rows=[{"benchmark": None, "probe": False, **row} for row in found.rows],
         metrics={key.partition("/")[2]: value for key, value in found.metrics.items()},
     )
     write_evaluation(folder.root, config, Evaluated(str(folder.export_dir), [answered]))
