@@ -15,11 +15,15 @@ class JudgeConfig:
     prompt_file: str = ""
     """Template of the message, the same in training and use; empty = `rewards/judges/prompt.txt`.
     See docs/judges.md."""
-    target: str = "rewards.judges.local:LocalJudge"
-    """`module:Class` of the judge that is calibrated; `launch/judge.py` needs the default."""
     options: dict[str, Any] = field(default_factory=dict[str, Any])
-    """Keyword arguments of that class. A `LocalJudge` is also given `model_path` (the run's
-    export), `prompt_file` and `dtype`, unless they stand here."""
+    """Keyword arguments of the `LocalJudge` that serves the trained judge for its calibration, such
+    as `max_model_len`; `model_path`, `prompt_file` and `dtype` are the run's unless they stand
+    here."""
+    target: str = ""
+    """`module:Class` of another judge that `launch/calibrate.py` calibrates; empty = the trained
+    one."""
+    target_options: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Keyword arguments of that class."""
     concurrency: int = knob(8, ge=1)
     """Clips that are judged at a time."""
     gpus: float = knob(0.0, ge=0)

@@ -198,11 +198,12 @@ def _reward_terms(config: RunConfig) -> Iterator[str]:
 
 
 def _judge(config: RunConfig) -> Iterator[str]:
-    if not TARGET_PATTERN.fullmatch(config.judge.target):
-        yield f"judge.target: found {config.judge.target!r}; allowed is module:Class"
-    for option in _secret_names(config.judge.options):
+    judge = config.judge
+    if judge.target and not TARGET_PATTERN.fullmatch(judge.target):
+        yield f"judge.target: found {judge.target!r}; allowed is module:Class"
+    for option in _secret_names({"options": judge.options, "target_options": judge.target_options}):
         yield (
-            f"judge.options.{option}: a secret does not belong in a configuration; put it in the "
+            f"judge.{option}: a secret does not belong in a configuration; put it in the "
             f"environment and give its name as {option}_env"
         )
 

@@ -74,7 +74,7 @@ def _calibrate(config: RunConfig, arguments: argparse.Namespace) -> int:
     from launch.cluster import connect
     from launch.judge_calibration import (
         CalibratedJudge,
-        judge_options,
+        local_judge,
         score_probes,
         write_calibration,
     )
@@ -86,8 +86,11 @@ def _calibrate(config: RunConfig, arguments: argparse.Namespace) -> int:
     try:
         rows = read_held_out(config)
         connect(config)
-        judge = CalibratedJudge(config, judge_options(config, str(folder / "export")))
-        name = config.judge.target.rpartition(":")[2]
+        target, options = local_judge(config, str(folder / "export"))
+        if config.judge.target:
+            target, options = config.judge.target, config.judge.target_options
+        judge = CalibratedJudge(config, target, options)
+        name = target.rpartition(":")[2]
         scored = {name: score_probes(config, judge, rows)}
         run = Path(arguments.run) if arguments.run else None
         completions = {name: score_completions(config, judge, run)} if run else {}

@@ -34,9 +34,6 @@ QUIET = {
 }
 """Environment of the driver and, through it, of local workers: no hub, no bars, no false alarms."""
 
-LOCAL_JUDGE = "rewards.judges.local:LocalJudge"
-"""The judge that `launch/judge.py` trains."""
-
 EXIT_DONE, EXIT_CONFIG, EXIT_PREFLIGHT, EXIT_FAILED, EXIT_PREEMPTED = 0, 2, 3, 4, 75
 
 
@@ -152,8 +149,10 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
         )
     if kind == "judge" and not config.eval.test_split:
         raise ConfigError(f"{path}: eval.test_split is empty; name the split to evaluate")
-    if kind == "judge" and config.judge.target != LOCAL_JUDGE:
-        raise ConfigError(f"{path}: judge.target is {config.judge.target}, needs {LOCAL_JUDGE}")
+    if kind == "judge" and config.judge.target:
+        raise ConfigError(
+            f"{path}: judge.target is {config.judge.target}, which is for launch/calibrate.py"
+        )
 
 
 def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:

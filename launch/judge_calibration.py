@@ -56,30 +56,31 @@ class JudgeWorker:
         self._judge.close()
 
 
-def judge_options(config: RunConfig, model_path: str) -> dict[str, Any]:
-    """Return the options of the judge that is calibrated.
+def local_judge(config: RunConfig, model_path: str) -> tuple[str, dict[str, Any]]:
+    """Return target and options of the judge that serves a checkpoint of a judge run.
 
     Args:
         config: The run; what stands in `judge.options` wins.
-        model_path: Checkpoint of a `LocalJudge`.
+        model_path: Folder of the checkpoint.
     """
     known = {
         "model_path": model_path,
         "prompt_file": config.judge.prompt_file,
         "dtype": config.model.dtype,
     }
-    return (known if config.judge.target == LOCAL_JUDGE else {}) | config.judge.options
+    return LOCAL_JUDGE, known | config.judge.options
 
 
 class CalibratedJudge:
     """A judge under calibration."""
 
-    def __init__(self, config: RunConfig, options: Mapping[str, Any]) -> None:
+    def __init__(self, config: RunConfig, target: str, options: Mapping[str, Any]) -> None:
         """Start its process and wait until it can judge.
 
         Args:
             config: The run; Ray is connected.
-            options: Keyword arguments of `judge.target`.
+            target: "module:Class" of the judge.
+            options: Its keyword arguments.
         """
         context = {
             "audio_root": config.data.audio_root,
@@ -91,7 +92,7 @@ class CalibratedJudge:
             num_gpus=config.judge.gpus,
             max_concurrency=config.judge.concurrency,
         )
-        self._actor: Any = kind.remote(config.judge.target, dict(options), context)
+        self._actor: Any = kind.remote(target, dict(options), context)
         ray.get(self._actor.ready.remote(), timeout=START_TIMEOUT_S)
         self._concurrency = config.judge.concurrency
 

@@ -15,7 +15,7 @@ from data.prompts import prompt_function
 from launch.assemble import SupervisedTask, run_supervised
 from launch.judge_calibration import (
     CalibratedJudge,
-    judge_options,
+    local_judge,
     score_probes,
     write_calibration,
 )
@@ -123,7 +123,7 @@ def _calibrate(config: RunConfig, folder: RunFolder, data: JudgeSplits) -> None:
     rows = [JudgeRow(example, data.scores[example.id]) for example in data.test]
     scored: dict[str, list[dict[str, Any]]] = {}
     for name, path in (("untrained", config.model.path), ("trained", str(folder.export_dir))):
-        judge = CalibratedJudge(config, judge_options(config, path))
+        judge = CalibratedJudge(config, *local_judge(config, path))
         scored[name] = score_probes(config, judge, rows)
         judge.close()
     write_calibration(folder.root / "calibration", scored, seed=config.seed)

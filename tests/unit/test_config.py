@@ -300,6 +300,8 @@ RULES = [
         "rewards.terms.2.options.judge_options.api_key: a secret does not",
     ),
     (("rewards.terms.0.judged=true",), "rewards.terms: format, reasoning are judged and have"),
+    (("judge.target=local",), "judge.target: found 'local'; allowed is module:Class"),
+    (("judge.target_options.api_key=x",), "judge.target_options.api_key: a secret does not"),
     (("rewards.outcome=format2",), "rewards.outcome: 'format2' is needed for 'reasoning', but"),
     (
         ("rewards.outcome=reasoning", "rewards.terms.2.schedule.kind=constant"),
