@@ -42,6 +42,7 @@ from trainer.calibration_summary import (
     read_ratings,
 )
 
+NAMES: list[str] = list(DIMENSIONS)
 RNG = np.random.default_rng(0)
 GOLD = RNG.integers(1, 6, 200).astype(float)
 JUDGED = np.clip(GOLD + RNG.normal(0, 1, 200), 1, 5)
@@ -88,13 +89,13 @@ def test_agreement_by_hand():
 
 
 def test_agreement_is_by_dimension():
-    judged = [dict.fromkeys(DIMENSIONS, 1.0), dict.fromkeys(DIMENSIONS, 2.0)]
-    gold = [dict.fromkeys(DIMENSIONS, 3.0), {**dict.fromkeys(DIMENSIONS, 4.0), DIMENSIONS[0]: 1.0}]
+    judged = [dict.fromkeys(NAMES, 1.0), dict.fromkeys(NAMES, 2.0)]
+    gold = [dict.fromkeys(NAMES, 3.0), {**dict.fromkeys(NAMES, 4.0), NAMES[0]: 1.0}]
     found = agreement(judged, gold)
-    assert list(found) == list(DIMENSIONS)
-    assert found[DIMENSIONS[0]].spearman == pytest.approx(-1.0)
-    assert found[DIMENSIONS[1]].spearman == pytest.approx(1.0)
-    assert list(agreement([{DIMENSIONS[2]: 1.0}], gold[:1])) == [DIMENSIONS[2]]
+    assert list(found) == list(NAMES)
+    assert found[NAMES[0]].spearman == pytest.approx(-1.0)
+    assert found[NAMES[1]].spearman == pytest.approx(1.0)
+    assert list(agreement([{NAMES[2]: 1.0}], gold[:1])) == [NAMES[2]]
 
 
 def test_an_interval_holds_its_number_and_narrows_with_more_texts():
@@ -209,14 +210,14 @@ def line(row: str, kind: str, score: float | None, payload: int = 0, **more: Any
         "payload": payload,
         "clip": row,
         "text_sha256": f"{row}{kind}",
-        "scores": None if score is None else dict.fromkeys(DIMENSIONS, score),
+        "scores": None if score is None else dict.fromkeys(NAMES, score),
         "missing": "timeout" if score is None else "",
         **more,
     }
 
 
 def held_out(row: str, score: float | None, gold: float, words: int = 10) -> dict[str, Any]:
-    known = dict.fromkeys(DIMENSIONS, gold)
+    known = dict.fromkeys(NAMES, gold)
     return line(row, "held_out", score, gold=known, num_words=words)
 
 
@@ -285,7 +286,7 @@ def test_drift_is_of_the_same_texts():
 
 def test_agreement_with_accuracy_by_hand():
     def said(group: str, score: float | None, correct: bool) -> dict[str, Any]:
-        scores = None if score is None else dict.fromkeys(DIMENSIONS, score)
+        scores = None if score is None else dict.fromkeys(NAMES, score)
         return {"group": group, "correct": correct, "scores": scores}
 
     rows = [
@@ -312,7 +313,7 @@ def ratings_file(folder: Path, text: str) -> Path:
     return path
 
 
-HEADER = ",".join(["id", "rater", *DIMENSIONS])
+HEADER = ",".join(["id", "rater", *NAMES])
 
 
 def test_people_against_the_judge_and_each_other(tmp_path: Path):
@@ -328,7 +329,7 @@ def test_people_against_the_judge_and_each_other(tmp_path: Path):
     assert one["prescribed"]["mae"] == pytest.approx(0.5)
     assert one["rater"]["mae"] == 1.0 and one["several"] == 1
     with pytest.raises(CalibrationError, match="no id of the ratings"):
-        human_summary(LINES, {"q": [dict.fromkeys(DIMENSIONS, 1.0)]})
+        human_summary(LINES, {"q": [dict.fromkeys(NAMES, 1.0)]})
 
 
 @pytest.mark.parametrize(
