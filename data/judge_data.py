@@ -21,7 +21,7 @@ import numpy as np
 from data.claims import ATTRIBUTES
 from data.cot.template import CUES, ENDINGS, STATES, WORDS, pick, sentence
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same rows give other texts or scores."""
 
 DIMENSIONS = (
@@ -54,7 +54,31 @@ NOUNS: Mapping[str, str] = {
 """Attribute -> how an ending names it."""
 
 NOTHING = "That is all there is to hear in this one."
-"""Last sentence of a text that concludes nothing."""
+"""Last sentence of a text that concludes nothing, and the first of OPEN_ENDINGS."""
+
+OPEN_ENDINGS = (
+    NOTHING,
+    "No more can be said of this one.",
+    "I will leave it at that.",
+    "What it means stays open.",
+)
+"""Last sentences that conclude nothing."""
+
+FILLERS = (
+    "I have listened to the clip with care.",
+    "There is a person who speaks here.",
+    "It is worth hearing it again.",
+    "This is an answer to the question.",
+    "Let me think about it for a moment.",
+    "Many things could be said about it.",
+)
+"""Sentences without content: they change no score."""
+
+FILLER_FRAC = 0.25
+"""Share of the texts with such a sentence. A judge that never saw one takes it for a merit."""
+
+EMPTY_FRAC = 1 / 12
+"""Share of the texts that say nothing of the voice: fillers alone."""
 
 BARE = ("It is {state}.", "The speaker shows {state}.")
 """Endings that name the emotion and link it to nothing."""
@@ -71,10 +95,12 @@ def prescribed(
 
     With n measured attributes, a text tells m of them and k of those truly:
 
-    - `factual_alignment` = 1 + 4 k / m; a false level is one that the measurement is clearly off.
+    - `factual_alignment` = 1 + 4 k / m, or 1 if it tells none; a false level is one that the
+      measurement is clearly off.
     - `caption_completeness` = 1 + 4 m / n.
-    - `interpretative_quality`: 1 = no conclusion, 2 = another emotion, 3 = the emotion, linked to
-      nothing, 4 = linked to "these cues", 5 = linked to two cues by name.
+    - `interpretative_quality`: 1 = no conclusion, or nothing of the voice is told, 2 = another
+      emotion, 3 = the emotion, linked to nothing, 4 = linked to "these cues", 5 = linked to two
+      cues by name.
     - `fluency_and_structural_clarity`: 5 = as written, 4 = without capitals, 3 = every third word
       of the last sentence twice, 2 = its words shuffled, 1 = shuffled, and lines in place of
       marks.
@@ -111,7 +137,8 @@ def _prescribed_row(
     row: Mapping[str, Any], text_id: str, labels: Sequence[str], rng: np.random.Generator
 ) -> dict[str, Any]:
     measured = _measured(row)
-    told = [str(name) for name in rng.permutation(measured)[: 1 + rng.integers(len(measured))]]
+    num_told = 0 if rng.random() < EMPTY_FRAC else 1 + int(rng.integers(len(measured)))
+    told = [str(name) for name in rng.permutation(measured)[:num_told]]
     num_true = int(rng.integers(len(told) + 1))
     cues = [
         _cue(name, row["prosody"], true=place < num_true, rng=rng)
@@ -120,17 +147,19 @@ def _prescribed_row(
     # A level that cannot be told falsely, since all others are borderline, is told truly.
     num_true = sum(true for _, true in cues)
     texts = [cues[int(i)][0] for i in rng.permutation(len(cues))]
-    # Two cues cannot be named where one is told.
-    interpretation = int(rng.integers(1, 6 if len(told) >= 2 else 5))
+    # Two cues cannot be named where one is told, and none be weighed where none is.
+    interpretation = int(rng.integers(1, (2, 5, 6)[min(len(told), 2)]))
     fluency = int(rng.integers(1, 6))
     sentences = [sentence(texts[start : start + 2]) for start in range(0, len(texts), 2)]
+    if rng.random() < FILLER_FRAC or not told:
+        sentences.insert(int(rng.integers(len(sentences) + 1)), pick(FILLERS, rng))
     quoted = str(row.get("text") or "").strip().rstrip(".").replace('"', "'")
     if quoted:
         sentences.append(pick(WORDS, rng).format(text=quoted))
     nouns = [NOUNS[name] for name in told[:2]]
     sentences += _conclusion(interpretation, row["label"], labels, nouns, rng)
     scores = {
-        "factual_alignment": 1 + 4 * num_true / len(told),
+        "factual_alignment": 1 + 4 * num_true / max(len(told), 1),
         "interpretative_quality": float(interpretation),
         "caption_completeness": 1 + 4 * len(told) / len(measured),
         "fluency_and_structural_clarity": float(fluency),
@@ -168,7 +197,7 @@ def _conclusion(
 ) -> list[str]:
     """Return the last sentence of a text of an interpretative quality."""
     if level == 1:
-        return [NOTHING]
+        return [pick(OPEN_ENDINGS, rng)]
     others = [other for other in labels if other != label] or [label]
     named = pick(others, rng) if level == 2 else label
     state = STATES.get(named, named)
