@@ -24,7 +24,7 @@ JUDGE = "rewards.terms.2.options.judge_options.model_path"
 """Key of the judge's checkpoint in the configuration of GRPO-PTR."""
 
 VOCAB_SIZE = 1024
-"""Of policy and judge: their reasoning has more words than the demo's."""
+"""Of policy and judge: probes and the judge's texts have more words than the demo's."""
 
 
 @dataclass(frozen=True, slots=True)

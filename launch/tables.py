@@ -225,18 +225,21 @@ def _quality(run: Evaluated) -> str:
 
 def _notes(runs: Sequence[Evaluated]) -> list[str]:
     """Return what the figures rest on: who judged what, and how the answers came about."""
-    lines = []
+    labels: dict[str, list[str]] = {}
     for run in runs:
         if run.judged:
             term, numbers = run.judged
             judge = run.summary["judges"].get(term, term)
             dimensions = ", ".join(numbers["dimensions"])
-            lines.append(
-                f"- {cell(run.label)}: quality by {cell(judge)} over {numbers['scored']} answers, "
-                f"1 to 5, mean of {cell(dimensions)}."
+            note = (
+                f"quality by {cell(judge)} over {numbers['scored']} answers, 1 to 5, mean of "
+                f"{cell(dimensions)}."
             )
+            labels.setdefault(note, []).append(cell(run.label))
         if run.summary["mode"] == "direct":
-            lines.append(f"- {cell(run.label)}: direct answers, without reasoning.")
+            note = "direct answers, without reasoning."
+            labels.setdefault(note, []).append(cell(run.label))
+    lines = [f"- {'; '.join(names)}: {note}" for note, names in labels.items()]
     return ["", *lines] if lines else []
 
 
