@@ -143,6 +143,14 @@ def main() -> int:
     probes = ["--probes", str(FOLDER / "sft_prosody")]
     table = FOLDER / "tables.md"
     run("tables", "launch/tables.py", *rows, *probes, "--output", str(table))
+    *others, last = (str(FOLDER / "eval" / name) for name in POLICIES.values())
+    run(
+        "report of the last policy, beside the others",
+        "launch/report.py",
+        last,
+        "--compare",
+        *others,
+    )
     print(f"\n{table.read_text(encoding='utf-8')}")
     print(f"the whole pipeline took {time.monotonic() - start:.0f} s; reports:")
     for name in ("judge/calibration/report.md", "ptr/report.html", "eval/ptr/report.html"):
