@@ -7,6 +7,7 @@ trained judge, evaluation of every policy, and the paper's tables filled in.
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -113,7 +114,7 @@ def run(title: str, *arguments: str) -> None:
     Raises:
         SystemExit: It failed; the code is the command's own.
     """
-    print(f"\n== {title}\n   python {' '.join(arguments)}", flush=True)
+    print(f"\n== {title}\n   {shlex.join(['python', *arguments])}", flush=True)
     start = time.monotonic()
     done = subprocess.run([sys.executable, *arguments])
     if done.returncode:
