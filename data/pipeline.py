@@ -289,9 +289,7 @@ def _sft(config: AnnotateConfig, files: Files, log: Log) -> bool:
 
 def _probes(task: str, config: AnnotateConfig, files: Files, log: Log) -> bool:
     settings = config.tasks
-    rows = [row for row in read_rows(files.manifest) if row.get("split") == settings.probe_split]
-    if not rows:
-        raise PipelineError(f"tasks.probe_split {settings.probe_split!r}: no row is in it")
+    rows = _rows_of(read_rows(files.manifest), "tasks.probe_split", settings.probe_split)
     audio_root, rows = with_common_root(config, rows, files.folder)
     num, margin = settings.num_probes, settings.margin
     found = probe_rows(rows, task, num, seed=config.seed, margin=margin)

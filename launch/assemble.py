@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -169,9 +170,13 @@ def _choice_evaluation(
 ) -> Callable[[], dict[str, float]]:
     """Return the evaluation of a supervised run: the likeliest choices on all benchmarks."""
     prompts: dict[str, list[Prompt]] = {}
-    for benchmark in config.eval.benchmarks:
-        build = prompt_function(builder, benchmark_data(config, benchmark), ray.put)
-        prompts[benchmark.name] = [build(row) for row in data.benchmarks[benchmark.name]]
+    # One way to prompts per audio root: benchmarks that ask about the same clips share them.
+    builds: dict[str, Callable[[Example], Prompt]] = {}
+    with ThreadPoolExecutor(config.data.num_workers) as pool:
+        for benchmark in config.eval.benchmarks:
+            found = benchmark_data(config, benchmark)
+            build = builds.setdefault(found.audio_root, prompt_function(builder, found, ray.put))
+            prompts[benchmark.name] = list(pool.map(build, data.benchmarks[benchmark.name]))
 
     def evaluate() -> dict[str, float]:
         metrics: dict[str, float] = {}

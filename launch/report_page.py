@@ -25,8 +25,6 @@ from trainer.run_words import (
 
 CONTROL = "control_"
 
-EVALUATION = "Evaluation: greedy answers, nothing was trained."
-
 SHOWN = {"accuracy": "accuracy", "ua": "UA", "macro_f1": "macro F1"}
 
 MAX_CHOICES = 30

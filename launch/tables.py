@@ -25,6 +25,7 @@ from launch.paper_numbers import BENCHMARKS, SOURCE, TABLE_2, TABLE_5, paper_var
 from trainer.evaluation_page import cell
 from trainer.evaluation_report import quality
 from trainer.intervals import compare
+from trainer.markdown import table
 
 EXIT_DONE, EXIT_CONFIG = 0, 2
 
@@ -244,11 +245,7 @@ def _notes(runs: Sequence[Evaluated]) -> list[str]:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        "| " + " | ".join(map(cell, heads)) + " |",
-        "|---|" + "--:|" * (len(heads) - 1),
-        *("| " + " | ".join(map(cell, row)) + " |" for row in rows),
-    ]
+    return table([cell(head) for head in heads], [[cell(text) for text in row] for row in rows])
 
 
 def _share(value: float | None) -> str:

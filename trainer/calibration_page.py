@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from trainer.markdown import table
+
 Summary = Mapping[str, Any]
 
 HEAD = """\
@@ -42,11 +44,6 @@ def calibration_page(summary: Mapping[str, Summary]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    ruler = "|---|" + "--:|" * (len(head) - 1)
-    return [f"| {' | '.join(head)} |", ruler, *(f"| {' | '.join(row)} |" for row in rows)]
-
-
 def _dimension(summary: Mapping[str, Summary], name: str) -> list[str]:
     """Return a row per judge, and then the known scores' own spread."""
     columns: dict[str, Callable[[Summary], str]] = {
@@ -62,7 +59,7 @@ def _dimension(summary: Mapping[str, Summary], name: str) -> list[str]:
     rows = [[f"`{judge}`", *(show(d) for show in columns.values())] for judge, d in found.items()]
     known = next(iter(found.values()))["gold"]
     rows.append(["known scores", *[""] * (len(columns) - 1), _spread(known)])
-    return _table(["", *columns], rows)
+    return table(["", *columns], rows)
 
 
 def _biases(summary: Mapping[str, Summary]) -> list[str]:
@@ -93,7 +90,7 @@ def _biases(summary: Mapping[str, Summary]) -> list[str]:
         "that says nothing of the clip. All in points but the correlations; 0 is no bias. (Lower",
         "case is a change of fluency by one, by the definition of that score.)",
         "",
-        *_table(head, rows),
+        *table(head, rows),
     ]
 
 
@@ -117,7 +114,7 @@ def _attacks(summary: Mapping[str, Summary]) -> list[str]:
         "alone, against a sentence without content; `padded`: in the middle of a held-out text,",
         "against the text.",
         "",
-        *_table(head, rows),
+        *table(head, rows),
     ]
 
 
@@ -136,13 +133,13 @@ def _accuracy(known: Mapping[str, Summary]) -> list[str]:
         "Mean score of a run's completions with right and with wrong answers. Within prompts is",
         "what trust sees; 0.5 is chance.",
         "",
-        *_table(head, rows),
+        *table(head, rows),
     ]
 
 
 def _drift(known: Mapping[str, Summary]) -> list[str]:
     head = ["", "texts", "shift", "mean change", "moved by 0.5", "Spearman"]
-    return _table(
+    return table(
         head,
         [
             [
@@ -165,7 +162,7 @@ def _people(known: Mapping[str, Summary]) -> list[str]:
         "Against the mean rating of each text. A rater is compared with the mean of the others: no",
         "judge can be expected to agree better.",
         "",
-        *_table(head, [row for judge, found in known.items() for row in _ratings(judge, found)]),
+        *table(head, [row for judge, found in known.items() for row in _ratings(judge, found)]),
     ]
 
 

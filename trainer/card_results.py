@@ -36,7 +36,10 @@ def results(run: RunFacts) -> list[str]:
     parts: list[str] = []
     if probes:
         rows = [[escape(name.removesuffix("_accuracy")), _percent(v)] for name, v in probes.items()]
-        parts += ["Accuracy of the likeliest choice:", table(["benchmark", "accuracy"], rows)]
+        parts += [
+            "Accuracy of the likeliest choice:",
+            _block(["benchmark", "accuracy"], rows),
+        ]
     before, after = run.last("test_before"), run.last("test_after")
     if not after:
         parts.append(_no_test(run))
@@ -49,14 +52,18 @@ def results(run: RunFacts) -> list[str]:
         for key, words in names.items()
         if key in after
     ]
-    parts += [_measured_on(run), table(["", "before", "after"], rows), "Recall by emotion:"]
+    parts += [
+        _measured_on(run),
+        _block(["", "before", "after"], rows),
+        "Recall by emotion:",
+    ]
     labels = _labels(run)
     rows = [
         [escape(label), f"{labels[label]:,}" if label in labels else ""]
         + [_percent(found.get(f"recall_{label.replace(' ', '_')}")) for found in (before, after)]
         for label in run.config["data"]["choices"]
     ]
-    return [*parts, table(["emotion", "clips", "before", "after"], rows)]
+    return [*parts, _block(["emotion", "clips", "before", "after"], rows)]
 
 
 def _judge_results(run: RunFacts) -> list[str]:
@@ -68,7 +75,7 @@ def _judge_results(run: RunFacts) -> list[str]:
         if f"{name}_mae" in last
     ]
     heads = ["dimension", "Spearman's rank correlation", "mean absolute error, in points"]
-    return [f"Against known scores of held-out texts ({size}):", table(heads, rows)]
+    return [f"Against known scores of held-out texts ({size}):", _block(heads, rows)]
 
 
 def _no_test(run: RunFacts) -> str:
@@ -165,6 +172,10 @@ def _number_limits(run: RunFacts) -> list[str]:
                 f"{after[f'{term}_{FACTS}']:.2f} of 5 on average."
             )
     return lines
+
+
+def _block(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(table(heads, rows))
 
 
 def _number(metric: str, value: float | None) -> str:
