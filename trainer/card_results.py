@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from data.judge_data import DIMENSIONS
 from trainer.markdown import escape, table
