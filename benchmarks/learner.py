@@ -33,7 +33,7 @@ from configs.schema import RunConfig
 from data.batching import completion_weights, plan_update
 from data.records import Completion, FloatArray, GroupSample
 from trainer.learner import Learner
-from trainer.logprobs import FORBIDDEN_LOGIT
+from data.prompts import FORBIDDEN_LOGIT
 from trainer.policy import load_thinker, prepare_thinker
 
 OVERRIDES = ("loss.kl_coef=0", "learner.tokens_per_microbatch=4096")

@@ -38,7 +38,7 @@ from launch.assemble import engine_spec
 from launch.cluster import connect, engine_options
 from rollout.engine import engine_environment
 from rollout.pool import with_environment
-from trainer.logprobs import FORBIDDEN_LOGIT
+from data.prompts import FORBIDDEN_LOGIT
 
 
 class PlainEngine:

@@ -88,6 +88,9 @@ class ModelConfig:
     time."""
     logits_chunk_tokens: int = knob(1024, ge=1)
     """Completion tokens per chunk of the vocabulary projection; bounds the [chunk, V] logits."""
+    float32_head: bool = False
+    """Project to the vocabulary in float32, in learner and engines, whatever `dtype`: bfloat16 logits
+    between 16 and 32 come in steps of 0.125."""
     lora: LoraConfig = field(default_factory=LoraConfig)
 
 

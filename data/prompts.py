@@ -25,6 +25,9 @@ from data.records import Example, FloatArray, IntArray, Prompt
 ANSWER_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 """Tags of a well-formed answer, in order."""
 
+FORBIDDEN_LOGIT = -100.0
+"""Added to the logits of tokens that a completion may not contain, in engine and learner alike."""
+
 
 class PromptError(ValueError):
     """A checkpoint or an example that does not give a valid prompt; the message names it."""

@@ -28,7 +28,7 @@ from trainer.choices import choice_metrics
 from trainer.console import log
 from trainer.evaluator import Evaluator
 from trainer.learner_group import LearnerGroup
-from trainer.logprobs import FORBIDDEN_LOGIT
+from data.prompts import FORBIDDEN_LOGIT
 from trainer.loop import Parts, sync_weights, train
 from trainer.metrics import MetricsWriter
 from trainer.model_card import write_model_card

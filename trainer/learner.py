@@ -123,6 +123,7 @@ class Learner:
             temperature=self._config.rollout.temperature,
             forbidden_token_ids=self._spec.forbidden_token_ids,
             chunk_tokens=model.logits_chunk_tokens,
+            float32_head=model.float32_head,
         )
 
     def _build_reference(self, thinker: Any) -> Any:

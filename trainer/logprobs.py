@@ -15,16 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
-from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, Qwen2_5OmniThinkerForConditionalGeneration
 
 from data.records import Microbatch
+from trainer.head import VocabularyHead
 
 SILENT_FRAMES = 16
 """Frames of the clip that stands in where a row has none."""
-
-FORBIDDEN_LOGIT = -100.0
-"""Added to the logits of tokens that a completion may not contain, in engine and learner alike."""
 
 
 class GroupSpan(NamedTuple):
@@ -229,11 +226,12 @@ class PackedPolicy(nn.Module):
     """A Qwen2.5-Omni thinker that scores packed rows.
 
     Args:
-        thinker: the model; its vision tower may be gone.
+        thinker: the model; its vision tower may be gone, and its head is replaced.
         attention: `sdpa` or `flex`; the form of `PackedRow.mask`.
         temperature: logits are divided by it, as in sampling.
         forbidden_token_ids: tokens that completions may not contain.
         chunk_tokens: completion tokens whose [chunk, V] logits exist at a time.
+        float32_head: project to the vocabulary in float32.
     """
 
     def __init__(
@@ -244,12 +242,17 @@ class PackedPolicy(nn.Module):
         temperature: float,
         forbidden_token_ids: Sequence[int],
         chunk_tokens: int,
+        float32_head: bool,
     ) -> None:
         super().__init__()
         self.thinker = thinker
-        self.temperature = temperature
-        self.chunk_tokens = chunk_tokens
-        self.forbidden = list(forbidden_token_ids)
+        thinker.lm_head = VocabularyHead(
+            thinker.lm_head.weight,
+            temperature=temperature,
+            forbidden_token_ids=forbidden_token_ids,
+            chunk_tokens=chunk_tokens,
+            float32=float32_head,
+        )
         self.audio_token_id = thinker.config.audio_token_id
         tower = thinker.audio_tower
         self.trains_audio = tower is not None and any(w.requires_grad for w in tower.parameters())
@@ -297,29 +300,4 @@ class PackedPolicy(nn.Module):
             position_ids=row.positions,
             use_cache=False,
         ).last_hidden_state[0]
-        return TokenScores(*self._score(hidden[row.source], row.target), audio.detach())
-
-    def _score(self, hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Vocabulary projection in chunks: a lone one keeps its logits, several recompute them."""
-        if len(target) <= self.chunk_tokens:
-            return self._project(hidden, target)
-        parts = [
-            checkpoint(self._project, *chunk, use_reentrant=False)
-            for chunk in zip(
-                hidden.split(self.chunk_tokens), target.split(self.chunk_tokens), strict=True
-            )
-        ]
-        logprobs, entropies = zip(*parts, strict=True)
-        return torch.cat(logprobs), torch.cat(entropies)
-
-    def _project(self, hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.thinker.lm_head(hidden).float() / self.temperature
-        logits = logits.index_add(
-            1,
-            torch.tensor(self.forbidden, dtype=torch.long, device=logits.device),
-            torch.full((len(target), len(self.forbidden)), FORBIDDEN_LOGIT, device=logits.device),
-        )
-        logprobs = torch.log_softmax(logits, dim=-1)
-        with torch.no_grad():
-            entropy = -(logprobs.exp() * logprobs).sum(-1)
-        return logprobs.gather(-1, target[:, None])[:, 0], entropy
+        return TokenScores(*self.thinker.lm_head(hidden[row.source], row.target), audio.detach())

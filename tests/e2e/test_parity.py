@@ -26,7 +26,7 @@ from rollout.pool import EnginePool
 from tests.e2e.command import RunFiles
 from trainer.checkpoint import latest_checkpoint
 from trainer.learner_group import LearnerGroup
-from trainer.logprobs import FORBIDDEN_LOGIT
+from data.prompts import FORBIDDEN_LOGIT
 from trainer.loop import sync_weights
 from trainer.parity import ParityReport, compare, measure_parity
 

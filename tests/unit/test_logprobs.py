@@ -18,7 +18,8 @@ from configs.schema import ModelConfig
 from data.batching import build_row, completion_weights
 from data.records import GroupSample
 from tests.unit.make_samples import NUM_MELS, make_clip_sample, make_sample
-from trainer.logprobs import FORBIDDEN_LOGIT, PackedPolicy, PackedRow, TokenScores, to_device
+from data.prompts import FORBIDDEN_LOGIT
+from trainer.logprobs import PackedPolicy, PackedRow, TokenScores, to_device
 from trainer.policy import load_thinker, prepare_thinker
 
 AUDIO = 3
@@ -66,6 +67,7 @@ def make_policy(
         temperature=temperature,
         forbidden_token_ids=forbidden,
         chunk_tokens=chunk_tokens,
+        float32_head=False,
     )
 
 
@@ -217,7 +219,7 @@ def test_without_a_head_all_allowed_tokens_are_alike(tiny_checkpoint: Path):
     row = build_row([sample], [[1.0, 1.0]])
     clip = np.zeros((NUM_MELS, 40), np.float32)
     scores: TokenScores = policy(to_device(row, [clip], CPU, "sdpa", torch.float32))
-    allowed = policy.thinker.lm_head.out_features - len(FORBIDDEN)
+    allowed = len(policy.thinker.lm_head.weight) - len(FORBIDDEN)
     assert scores.entropy.tolist() == pytest.approx([math.log(allowed)] * 3, rel=1e-6)
     expected = [-math.log(allowed), -math.log(allowed), FORBIDDEN_LOGIT - math.log(allowed)]
     assert scores.logprobs.tolist() == pytest.approx(expected, rel=1e-6)

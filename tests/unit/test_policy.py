@@ -49,7 +49,12 @@ def trained_names(thinker: nn.Module) -> set[str]:
 
 def policy_of(thinker: Qwen2_5OmniThinkerForConditionalGeneration) -> PackedPolicy:
     return PackedPolicy(
-        thinker, attention="sdpa", temperature=1.0, forbidden_token_ids=[AUDIO], chunk_tokens=64
+        thinker,
+        attention="sdpa",
+        temperature=1.0,
+        forbidden_token_ids=[AUDIO],
+        chunk_tokens=64,
+        float32_head=False,
     )
 
 
