@@ -31,9 +31,9 @@ from benchmarks.setup import arguments, make_prompts, make_samples, start_learne
 from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread, timed
 from configs.schema import RunConfig
 from data.batching import completion_weights, plan_update
+from data.prompts import FORBIDDEN_LOGIT
 from data.records import Completion, FloatArray, GroupSample
 from trainer.learner import Learner
-from data.prompts import FORBIDDEN_LOGIT
 from trainer.policy import load_thinker, prepare_thinker
 
 OVERRIDES = ("loss.kl_coef=0", "learner.tokens_per_microbatch=4096")

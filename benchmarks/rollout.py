@@ -32,13 +32,12 @@ from benchmarks.timing import in_turns, median_ratio, print_machine, print_table
 import ray
 
 from configs.schema import RolloutConfig, RunConfig
-from data.prompts import PromptBuilder
+from data.prompts import FORBIDDEN_LOGIT, PromptBuilder
 from data.records import Prompt
 from launch.assemble import engine_spec
 from launch.cluster import connect, engine_options
 from rollout.engine import engine_environment
 from rollout.pool import with_environment
-from data.prompts import FORBIDDEN_LOGIT
 
 
 class PlainEngine:

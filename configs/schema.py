@@ -89,8 +89,8 @@ class ModelConfig:
     logits_chunk_tokens: int = knob(1024, ge=1)
     """Completion tokens per chunk of the vocabulary projection; bounds the [chunk, V] logits."""
     float32_head: bool = False
-    """Project to the vocabulary in float32, in learner and engines, whatever `dtype`: bfloat16 logits
-    between 16 and 32 come in steps of 0.125."""
+    """Project to the vocabulary in float32, in learner and engines, whatever `dtype` is: bfloat16
+    logits between 16 and 32 come in steps of 0.125."""
     lora: LoraConfig = field(default_factory=LoraConfig)
 
 
@@ -140,9 +140,10 @@ class RolloutConfig:
     colocate: bool = False
     """Engines share the learners' GPUs and sleep during updates; otherwise they have their own."""
     gpu_memory_frac: float = knob(0.85, gt=0, le=0.98)
-    """Share of a GPU's memory that an engine may take; about 0.4 when colocated."""
+    """Share of a GPU's memory that an engine on a GPU of its own takes."""
     kv_cache_gib: float = knob(1.0, gt=0)
-    """Key-value cache of an engine on a CPU, in GiB (GPUs use `gpu_memory_frac`)."""
+    """Key-value cache of an engine on a CPU, or colocated with a learner, in GiB; an engine on a
+    GPU of its own fills `gpu_memory_frac` instead."""
     cpu_threads: int = knob(2, ge=1)
     """Threads of an engine on a CPU."""
     enforce_eager: bool = False

@@ -28,7 +28,6 @@ from trainer.choices import choice_metrics
 from trainer.console import log
 from trainer.evaluator import Evaluator
 from trainer.learner_group import LearnerGroup
-from data.prompts import FORBIDDEN_LOGIT
 from trainer.loop import Parts, sync_weights, train
 from trainer.metrics import MetricsWriter
 from trainer.model_card import write_model_card
@@ -196,15 +195,13 @@ def open_folder(config: RunConfig, folder: RunFolder) -> bool:
 def engine_spec(config: RunConfig, builder: PromptBuilder) -> EngineSpec:
     """Return what every engine of a run shares."""
     return EngineSpec(
-        model_path=config.model.path,
+        model=config.model,
         rollout=config.rollout,
         transport=config.sync.transport,
-        dtype=config.model.dtype,
         device=config.device,
         seed=config.seed,
         end_token_id=builder.end_token_id,
         forbidden_token_ids=tuple(builder.forbidden_token_ids),
-        forbidden_logit=FORBIDDEN_LOGIT,
     )
 
 

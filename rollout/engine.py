@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from configs.schema import RolloutConfig
+from configs.schema import ModelConfig, RolloutConfig
 from configs.vllm_env import vllm_environment
+from data.prompts import FORBIDDEN_LOGIT
 from data.records import Completion, Prompt
+
+GIB = 1 << 30
+
+COLOCATED_FREE_FRAC = 0.05
+"""Share of a GPU that must be free when an engine starts beside a learner."""
 
 
 class RolloutError(RuntimeError):
@@ -22,13 +28,11 @@ class RolloutError(RuntimeError):
 class EngineSpec:
     """What every engine of a run shares."""
 
-    model_path: str
-    """Folder of the checkpoint it starts from."""
+    model: ModelConfig
+    """The checkpoint it starts from, its number format, and what of it never changes."""
     rollout: RolloutConfig
     transport: str
     """Weight transport: `host`, `nccl` or `ipc`."""
-    dtype: str
-    """`float32` or `bfloat16`."""
     device: str
     """`cpu` or `cuda`."""
     seed: int
@@ -36,16 +40,53 @@ class EngineSpec:
     """The one token that ends a completion."""
     forbidden_token_ids: tuple[int, ...]
     """Tokens a completion may not contain: the modality placeholders would break the learner."""
-    forbidden_logit: float
-    """Added to their logits; the learner adds the same."""
+
+
+class SampleRequest(NamedTuple):
+    """Completions of one prompt that one engine samples."""
+
+    prompt: Prompt
+    num_completions: int
+    """n"""
+    seed: int
+    """Of the first completion; the others have the next numbers. With the same weights a seed gives
+    the same tokens, whichever engine samples them and whatever else it does meanwhile."""
 
 
 def engine_environment(spec: EngineSpec) -> dict[str, str]:
     """Return the environment variables an engine's process needs before vLLM is imported."""
-    variables = vllm_environment(device=spec.device, cpu_threads=spec.rollout.cpu_threads)
-    if spec.device == "cpu":
-        variables["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(spec.rollout.kv_cache_gib)))
-    return variables
+    return vllm_environment(device=spec.device, cpu_threads=spec.rollout.cpu_threads)
+
+
+def memory_options(spec: EngineSpec) -> dict[str, Any]:
+    """Return vLLM's arguments for the memory of an engine.
+
+    A learner on the same GPU takes and gives memory while the engine starts, so there the cache has
+    a size of its own instead of what a measurement finds free; and a CPU has no such measurement.
+    """
+    rollout = spec.rollout
+    if spec.device == "cuda" and not rollout.colocate:
+        return {"gpu_memory_utilization": rollout.gpu_memory_frac}
+    options: dict[str, Any] = {"kv_cache_memory_bytes": int(rollout.kv_cache_gib * GIB)}
+    if rollout.colocate:
+        options["enable_sleep_mode"] = True
+        # vLLM asks at its start for this share to be free, whatever the size of its cache.
+        options["gpu_memory_utilization"] = COLOCATED_FREE_FRAC
+        if sleep_level(spec) == 2:
+            options["sleep_preserve_parameter_names"] = [f"*{name}.*" for name in spec.model.freeze]
+    return options
+
+
+def sleep_level(spec: EngineSpec) -> int:
+    """Return how deep a colocated engine sleeps.
+
+    Returns:
+        2 if every sync replaces all weights but those of the audio tower: they are dropped, and the
+        tower alone waits in host memory. 1 if the sync leaves out more (adapters, other frozen
+        parts): all weights wait in host memory.
+    """
+    sends_the_rest = not spec.model.lora.rank and set(spec.model.freeze) <= {"audio_tower"}
+    return 2 if sends_the_rest else 1
 
 
 class RolloutEngine:
@@ -53,10 +94,9 @@ class RolloutEngine:
 
     Args:
         spec: shared settings.
-        index: number of this engine; part of its sampling seed.
     """
 
-    def __init__(self, spec: EngineSpec, index: int) -> None:
+    def __init__(self, spec: EngineSpec) -> None:
         os.environ.update(engine_environment(spec))
         from vllm import LLM, SamplingParams
         from vllm.config.weight_transfer import WeightTransferConfig
@@ -65,22 +105,22 @@ class RolloutEngine:
         from rollout.weight_sync import register_host_receiver
 
         self._spec = spec
-        self._index = index
         self._version = 0
         if spec.transport == "host":
             register_host_receiver()
         rollout = spec.rollout
         self._llm = LLM(
-            model=spec.model_path,
-            dtype=spec.dtype,
+            model=spec.model.path,
+            dtype=spec.model.dtype,
             seed=spec.seed,
             tensor_parallel_size=rollout.tensor_parallel,
-            gpu_memory_utilization=rollout.gpu_memory_frac,
+            # Inside a placement group vLLM would else start actors of its own.
+            distributed_executor_backend="mp" if rollout.tensor_parallel > 1 else None,
+            hf_overrides={"head_dtype": "float32"} if spec.model.float32_head else None,
             enforce_eager=rollout.enforce_eager or spec.device == "cpu",
             max_model_len=rollout.max_model_len,
             max_num_seqs=rollout.max_num_seqs,
             enable_prefix_caching=True,
-            enable_sleep_mode=rollout.colocate,
             enable_mm_embeds=True,
             mm_processor_cache_gb=0,
             limit_mm_per_prompt={"audio": 1, "image": 0, "video": 0},
@@ -88,6 +128,7 @@ class RolloutEngine:
             logprobs_mode="processed_logprobs",
             trust_remote_code=False,
             weight_transfer_config=WeightTransferConfig(backend=spec.transport),
+            **memory_options(spec),
         )
         self._tokenizer = self._llm.get_tokenizer()
         self._base_params = SamplingParams(
@@ -96,7 +137,7 @@ class RolloutEngine:
             logprobs=0,
             stop_token_ids=[spec.end_token_id],
             ignore_eos=True,
-            logit_bias=dict.fromkeys(spec.forbidden_token_ids, spec.forbidden_logit),
+            logit_bias=dict.fromkeys(spec.forbidden_token_ids, FORBIDDEN_LOGIT),
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -106,38 +147,35 @@ class RolloutEngine:
         return self._version
 
     def generate(
-        self, prompts: Sequence[Prompt], *, num_completions: int, greedy: bool, seed: int
+        self, requests: Sequence[SampleRequest], *, greedy: bool
     ) -> Iterator[list[tuple[int, tuple[Completion, ...]]]]:
-        """Sample completions and yield those of each prompt as soon as the last of them ends.
+        """Sample completions and yield those of each request as soon as the last of them ends.
 
         Args:
-            prompts: with their features as arrays.
-            num_completions: G; 1 when greedy.
+            requests: with the features of their prompts as arrays.
             greedy: take the likeliest token instead of sampling.
-            seed: of this call; the same call on the same weights gives the same tokens.
 
         Yields:
-            Lists of (position in `prompts`, [G] completions): the groups that ended with the same
-            decoding step. Every prompt occurs once.
+            Lists of (position in `requests`, its completions): the requests that ended with the
+            same decoding step. Every request occurs once.
 
         Raises:
             RolloutError: the engine expanded a prompt otherwise than the learner will.
         """
-        import torch
-
         engine = self._llm.llm_engine
-        torch.manual_seed(np.random.SeedSequence([seed, self._index]).generate_state(1)[0])
-        params = self._base_params.clone()
-        params.n = num_completions
-        params.temperature = 0.0 if greedy else params.temperature
-        for position, prompt in enumerate(prompts):
-            engine.add_request(str(position), _engine_prompt(prompt), params)
+        for position, request in enumerate(requests):
+            params = self._base_params.clone()
+            params.n = request.num_completions
+            # vLLM adds 0 to n - 1 for the completions of a request.
+            params.seed = request.seed
+            params.temperature = 0.0 if greedy else params.temperature
+            engine.add_request(str(position), _engine_prompt(request.prompt), params)
         while engine.has_unfinished_requests():
             finished = [output for output in engine.step() if output.finished]
             if finished:
                 positions = [int(output.request_id) for output in finished]
                 yield [
-                    (i, self._completions(prompts[i], o))
+                    (i, self._completions(requests[i].prompt, o))
                     for i, o in zip(positions, finished, strict=True)
                 ]
 
@@ -197,8 +235,8 @@ class RolloutEngine:
         self._version = version
 
     def sleep(self) -> None:
-        """Free the GPU for the learner; weights wait in host memory."""
-        self._llm.sleep(level=1)
+        """Free the GPU for the learner; see `sleep_level` for what waits in host memory."""
+        self._llm.sleep(level=sleep_level(self._spec))
 
 
 def _engine_prompt(prompt: Prompt) -> dict[str, Any]:

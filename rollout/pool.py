@@ -2,27 +2,90 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import ray
 
 from data.batching import spread_rows
 from data.records import Completion, Group, Prompt
-from rollout.engine import EngineSpec, RolloutEngine, RolloutError, engine_environment
+from rollout.engine import (
+    EngineSpec,
+    RolloutEngine,
+    RolloutError,
+    SampleRequest,
+    engine_environment,
+)
+
+
+class Part(NamedTuple):
+    """Neighbouring completions of one group, sampled by one engine."""
+
+    position: int
+    """Of the prompt in its call."""
+    first: int
+    """Number of the first completion in the group."""
+    num_completions: int
+    seed: int
+    """See `SampleRequest`."""
+
+
+def plan_requests(
+    ids: Sequence[str], num_completions: int, num_engines: int, seed: int
+) -> list[Part]:
+    """Split the completions of a call into what single engines sample.
+
+    A prompt stays whole, since its clip is then encoded once; where that would leave engines idle
+    (fewer prompts than engines), its completions are shared out.
+
+    Args:
+        ids: of the example of each prompt; an id may occur more than once.
+        num_completions: G.
+        num_engines: engines that take part.
+        seed: of the call.
+
+    Returns:
+        The parts, prompt by prompt. The seed of a completion follows from the call's seed, the
+        example and the completion's number, and neither from the split nor from the other prompts.
+    """
+    parts = []
+    num_parts = min(num_completions, -(-num_engines // max(len(ids), 1)))
+    occurrences: Counter[str] = Counter()
+    for position, example_id in enumerate(ids):
+        base = _base_seed(seed, example_id, occurrences[example_id])
+        occurrences[example_id] += 1
+        for chunk in np.array_split(np.arange(num_completions), num_parts):
+            first = int(chunk[0])
+            parts.append(Part(position, first, len(chunk), base + first))
+    return parts
+
+
+def _base_seed(seed: int, example_id: str, occurrence: int) -> int:
+    """Return the seed of a group's first completion.
+
+    62 bits: the number of a completion is added, and vLLM keeps seeds in 63.
+    """
+    digest = hashlib.sha256(f"{seed} {occurrence} {example_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 2
 
 
 class EngineActor(RolloutEngine):
     """An engine in its own process; fetches clips and weights from the node's shared memory."""
 
     def stream(
-        self, prompts: Sequence[Prompt], num_completions: int, greedy: bool, seed: int
+        self, requests: Sequence[SampleRequest], greedy: bool
     ) -> Iterator[list[tuple[int, tuple[Completion, ...]]]]:
-        """Yield (position in `prompts`, completions) of groups that ended in the same moment."""
-        features = ray.get([prompt.features for prompt in prompts])
-        filled = [replace(p, features=f) for p, f in zip(prompts, features, strict=True)]
-        yield from self.generate(filled, num_completions=num_completions, greedy=greedy, seed=seed)
+        """Yield (position in `requests`, completions) of those that ended in the same moment."""
+        features = ray.get([request.prompt.features for request in requests])
+        filled = [
+            request._replace(prompt=replace(request.prompt, features=array))
+            for request, array in zip(requests, features, strict=True)
+        ]
+        yield from self.generate(filled, greedy=greedy)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         """Load one bucket, fetched from shared memory if it is a reference."""
@@ -47,8 +110,8 @@ class EnginePool:
         self.actors = [
             ray.remote(EngineActor)
             .options(**with_environment(options, engine_environment(spec)))
-            .remote(spec, index)
-            for index, options in enumerate(actor_options)
+            .remote(spec)
+            for options in actor_options
         ]
 
     def start(self) -> None:
@@ -81,8 +144,8 @@ class EnginePool:
 
         Args:
             prompts: features as references into shared memory.
-            seed: of this call; with the same weights and engines it gives the same tokens.
-                Greedy calls do not use it.
+            seed: of this call; with the same weights it gives the same tokens, on any number of
+                engines. Greedy calls do not use it.
             num_completions: G; by default the configured group size, or 1 when greedy.
             greedy: take the likeliest token instead of sampling.
 
@@ -93,28 +156,39 @@ class EnginePool:
             RolloutError: an engine died, hung, or serves other weights than it should.
         """
         num_completions = num_completions or (1 if greedy else self._spec.rollout.group_size)
-        # A static split, so that a run can be repeated: who finishes first must not decide who
-        # samples what.
-        shares = spread_rows([len(prompt.token_ids) for prompt in prompts], len(self.actors))
+        ids = [prompt.example.id for prompt in prompts]
+        plan = plan_requests(ids, num_completions, len(self.actors), seed)
+        costs = [len(prompts[part.position].token_ids) for part in plan]
         streams = {}
-        for actor, share in zip(self.actors, shares, strict=True):
+        for actor, share in zip(self.actors, spread_rows(costs, len(self.actors)), strict=True):
             if share:
-                work = [prompts[i] for i in share]
-                stream = actor.stream.options(num_returns="streaming").remote(
-                    work, num_completions, greedy, seed
-                )
-                streams[stream] = share
-        for share, (position, completions) in self._drain(streams):
-            versions = {completion.policy_version for completion in completions}
-            if versions != {self._version}:
-                raise RolloutError(
-                    f"an engine sampled with policy versions {sorted(versions)}, "
-                    f"the learner is at {self._version}"
-                )
-            yield Group(prompts[share[position]], completions)
+                parts = [plan[i] for i in share]
+                work = [
+                    SampleRequest(prompts[p.position], p.num_completions, p.seed) for p in parts
+                ]
+                stream = actor.stream.options(num_returns="streaming").remote(work, greedy)
+                streams[stream] = parts
+        waiting: dict[int, dict[int, tuple[Completion, ...]]] = {}
+        for part, completions in self._drain(streams):
+            self._check_versions(completions)
+            parts = waiting.setdefault(part.position, {})
+            parts[part.first] = completions
+            whole = tuple(c for first in sorted(parts) for c in parts[first])
+            if len(whole) == num_completions:
+                yield Group(prompts[part.position], whole)
 
-    def _drain(self, streams: dict[Any, list[int]]) -> Iterator[tuple[list[int], Any]]:
-        """Yield items of all streams as they come."""
+    def _check_versions(self, completions: Sequence[Completion]) -> None:
+        versions = {completion.policy_version for completion in completions}
+        if versions != {self._version}:
+            raise RolloutError(
+                f"an engine sampled with policy versions {sorted(versions)}, "
+                f"the learner is at {self._version}"
+            )
+
+    def _drain(
+        self, streams: dict[Any, list[Part]]
+    ) -> Iterator[tuple[Part, tuple[Completion, ...]]]:
+        """Yield (what was asked for, its completions) of all streams as they come."""
         timeout_s = self._spec.rollout.timeout_s
         while streams:
             ready, _ = ray.wait(list(streams), timeout=timeout_s, fetch_local=False)
@@ -128,8 +202,8 @@ class EnginePool:
                 continue
             except ray.exceptions.RayActorError as error:
                 raise RolloutError(f"an engine died while sampling: {error}") from error
-            for item in items:
-                yield streams[stream], item
+            for position, completions in items:
+                yield streams[stream][position], completions
 
     def activate(self, version: int) -> None:
         """Serve the weights that were just received, as policy version `version`."""

@@ -111,9 +111,7 @@ def flat_logprobs(learner: LearnerGroup, samples: Sequence[GroupSample]) -> list
     return [logprobs for group in groups for logprobs in group]
 
 
-def run_twice(
-    world: World, num_ranks: int, zero_stage: int, chunk_tokens: int = 1024
-) -> Outcome:
+def run_twice(world: World, num_ranks: int, zero_stage: int, chunk_tokens: int = 1024) -> Outcome:
     learner = world.start(
         num_ranks,
         zero_stage,

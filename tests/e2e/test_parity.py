@@ -16,7 +16,7 @@ from transformers import Qwen2_5OmniProcessor, Qwen2_5OmniThinkerForConditionalG
 from configs.load import load_config
 from configs.schema import RunConfig
 from data.audio import read_audio
-from data.prompts import PromptBuilder, prompt_function
+from data.prompts import FORBIDDEN_LOGIT, PromptBuilder, prompt_function
 from data.records import FloatArray, Group, GroupSample, Prompt
 from launch.assemble import engine_spec
 from launch.cluster import connect, engine_options, learner_options
@@ -26,7 +26,6 @@ from rollout.pool import EnginePool
 from tests.e2e.command import RunFiles
 from trainer.checkpoint import latest_checkpoint
 from trainer.learner_group import LearnerGroup
-from data.prompts import FORBIDDEN_LOGIT
 from trainer.loop import sync_weights
 from trainer.parity import ParityReport, compare, measure_parity
 

@@ -16,9 +16,9 @@ from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
 from configs.schema import ModelConfig
 from data.batching import build_row, completion_weights
+from data.prompts import FORBIDDEN_LOGIT
 from data.records import GroupSample
 from tests.unit.make_samples import NUM_MELS, make_clip_sample, make_sample
-from data.prompts import FORBIDDEN_LOGIT
 from trainer.logprobs import PackedPolicy, PackedRow, TokenScores, to_device
 from trainer.policy import load_thinker, prepare_thinker
 

@@ -1,0 +1,57 @@
+"""A prompt's completions depend on its seed, and not on who samples them or beside what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+from configs.load import load_config
+from data.prompts import PromptBuilder, prompt_function
+from data.records import Group, Prompt
+from launch.assemble import engine_spec
+from launch.cluster import connect, engine_options
+from launch.splits import read_data
+from rollout.pool import EnginePool
+from tests.e2e.command import RunFiles
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+
+Pools = tuple[EnginePool, EnginePool, list[Prompt]]
+
+
+@pytest.fixture(scope="module")
+def pools(finished_run: RunFiles) -> Iterator[Pools]:
+    """Return one engine, two engines, and five prompts."""
+    overrides = [f"model.path={finished_run.root / 'export'}", "rollout.cpu_threads=1"]
+    config = load_config(finished_run.root / "config.yaml", overrides)
+    connect(config)
+    builder = PromptBuilder(config.model.path, config.data)
+    build = prompt_function(builder, config.data, ray.put)
+    prompts = [build(row) for row in read_data(config).train[:5]]
+    options = engine_options(config)
+    one, two = (EnginePool(engine_spec(config, builder), options * n) for n in (1, 2))
+    one.start()
+    two.start()
+    yield one, two, prompts
+    one.close()
+    two.close()
+    ray.shutdown()
+
+
+def by_example(groups: Iterator[Group]) -> dict[str, list[list[int]]]:
+    return {g.prompt.example.id: [c.token_ids.tolist() for c in g.completions] for g in groups}
+
+
+def test_tokens_depend_neither_on_the_engines_nor_on_the_batch(pools: Pools) -> None:
+    one, two, prompts = pools
+    expected = by_example(one.generate(prompts, seed=3, num_completions=4))
+    assert len({tuple(row) for rows in expected.values() for row in rows}) > 10
+    assert by_example(two.generate(prompts, seed=3, num_completions=4)) == expected
+    # Another order, other neighbours, and one prompt whose completions two engines share.
+    some = by_example(one.generate([prompts[3], prompts[1]], seed=3, num_completions=4))
+    alone = by_example(two.generate([prompts[3]], seed=3, num_completions=4))
+    assert some == {prompt.example.id: expected[prompt.example.id] for prompt in prompts[1:4:2]}
+    assert alone == {prompts[3].example.id: expected[prompts[3].example.id]}
+    assert by_example(two.generate(prompts, seed=4, num_completions=4)) != expected
