@@ -20,6 +20,12 @@ RESERVED_NAMES = ("micro", "macro")
 TARGET_PATTERN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 """`module:Class`."""
 
+LOCAL_JUDGE = "rewards.judges.local:LocalJudge"
+"""The judge that runs a model in its reward worker."""
+
+LOCAL_JUDGE_MEMORY_FRAC = 0.85
+"""Share of a GPU's memory that it takes by default."""
+
 SECRET_PATTERN = re.compile(r"(.*_)?(api_key|password|secret|auth_token|access_token)", re.I)
 """Option names that would hold a secret; `api_key_env`, which holds a name, does not match."""
 
@@ -29,6 +35,8 @@ def check_rules(config: RunConfig) -> list[str]:
     policy_only = (
         *_reward_sum(config),
         *_step_size(config),
+        *_idle_actors(config),
+        *_reward_gpus(config),
         *_judged_terms(config),
         *_gates(config),
     )
@@ -165,11 +173,10 @@ def _lengths(config: RunConfig) -> Iterator[str]:
             f"rollout.max_completion_tokens: {rollout.max_completion_tokens} leaves no room for a "
             f"prompt in rollout.max_model_len: {rollout.max_model_len}"
         )
-    if config.parity.mean_gap > config.parity.max_gap:
-        yield (
-            f"parity.mean_gap: {config.parity.mean_gap:g} is above parity.max_gap: "
-            f"{config.parity.max_gap:g}"
-        )
+    parity = config.parity
+    for key, gap in (("mean_gap", parity.mean_gap), ("p99_gap", parity.p99_gap)):
+        if gap > parity.max_gap:
+            yield f"parity.{key}: {gap:g} is above parity.max_gap: {parity.max_gap:g}"
 
 
 def _reward_terms(config: RunConfig) -> Iterator[str]:
@@ -194,6 +201,32 @@ def _reward_terms(config: RunConfig) -> Iterator[str]:
                 f"{key}.options.{option}: a secret does not belong in a configuration, which is "
                 f"written to the run folder; put it in the environment and give its name as "
                 f"{option}_env"
+            )
+
+
+def _reward_gpus(config: RunConfig) -> Iterator[str]:
+    """Ray hides no GPU from an actor that claims none: a model there would take another's."""
+    for index, term in enumerate(config.rewards.terms):
+        key = f"rewards.terms.{index}.gpus"
+        if config.device == "cpu":
+            if term.gpus:
+                yield f"{key}: found {term.gpus:g}; device: cpu needs 0"
+            continue
+        if term.gpus > 1 and term.gpus != int(term.gpus):
+            yield f"{key}: found {term.gpus:g}; above 1 it must be a whole number"
+        if term.options.get("judge") != LOCAL_JUDGE:
+            continue
+        options = cast(Mapping[str, Any], term.options.get("judge_options", {}))
+        memory = float(options.get("gpu_memory_frac", LOCAL_JUDGE_MEMORY_FRAC))
+        if not term.gpus:
+            yield (
+                f"{key}: found 0, but LocalJudge runs a model on a GPU, and would take one that a "
+                "learner or an engine has; set it to 1"
+            )
+        elif memory > term.gpus:
+            yield (
+                f"{key}: found {term.gpus:g}, but judge_options.gpu_memory_frac is {memory:g}: "
+                "workers that share a GPU would not fit; lower it, or set gpus to 1"
             )
 
 
@@ -282,6 +315,24 @@ def _reward_sum(config: RunConfig) -> Iterator[str]:
         yield (
             "rewards.terms: no term has a weight above 0, so every group would be flat and nothing "
             "would be learned"
+        )
+
+
+def _idle_actors(config: RunConfig) -> Iterator[str]:
+    prompts, ranks = config.train.prompts_per_step, config.learner.num_ranks
+    groups = prompts // config.loss.minibatches
+    if 0 < groups < ranks:
+        yield (
+            f"learner.num_ranks: {ranks} ranks for the {groups} groups of an update "
+            f"(train.prompts_per_step: {prompts}, loss.minibatches: {config.loss.minibatches}); a "
+            "group is never split, so some would have nothing to do"
+        )
+    engines, completions = config.rollout.num_engines, prompts * config.rollout.group_size
+    if engines > completions:
+        yield (
+            f"rollout.num_engines: {engines} engines for the {completions} completions of a step "
+            f"(train.prompts_per_step: {prompts}, rollout.group_size: "
+            f"{config.rollout.group_size}); some would have nothing to do"
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,7 +16,7 @@ from configs.schema import RewardTermConfig, RunConfig
 from data.loader import PromptLoader
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Example, GroupSample, Prompt
-from launch.cluster import engine_options, learner_options
+from launch.cluster import Places, place
 from launch.evaluation_files import write_last_test
 from launch.splits import Splits, benchmark_data
 from rewards.combine import CombineRules
@@ -34,6 +36,7 @@ from trainer.model_card import write_model_card
 from trainer.parity import check_parity, measure_parity
 from trainer.run_folder import RunFolder
 from trainer.sft import SftParts, target_sample, train_sft
+from trainer.trial import largest_row, longest_prompt
 
 ACCURACY_TARGET = "rewards.accuracy:AccuracyReward"
 REASONING_TARGET = "rewards.reasoning:ReasoningReward"
@@ -62,18 +65,13 @@ def run_rl(
         The step reached.
     """
     builder, build_prompt, loader = _prompts(config, data)
-    engines = EnginePool(engine_spec(config, builder), engine_options(config))
-    learner = _learner(config, builder)
     terms = with_run_options(config)
-    rewards = RewardPool(terms, config.rewards.packages)
-    learner.start()
-    engines.start()
-    rewards.ping()
-    learner.connect(engines.actors)
-    log(f"engines, learner and rewards are up: {', '.join(t.target for t in terms)}")
+    engines, learner, rewards = _start_actors(config, builder, terms)
     schedule = Schedule(terms, config.rewards.outcome)
     alarms = Alarms(config.log, [term.name for term in terms if term.judged])
     store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
+    _trial(config, builder, data.train, learner, engines)
+    engines.sleep()
     step = _resume(
         folder, store, learner, {"loader": loader, "schedule": schedule, "alarms": alarms}
     )
@@ -94,8 +92,8 @@ def run_rl(
         test_examples=data.test,
         stop_requested=stop_requested,
     )
-    if step:
-        sync_weights(learner, engines, version=step)
+    # Before the gate, so that the gate is about weights that came the way of the training.
+    sync_weights(learner, engines, version=step)
     clips = [build_prompt(row) for row in data.train[: config.parity.num_clips]]
     first_row = _parity(config, engines, learner, clips)
     if step == 0:
@@ -107,6 +105,27 @@ def run_rl(
     for part in (writer, loader, rewards, engines, learner):
         part.close()
     return step
+
+
+def _start_actors(
+    config: RunConfig, builder: PromptBuilder, terms: Sequence[RewardTermConfig]
+) -> tuple[EnginePool, LearnerGroup, RewardPool]:
+    """Place and start everything that runs elsewhere, side by side where it can."""
+    places = place(config)
+    log(f"places: {places.describe()}")
+    rewards = RewardPool(terms, config.rewards.packages, places=places.rewards)
+    learner = _learner(config, builder, places)
+    if config.rollout.colocate:
+        # An engine that starts on a learner's GPU takes what the learner leaves.
+        learner.start()
+    engines = EnginePool(engine_spec(config, builder), places.engines)
+    if not config.rollout.colocate:
+        learner.start()
+    engines.start()
+    rewards.ping()
+    learner.connect(engines.actors)
+    log(f"engines, learner and rewards are up: {', '.join(t.target for t in terms)}")
+    return engines, learner, rewards
 
 
 @dataclass(frozen=True)
@@ -142,9 +161,10 @@ def run_supervised(
 ) -> int:
     """Train on a task, from where the run folder left off; see `run_rl`."""
     _, loader = _loader(config, data, task.builder)
-    learner = _learner(config, task.builder)
+    learner = _learner(config, task.builder, place(config))
     learner.start()
     store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
+    _trial(config, task.builder, data.train, learner)
     step = _resume(folder, store, learner, {"loader": loader})
     writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
     parts = SftParts(
@@ -248,12 +268,53 @@ def _loader(
     return build_prompt, loader
 
 
-def _learner(config: RunConfig, builder: PromptBuilder) -> LearnerGroup:
+def _learner(config: RunConfig, builder: PromptBuilder, places: Places) -> LearnerGroup:
     return LearnerGroup(
         config,
         forbidden_token_ids=builder.forbidden_token_ids,
-        actor_options=learner_options(config),
+        actor_options=places.learners,
     )
+
+
+class TrialError(RuntimeError):
+    """The largest step of the run does not go through, most often for want of memory."""
+
+
+def _trial(
+    config: RunConfig,
+    builder: PromptBuilder,
+    examples: Sequence[Example],
+    learner: LearnerGroup,
+    engines: EnginePool | None = None,
+) -> None:
+    """Run a step of the largest size that leaves no trace; see `train.trial_step`.
+
+    Raises:
+        TrialError: it failed; the message has the reason and what makes a step smaller.
+    """
+    if not config.train.trial_step:
+        return
+    prompt = longest_prompt(builder, config, examples, ray.put)
+    row = largest_row(prompt, config, builder.end_token_id)
+    sizes = f"prompts of {len(prompt.token_ids)} tokens, a row of {len(row.input_ids)}"
+    log(f"trial step at the largest size: {sizes}")
+    start = time.monotonic()
+    try:
+        if engines is not None:
+            longest = config.rollout.max_completion_tokens
+            prompts = [prompt] * config.train.prompts_per_step
+            deque(engines.generate(prompts, min_tokens=longest), maxlen=0)
+            engines.sleep()
+        peak = learner.trial(row)
+    except ray.exceptions.RayError as error:
+        raise TrialError(
+            f"the trial step ({sizes}) failed: {str(error).strip().splitlines()[-1]}\n"
+            "What makes it smaller: learner.tokens_per_microbatch, num_ranks and zero_stage, "
+            "model.gradient_checkpointing, rollout.max_completion_tokens, data.max_duration_s; "
+            "--dry-run prints an estimate. train.trial_step=false leaves the trial out."
+        ) from error
+    memory = f", {peak / 1e9:.1f} GB taken on a learner's GPU" if peak else ""
+    log(f"trial step done in {time.monotonic() - start:.1f} s{memory}")
 
 
 def _resume(
@@ -284,8 +345,8 @@ def _parity(
     report = measure_parity(engines, learner, clips, seed=config.seed)
     check_parity(report, config.parity)
     log(
-        f"parity: log-prob gap max {report.max_gap:.1e}, mean {report.mean_gap:.1e}, correlation "
-        f"{report.correlation:.6f} on {len(clips)} clips"
+        f"parity: log-prob gap max {report.max_gap:.1e}, 99 % below {report.p99_gap:.1e}, mean "
+        f"{report.mean_gap:.1e}, correlation {report.correlation:.6f} on {len(clips)} clips"
     )
     return report.to_metrics()
 

@@ -5,17 +5,27 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import AuthenticationError
+from ray.util.placement_group import (
+    PlacementGroup,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
+from ray.util.scheduling_strategies import (
+    NodeAffinitySchedulingStrategy,
+    PlacementGroupSchedulingStrategy,
+)
 
 from configs.schema import RunConfig
-from launch.preflight import ROOT, in_ray_job, joins_cluster, num_gpus_needed
+from launch.placement import Bundle, Seat, assign, bundles, describe_need, misfit
+from launch.preflight import ROOT, in_ray_job, joins_cluster
 
-LEARNER_SHARE = 0.6
-"""Share of a GPU that a learner rank claims when an engine lives beside it. Above one half, so that
-ranks never meet on a GPU, and engines that start later find exactly one place on each."""
+PLACEMENT_TIMEOUT_S = 120.0
+"""Longest wait for GPUs that exist but are taken; other runs may be about to end."""
 
 
 class ClusterError(RuntimeError):
@@ -47,14 +57,22 @@ def connect(config: RunConfig, *, learns: bool = True) -> None:
             _join({**quiet, "runtime_env": workers})
         else:
             _start(config, {**quiet, "runtime_env": workers})
-    needed = num_gpus_needed(config, learns=learns)
-    found = int(ray.cluster_resources().get("GPU", 0))
-    if found < needed:
+    gpus_of_nodes = [int(node["Resources"].get("GPU", 0)) for node in _nodes()]
+    needed = [] if config.device == "cpu" else bundles(config, learns=learns)
+    reason = misfit(needed, gpus_of_nodes)
+    if reason:
         ray.shutdown()
         raise ClusterError(
-            f"Ray has {found} GPUs, but learner ranks, engines and reward workers take {needed}: "
-            "lower learner.num_ranks and rollout.num_engines, or wait until all nodes have joined"
+            f"{reason}. Lower learner.num_ranks, rollout.num_engines, rollout.tensor_parallel or "
+            "the gpus of reward terms, or wait until all nodes have joined"
         )
+
+
+def _nodes() -> list[dict[str, Any]]:
+    """Return the nodes that are up, this one first."""
+    own = ray.get_runtime_context().get_node_id()
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return sorted(alive, key=lambda node: (node["NodeID"] != own, node["NodeManagerAddress"]))
 
 
 def _start(config: RunConfig, options: dict[str, Any]) -> None:
@@ -86,26 +104,89 @@ def _join(options: dict[str, Any]) -> None:
         ) from error
 
 
-def learner_options(config: RunConfig) -> list[dict[str, Any]]:
-    """Return the Ray options of each learner rank's actor.
+class Places(NamedTuple):
+    """The Ray options of a run's actors: what they claim, and where they go."""
 
-    Start the ranks before the engines: see `LEARNER_SHARE`.
+    learners: list[dict[str, Any]]
+    """Of each rank."""
+    engines: list[dict[str, Any]]
+    rewards: dict[str, list[dict[str, Any]]]
+    """Reward term -> options of each worker; terms without GPUs are left out and go anywhere."""
+    nodes: dict[str, list[str]]
+    """Address of a node -> what is there, such as `learner 0`."""
+
+    def describe(self) -> str:
+        """Return what is on each node, in one line."""
+        return "; ".join(f"{node}: {', '.join(seats)}" for node, seats in self.nodes.items())
+
+
+def place(config: RunConfig, *, learns: bool = True) -> Places:
+    """Reserve the GPUs of a run, all or none, and say which actor takes which.
+
+    Args:
+        config: The run; Ray is connected.
+        learns: As in `launch.placement.bundles`.
+
+    Raises:
+        ClusterError: The GPUs exist, but others have them.
     """
+    needed = bundles(config, learns=learns)
     if config.device == "cpu":
-        return [_cpu_options(config.learner.cpu_threads) for _ in range(config.learner.num_ranks)]
-    share = LEARNER_SHARE if config.rollout.colocate else 1
-    return [{"num_cpus": 1, "num_gpus": share} for _ in range(config.learner.num_ranks)]
+        return _cpu_places(config, [seat for bundle in needed for seat in bundle.seats])
+    group = _reserve(needed)
+    node_of = placement_group_table(group)["bundles_to_node_id"]
+    address = {node["NodeID"]: node["NodeManagerAddress"] for node in _nodes()}
+    places = Places([], [], {}, {})
+    for bundle, reserved in zip(needed, assign(needed, list(node_of.values())), strict=True):
+        where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=reserved)
+        node = address[node_of[reserved]]
+        for seat in bundle.seats:
+            options = {"num_cpus": 1, "num_gpus": seat.gpus, "scheduling_strategy": where}
+            _add(places, seat, options, node)
+    return places
 
 
-def engine_options(config: RunConfig) -> list[dict[str, Any]]:
-    """Return the Ray options of each engine's actor."""
-    rollout = config.rollout
-    if config.device == "cpu":
-        return [_cpu_options(rollout.cpu_threads) for _ in range(rollout.num_engines)]
-    share = round(1 - LEARNER_SHARE, 3) if rollout.colocate else rollout.tensor_parallel
-    return [{"num_cpus": 1, "num_gpus": share} for _ in range(rollout.num_engines)]
+def _add(places: Places, seat: Seat, options: dict[str, Any], node: str) -> None:
+    if seat.role in ("learner", "engine"):
+        (places.learners if seat.role == "learner" else places.engines).append(options)
+    else:
+        places.rewards.setdefault(seat.role, []).append(options)
+    places.nodes.setdefault(node, []).append(f"{seat.role} {seat.index}")
 
 
-def _cpu_options(num_threads: int) -> dict[str, Any]:
-    """Learner and engines take turns on the same cores, so they claim none; threads are bounded."""
-    return {"num_cpus": 0, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(num_threads)}}}
+def _reserve(needed: list[Bundle]) -> PlacementGroup:
+    sizes = [{"GPU": bundle.gpus, "CPU": len(bundle.seats)} for bundle in needed]
+    group = placement_group(sizes, strategy="PACK")
+    if not group.wait(PLACEMENT_TIMEOUT_S):
+        remove_placement_group(group)
+        free = ray.available_resources()
+        num_cpus = sum(len(bundle.seats) for bundle in needed)
+        raise ClusterError(
+            f"the run takes {describe_need(needed)} and {num_cpus} CPUs, but Ray could not reserve "
+            f"them together in {PLACEMENT_TIMEOUT_S:g} s: {free.get('GPU', 0):g} GPUs and "
+            f"{free.get('CPU', 0):g} CPUs are free. Another run has the rest, or what is free lies "
+            "in pieces over the nodes; see `ray status`"
+        )
+    return group
+
+
+def _cpu_places(config: RunConfig, seats: list[Seat]) -> Places:
+    """Deal the actors out over the nodes in turn, ranks first.
+
+    On one node learner and engines take turns on the same cores, so they claim none; threads are
+    bounded.
+    """
+    nodes = _nodes()
+    threads = {"learner": config.learner.cpu_threads, "engine": config.rollout.cpu_threads}
+    places = Places([], [], {}, {})
+    for turn, seat in enumerate(seat for seat in seats if seat.role in threads):
+        node = nodes[turn % len(nodes)]
+        options: dict[str, Any] = {
+            "num_cpus": 0,
+            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads[seat.role])}},
+        }
+        if len(nodes) > 1:
+            where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            options["scheduling_strategy"] = where
+        _add(places, seat, options, node["NodeManagerAddress"])
+    return places

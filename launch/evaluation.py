@@ -18,7 +18,7 @@ from data.prompts import PromptBuilder, prompt_function
 from data.records import Example, Group, Prompt
 from launch.altered import altered_prompts, with_baselines
 from launch.assemble import engine_spec, with_run_options
-from launch.cluster import engine_options
+from launch.cluster import Places, place
 from launch.evaluation_files import Evaluated, write_evaluation
 from launch.question_sets import QuestionSet
 from rewards.pool import RewardPool
@@ -58,8 +58,9 @@ def run_evaluation(
     del stop_requested
     config = alone(config)
     builder = PromptBuilder(config.model.path, config.data)
-    engines = EnginePool(engine_spec(config, builder), engine_options(config))
-    judges = _judges(config, data)
+    places = place(config, learns=False)
+    engines = EnginePool(engine_spec(config, builder), places.engines)
+    judges = _judges(config, data, places)
     engines.start()
     judges.ping()
     folder.truncate_after(-1)
@@ -91,12 +92,12 @@ def alone(config: RunConfig) -> RunConfig:
     return replace(config, rollout=replace(config.rollout, colocate=False))
 
 
-def _judges(config: RunConfig, data: Sequence[QuestionSet]) -> RewardPool:
+def _judges(config: RunConfig, data: Sequence[QuestionSet], places: Places) -> RewardPool:
     """Return the judged terms if they are asked: no others are started."""
     rooted = replace(config, data=replace(config.data, audio_root=str(common_root(data))))
     asked = config.eval.judged and config.eval.mode == "reasoned"
     terms = [term for term in with_run_options(rooted) if term.judged and asked]
-    return RewardPool(terms, config.rewards.packages)
+    return RewardPool(terms, config.rewards.packages, places=places.rewards)
 
 
 def common_root(data: Sequence[QuestionSet]) -> Path:

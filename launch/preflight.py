@@ -7,7 +7,6 @@ of the cluster are counted by `launch.cluster.connect`.
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -23,6 +22,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from configs.schema import RunConfig
+from launch.placement import bundles, describe_need, num_gpus_needed
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository."""
@@ -100,26 +100,6 @@ if not joins_cluster():
     # Ray reads this when it is imported, and this module comes before. "0" means one machine only:
     # a local instance then opens its ports on 127.0.0.1 and not on all interfaces.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-
-
-def num_gpus_needed(config: RunConfig, *, learns: bool = True) -> int:
-    """Return how many GPUs learner ranks, engines and reward workers take; 0 on a CPU.
-
-    The workers of every term start, whatever its weight; without a learner those of judges alone,
-    if they are asked. Parts of GPUs are summed and rounded up.
-    """
-    if config.device == "cpu":
-        return 0
-    rollout = config.rollout
-    if not learns:
-        terms = [term for term in config.rewards.terms if term.judged and config.eval.judged]
-        judges = sum(term.workers * term.gpus for term in terms)
-        return rollout.num_engines * rollout.tensor_parallel + math.ceil(judges)
-    engines = 0 if rollout.colocate else rollout.num_engines * rollout.tensor_parallel
-    rewards = sum(term.workers * term.gpus for term in config.rewards.terms)
-    if config.loss.kind == "sft":
-        engines, rewards = 0, 0.0
-    return config.learner.num_ranks + engines + math.ceil(rewards)
 
 
 def _setup() -> ConfigParser:
@@ -343,7 +323,7 @@ def check_shared_memory(config: RunConfig) -> Iterator[Problem]:
 
 
 def check_gpus(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
-    """Yield too few GPUs on this machine, and engines that leave the learner no memory."""
+    """Yield too few GPUs on this machine, and a split of the model that it does not allow."""
     needed = num_gpus_needed(config, learns=learns)
     if needed and not joins_cluster():
         import torch  # here alone: it takes seconds, and CPU runs need none of it
@@ -352,18 +332,23 @@ def check_gpus(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
         if found < needed:
             yield Problem(
                 "error",
-                f"{found} CUDA devices, but learner ranks, engines and reward workers take "
-                f"{needed}",
+                f"{found} CUDA devices, but the run takes "
+                f"{describe_need(bundles(config, learns=learns))}",
                 "lower learner.num_ranks and rollout.num_engines, join a cluster with RAY_ADDRESS, "
                 "or run configs/tiny.yaml on the CPU",
             )
-    if learns and config.rollout.colocate and config.rollout.gpu_memory_frac > 0.6:
-        yield Problem(
-            "warning",
-            f"rollout.gpu_memory_frac: {config.rollout.gpu_memory_frac:g} beside a learner on the "
-            "same GPU",
-            "start with about 0.4",
-        )
+    model = Path(config.model.path) / "config.json"
+    split = config.rollout.tensor_parallel
+    if split > 1 and model.is_file():
+        text = json.loads(model.read_text(encoding="utf-8"))["thinker_config"]["text_config"]
+        heads = text["num_attention_heads"]
+        if heads % split:
+            fitting = [str(n) for n in range(2, heads + 1) if heads % n == 0]
+            yield Problem(
+                "error",
+                f"rollout.tensor_parallel: {split} GPUs cannot share {heads} attention heads",
+                f"take one of {', '.join(fitting)}, or 1",
+            )
 
 
 def check_authentication(*, submitting: bool) -> Iterator[Problem]:

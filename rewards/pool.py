@@ -97,6 +97,8 @@ class _Worker:
 
     term: RewardTermConfig
     needs_features: bool
+    options: Mapping[str, Any]
+    """Ray options of its place."""
     actor: Any
     calls: dict[Any, _Call] = field(default_factory=dict)
     """Calls that are not harvested, in the order in which they were submitted."""
@@ -153,6 +155,7 @@ class RewardPool:
         terms: Sequence[RewardTermConfig],
         packages: Sequence[str],
         start_timeout_s: float = 300.0,
+        places: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         """Check every target here, then start the workers in the background.
 
@@ -160,6 +163,8 @@ class RewardPool:
             terms: One per reward term, with unique names.
             packages: The config's `rewards.packages`: where rewards may be loaded from.
             start_timeout_s: Limit in seconds for all workers together to come up.
+            places: Name of a term -> Ray options of each of its workers, where they have reserved
+                GPUs; the others go where Ray has room.
 
         Raises:
             RewardError: A target is refused, as in `rewards.base.reward_class`.
@@ -172,7 +177,8 @@ class RewardPool:
         self._warned: set[str] = set()
         self._workers = {
             term.name: [
-                _Worker(term, features[term.name], _start(term)) for _ in range(term.workers)
+                _Worker(term, features[term.name], options, _start(term, options))
+                for options in (places or {}).get(term.name, [{}] * term.workers)
             ]
             for term in terms
         }
@@ -314,7 +320,7 @@ class RewardPool:
         for ref in worker.calls:
             batch.calls.pop(ref, None)
         worker.calls.clear()
-        worker.actor = _start(term)
+        worker.actor = _start(term, worker.options)
         self._starting[self._load(worker)] = worker
         self.ping()
         for call in again:
@@ -339,14 +345,15 @@ class RewardPool:
         batch.scores[call.index][term.name] = _unscored(call.group, reason)
 
 
-def _start(term: RewardTermConfig) -> Any:
+def _start(term: RewardTermConfig, place: Mapping[str, Any]) -> Any:
     """Start the actor of a worker; `load` follows."""
-    remote = ray.remote(RewardWorker).options(
-        num_cpus=WORKER_CPUS,
-        num_gpus=term.gpus,
-        max_restarts=0,
-        max_concurrency=term.concurrency,
-    )
+    options = {
+        "num_cpus": WORKER_CPUS,
+        "num_gpus": term.gpus,
+        "max_restarts": 0,
+        "max_concurrency": term.concurrency,
+    }
+    remote = ray.remote(RewardWorker).options(**(options | dict(place)))
     return remote.remote(term.name, term.target, term.timeout_s)
 
 

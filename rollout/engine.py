@@ -51,6 +51,8 @@ class SampleRequest(NamedTuple):
     seed: int
     """Of the first completion; the others have the next numbers. With the same weights a seed gives
     the same tokens, whichever engine samples them and whatever else it does meanwhile."""
+    min_tokens: int = 0
+    """No completion ends before it has that many tokens."""
 
 
 def engine_environment(spec: EngineSpec) -> dict[str, str]:
@@ -168,6 +170,7 @@ class RolloutEngine:
             params.n = request.num_completions
             # vLLM adds 0 to n - 1 for the completions of a request.
             params.seed = request.seed
+            params.min_tokens = request.min_tokens
             params.temperature = 0.0 if greedy else params.temperature
             engine.add_request(str(position), _engine_prompt(request.prompt), params)
         while engine.has_unfinished_requests():

@@ -139,6 +139,7 @@ class EnginePool:
         seed: int = 0,
         num_completions: int | None = None,
         greedy: bool = False,
+        min_tokens: int = 0,
     ) -> Iterator[Group]:
         """Sample completions on all engines and yield every group the moment it is complete.
 
@@ -148,6 +149,7 @@ class EnginePool:
                 engines. Greedy calls do not use it.
             num_completions: G; by default the configured group size, or 1 when greedy.
             greedy: take the likeliest token instead of sampling.
+            min_tokens: no completion ends before it has that many tokens.
 
         Yields:
             One group per prompt, in the order of completion.

@@ -12,6 +12,7 @@ talks to the engines, the others only take part in the gathering.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,8 @@ def open_sender(
         The sender; collective over all ranks.
     """
     client = EngineClient(engines, workers_per_engine)
-    bucket_bytes = config.bucket_mb * MEGABYTE
+    # vLLM refuses a tensor that is larger than its buffer.
+    bucket_bytes = max(config.bucket_mb * MEGABYTE, largest_bytes(source.metadata()))
     if config.transport == "host":
         return HostSender(source, client, rank == 0, bucket_bytes)
     # vLLM's trainer side needs CUDA, so it is imported only where it is used.
@@ -115,6 +117,11 @@ def open_sender(
     else:
         info = IPCTrainerInitInfo(packed=True, packed_buffer_size_bytes=bucket_bytes, rank=rank)
     return WeightTransferTrainerFactory.trainer_init(info, client=client, source=source)
+
+
+def largest_bytes(weights: Sequence[WeightInfo]) -> int:
+    """Return the size of the largest weight."""
+    return max(math.prod(weight.shape) * weight.dtype.itemsize for weight in weights)
 
 
 class HostSender:

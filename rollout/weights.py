@@ -5,6 +5,7 @@ One source serves all readers: weight sync (any transport) and the export of che
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -67,9 +68,12 @@ class WeightSource:
     Args:
         thinker: the model, possibly partitioned by ZeRO and with adapters.
         skip: parameter-name prefixes to leave out: frozen parts, which the engines have already.
+        changed_only: with adapters, leave out the layers that have none.
     """
 
-    def __init__(self, thinker: nn.Module, skip: Sequence[str] = ()) -> None:
+    def __init__(
+        self, thinker: nn.Module, skip: Sequence[str] = (), *, changed_only: bool = False
+    ) -> None:
         self._thinker = thinker
         dropped = tuple(prefix + "." for prefix in skip)
         self._parameters = [
@@ -82,6 +86,13 @@ class WeightSource:
             for name, module in thinker.named_modules()
             if isinstance(module, LoraLayer)
         }
+        if changed_only and self._adapted:
+            changed = {_fused_name(name) for name in self._adapted}
+            self._parameters = [
+                (name, parameter)
+                for name, parameter in self._parameters
+                if _fused_name(name) in changed
+            ]
 
     def metadata(self) -> list[WeightInfo]:
         """Return what a pass yields, in its order, without gathering anything."""
@@ -118,6 +129,21 @@ def gathered(parameters: Sequence[nn.Parameter]) -> deepspeed.zero.GatheredParam
 def is_partitioned(parameter: nn.Parameter) -> bool:
     """Return whether ZeRO-3 holds this parameter in shards."""
     return hasattr(parameter, "ds_id")
+
+
+_FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Layers that the engine holds as one: it can load all of them or none."""
+
+
+def _fused_name(name: str) -> str:
+    """Return the layer of a weight or of its adapter, the same for layers that go together.
+
+    `model.layers.0.self_attn.k_proj.lora_A.default.weight` -> `model.layers.0.self_attn.q_proj`
+    """
+    layer = re.split(r"\.base_layer\.|\.lora_|\.(?=weight$|bias$)", name)[0]
+    block, _, projection = layer.rpartition(".")
+    first = next((group[0] for group in _FUSED if projection in group), projection)
+    return f"{block}.{first}"
 
 
 def _full_shape(parameter: nn.Parameter) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +28,11 @@ MANIFEST_NAME = "MANIFEST.json"
 _STEP_NAME = re.compile(r"step_(\d{6,})")
 _LEFTOVER_NAME = re.compile(r"\.step_\d{6,}\.tmp-.+")
 _NUM_HASH_THREADS = 4
+
+FILES_TIMEOUT_S = 120.0
+"""Longest wait for files of other nodes; NFS caches a folder's entries for up to 60 s."""
+
+POLL_S = 0.5
 
 
 class CheckpointError(RuntimeError):
@@ -80,7 +86,9 @@ class CheckpointStore:
             folder.mkdir(mode=0o755)
         return folder
 
-    def publish(self, step: int, state: Mapping[str, Any]) -> Path:
+    def publish(
+        self, step: int, state: Mapping[str, Any], files: Mapping[str, int] | None = None
+    ) -> Path:
         """Make what was written since `begin(step)` a checkpoint, and prune old ones.
 
         A good checkpoint of this step that exists already is kept as it is; a bad one is replaced.
@@ -89,6 +97,8 @@ class CheckpointStore:
         Args:
             step: as given to `begin`.
             state: JSON data of the loop: counters, data cursor, schedule, random generators.
+            files: path below the folder -> bytes of what other nodes wrote there. They are waited
+                for: a shared file system may show them here some seconds later.
 
         Returns:
             The checkpoint's folder.
@@ -100,6 +110,7 @@ class CheckpointStore:
         staging = self._staging(step)
         assert staging.is_dir(), f"begin({step}) comes before publish({step})"
         try:
+            _await_files(staging, files or {})
             _write_json(staging / STATE_NAME, state)
             _seal(staging, step)
             target = self._put_in_place(staging, step)
@@ -215,6 +226,24 @@ def verify(path: Path) -> Checkpoint:
             raise CheckpointError(f"{path / name}: content changed since it was written (sha256)")
     state = _read_json(path / STATE_NAME)
     return Checkpoint(step=int(match.group(1)), path=path, state=state)
+
+
+def _await_files(folder: Path, expected: Mapping[str, int]) -> None:
+    """Wait until this node sees the files of all nodes in full."""
+    deadline = time.monotonic() + FILES_TIMEOUT_S
+    while missing := [name for name, size in expected.items() if _size(folder / name) != size]:
+        if time.monotonic() > deadline:
+            raise CheckpointError(
+                f"{folder / missing[0]}: written by a learner rank, but not seen here in "
+                f"{FILES_TIMEOUT_S:g} s (and {len(missing) - 1} others); output_dir must be on a "
+                "file system that all nodes share"
+            )
+        time.sleep(POLL_S)
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, -1 if there is none."""
+    return path.stat().st_size if path.exists() else -1
 
 
 def _seal(folder: Path, step: int) -> None:

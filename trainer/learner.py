@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,12 +16,13 @@ from typing import Any, NamedTuple
 import deepspeed
 import torch
 
-from configs.schema import LossConfig, RunConfig
+from configs.schema import RunConfig
 from data.records import FloatArray, Microbatch
 from rollout.weight_sync import Sender, open_sender
 from rollout.weights import WeightSource
 from trainer.logprobs import PackedPolicy, PackedRow, to_device
-from trainer.losses import importance_weights, kl_estimate, policy_loss, sft_loss
+from trainer.losses import FrozenScores, policy_terms, sft_loss
+from trainer.offload import OptimizerOffload
 from trainer.policy import adapters_off, load_thinker, prepare_thinker
 
 CHECKPOINT_TAG = "learner"
@@ -35,15 +37,6 @@ class LearnerSpec(NamedTuple):
     forbidden_token_ids: tuple[int, ...]
 
 
-class FrozenScores(NamedTuple):
-    """What is fixed during a step, per row; None where the loss does not ask for it."""
-
-    old: torch.Tensor | None
-    """[N] log-probs before the step's first update."""
-    reference: torch.Tensor | None
-    """[N] log-probs of the start policy."""
-
-
 def learner_environment(config: RunConfig) -> dict[str, str]:
     """Return the environment variables a rank's process needs before DeepSpeed is imported."""
     return {"DS_ACCELERATOR": config.device, "TOKENIZERS_PARALLELISM": "false"}
@@ -51,17 +44,27 @@ def learner_environment(config: RunConfig) -> dict[str, str]:
 
 def deepspeed_config(config: RunConfig) -> dict[str, Any]:
     """Return DeepSpeed's own configuration of a run."""
-    return {
+    stage, in_bfloat16 = config.learner.zero_stage, config.model.dtype == "bfloat16"
+    settings = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         # `step()` is the boundary: ranks and steps may differ in their number of rows.
         "managed_gradient_accumulation": False,
-        "zero_optimization": {"stage": config.learner.zero_stage, "overlap_comm": False},
-        "bf16": {"enabled": config.model.dtype == "bfloat16"},
+        "zero_optimization": {
+            "stage": stage,
+            # Else ZeRO-3 gathers on the stream that computes, which then waits for every layer.
+            "overlap_comm": stage == 3 and config.device == "cuda",
+        },
+        "bf16": {"enabled": in_bfloat16},
         "gradient_clipping": config.optim.grad_clip,
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 2**62,
     }
+    if in_bfloat16 and stage > 1:
+        # Rows of a step add up, and ranks are reduced, in float32. For ZeRO-1 the same setting
+        # would choose another optimizer of DeepSpeed's, which was not tried.
+        settings["data_types"] = {"grad_accum_dtype": "fp32"}
+    return settings
 
 
 class Learner:
@@ -96,7 +99,7 @@ class Learner:
             verbose=False,
         )
         torch.manual_seed(config.seed)
-        thinker = load_thinker(config.model.path, config.model.dtype).to(self._device)
+        thinker = load_thinker(config.model.path, config.model.dtype, self._device)
         self._reference = self._build_reference(thinker)
         prepare_thinker(thinker, config.model)
         self._thinker = thinker
@@ -108,12 +111,18 @@ class Learner:
             betas=(optim.beta1, optim.beta2),
             eps=optim.eps,
             weight_decay=optim.weight_decay,
+            # Without a temporary copy of the whole gradient's size.
+            fused=cuda,
         )
         self._engine = deepspeed.initialize(
             model=self._packed(thinker), optimizer=optimizer, config=deepspeed_config(config)
         )[0]
-        self._source = WeightSource(thinker, skip=config.model.freeze)
+        self._source = WeightSource(thinker, skip=config.model.freeze, changed_only=True)
         self._sender: Sender | None = None
+        self._offload: OptimizerOffload | None = None
+        if config.rollout.colocate and config.loss.kind == "policy":
+            self._offload = OptimizerOffload(self._engine, config.learner.zero_stage)
+            self._offload.move_out()
 
     def _packed(self, thinker: Any) -> PackedPolicy:
         model = self._config.model
@@ -153,6 +162,20 @@ class Learner:
             This rank's share of the step's figures: summed over ranks they are means over tokens,
             weighted like the loss and averaged over updates; keys that end in `_max` are maxima.
         """
+        with self._optimizer_on_device():
+            return self._update(minibatches, lr)
+
+    @contextmanager
+    def _optimizer_on_device(self) -> Iterator[None]:
+        """Bring optimizer state to the GPU for a while, if it waits in host memory."""
+        if self._offload is None:
+            yield
+            return
+        self._offload.move_in()
+        yield
+        self._offload.move_out()
+
+    def _update(self, minibatches: Sequence[Sequence[Microbatch]], lr: float) -> dict[str, float]:
         for group in self._engine.optimizer.param_groups:
             group["lr"] = lr
         loss = self._config.loss
@@ -178,6 +201,24 @@ class Learner:
         totals["optim/grad_norm"] = share * sum(norms) / num_updates
         totals["optim/skipped"] = share * skipped
         return totals
+
+    def trial(self, row: Microbatch) -> float:
+        """Run an update of one row that changes nothing; collective over the ranks.
+
+        Args:
+            row: as large as any of the run will be, with weights of 0, so that gradient and moments
+                stay 0. Call it before `load`, and before the first update.
+
+        Returns:
+            Most memory that was taken on the GPU, in bytes; 0 on a CPU.
+        """
+        assert not row.loss_weights.any(), "the row of a trial weighs nothing"
+        with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
+            self.update([[row]], lr=0.0)
+        # Adam corrects its moments by the number of steps.
+        for state in self._engine.optimizer.optimizer.state.values():
+            state["step"].zero_()
+        return float(torch.cuda.max_memory_reserved()) if self._device.type == "cuda" else 0.0
 
     def _to_device(self, row: Microbatch) -> PackedRow:
         model = self._config.model
@@ -250,14 +291,21 @@ class Learner:
         assert self._sender is not None, "connect() comes first"
         self._sender.send_weights()
 
-    def save(self, folder: str) -> None:
-        """Write this rank's part of a checkpoint: weights, optimizer state and RNG."""
-        self._engine.save_checkpoint(
-            folder,
-            tag=CHECKPOINT_TAG,
-            client_state={"torch_rng": torch.get_rng_state()},
-            exclude_frozen_parameters=True,
-        )
+    def save(self, folder: str) -> dict[str, int]:
+        """Write this rank's part of a checkpoint: weights, optimizer state and RNG.
+
+        Returns:
+            Path below the folder -> bytes of every file that this rank's node sees there.
+        """
+        with self._optimizer_on_device():
+            self._engine.save_checkpoint(
+                folder,
+                tag=CHECKPOINT_TAG,
+                client_state={"torch_rng": torch.get_rng_state()},
+                exclude_frozen_parameters=True,
+            )
+        files = (path for path in Path(folder).rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
     def load(self, folder: str) -> None:
         """Read a checkpoint that `CheckpointStore` has verified; DeepSpeed itself unpickles.
@@ -265,9 +313,10 @@ class Learner:
         Raises:
             ValueError: the folder holds no learner state for this number of ranks.
         """
-        path, state = self._engine.load_checkpoint(
-            folder, tag=CHECKPOINT_TAG, load_module_strict=False
-        )
+        with self._optimizer_on_device():
+            path, state = self._engine.load_checkpoint(
+                folder, tag=CHECKPOINT_TAG, load_module_strict=False
+            )
         if path is None:
             raise ValueError(f"{folder}: no learner state for {self._spec.num_ranks} ranks")
         torch.set_rng_state(state["torch_rng"])
@@ -294,47 +343,6 @@ class Learner:
         torch.distributed.barrier()
         self._engine.destroy()
         torch.distributed.destroy_process_group()
-
-
-def policy_terms(
-    logprobs: torch.Tensor, row: Microbatch, frozen: FrozenScores, loss: LossConfig
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the policy loss of each token of a row, KL included, and the figures behind it.
-
-    Args:
-        logprobs: [N] under the current policy, with gradient.
-        row: what they are the log-probs of.
-        frozen: its scores before the step's first update, on the same device.
-        loss: which losses, and how they are weighed.
-
-    Returns:
-        The loss [N] before `row.loss_weights`, and detached metrics [N].
-    """
-    advantages = torch.from_numpy(row.advantages).to(logprobs.device)
-    rollout = torch.from_numpy(row.rollout_logprobs).to(logprobs.device)
-    per_token, figures = policy_loss(
-        logprobs,
-        frozen.old,
-        advantages,
-        # Only counted on the host: on a GPU this would wait for the forward pass.
-        torch.from_numpy(row.completion_ids),
-        kind=loss.policy,
-        clip_low=loss.clip_low,
-        clip_high=loss.clip_high,
-    )
-    correction = importance_weights(frozen.old, rollout, loss.importance_cap)
-    per_token = per_token * correction
-    named = {
-        "policy/ratio_mean": figures["ratio"],
-        "policy/clip_frac": figures["clipped"].float(),
-        "policy/importance_weight_mean": correction,
-        "policy/logprob_gap": (frozen.old - rollout).abs(),
-    }
-    if frozen.reference is not None:
-        kl = kl_estimate(logprobs, frozen.reference, loss.kl_estimator)
-        per_token = per_token + loss.kl_coef * kl
-        named["policy/kl"] = kl.detach()
-    return per_token, named
 
 
 def _accumulate(totals: dict[str, float], stats: dict[str, float], share: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import ray
 
 from configs.schema import RunConfig
@@ -37,6 +39,8 @@ class LearnerActor:
 
     def start(self, address: str, port: int) -> None:
         """Build the learner; collective over the ranks."""
+        # gloo would look its own name up, which on many nodes gives an address of this node alone.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface_towards(address))
         self._learner = Learner(self._spec, address, port)
 
     def call(self, method: str, *args: Any) -> Any:
@@ -48,10 +52,24 @@ class LearnerActor:
         assert self._learner is not None
         return self._learner.update([_fetch_features(rows) for rows in minibatches], lr)
 
+    def trial(self, row: Microbatch) -> float:
+        """Run `Learner.trial` with the clips fetched from this node's memory."""
+        assert self._learner is not None
+        return self._learner.trial(_fetch_features([row])[0])
+
     def logprobs(self, rows: Sequence[Microbatch]) -> list[FloatArray]:
         """Run `Learner.logprobs` with the clips fetched from this node's memory."""
         assert self._learner is not None
         return self._learner.logprobs(_fetch_features(rows))
+
+
+def interface_towards(address: str) -> str:
+    """Return the name of the network interface from which an address is reached."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((address, 9))  # sends nothing, but chooses a route
+        own = probe.getsockname()[0]
+    names = psutil.net_if_addrs().items()
+    return next(name for name, found in names if own in [entry.address for entry in found])
 
 
 def _fetch_features(rows: Sequence[Microbatch]) -> list[Microbatch]:
@@ -145,6 +163,14 @@ class LearnerGroup:
         figures["perf/packing_frac"] = _packing_frac(rows)
         return figures
 
+    def trial(self, row: Microbatch) -> float:
+        """Run the largest row on every rank, without an effect; see `Learner.trial`.
+
+        Returns:
+            Most GPU memory that a rank took, in bytes; 0 on a CPU.
+        """
+        return max(self._wait([actor.trial.remote(row) for actor in self._actors], "trial step"))
+
     def logprobs(self, groups: Sequence[Group]) -> list[list[FloatArray]]:
         """Return the policy's log-probs of every completion: per group, [G] arrays of [C] nats."""
         samples = [
@@ -188,9 +214,18 @@ class LearnerGroup:
         calls = [actor.call.remote("send_weights") for actor in self._actors]
         self._wait(calls, "weight sync", self._config.sync.timeout_s)
 
-    def save(self, folder: Path) -> None:
-        """Write the learner state of all ranks into a folder."""
-        self._all("save", str(folder))
+    def save(self, folder: Path) -> dict[str, int]:
+        """Write the learner state of all ranks into a folder.
+
+        Returns:
+            Path below the folder -> bytes of every file, as the rank that wrote it sees it: on a
+            shared file system another node may see it later, or shorter.
+        """
+        sizes: dict[str, int] = {}
+        for seen in self._all("save", str(folder)):
+            for name, size in seen.items():
+                sizes[name] = max(size, sizes.get(name, 0))
+        return sizes
 
     def load(self, folder: Path) -> None:
         """Read the learner state of all ranks from a verified folder."""

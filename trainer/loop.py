@@ -141,14 +141,14 @@ def save_checkpoint(parts: Parts, step: int) -> None:
     """Publish a checkpoint from which the run goes on as if it had never stopped."""
     folder = parts.store.begin(step)
     try:
-        parts.learner.save(folder)
+        files = parts.learner.save(folder)
         state = {
             "step": step,
             "loader": parts.loader.state_dict(),
             "schedule": parts.schedule.state_dict(),
             "alarms": parts.alarms.state_dict(),
         }
-        parts.store.publish(step, state)
+        parts.store.publish(step, state, files)
     finally:
         parts.store.discard(step)
 

@@ -6,10 +6,13 @@ is the sum of a function's result times `Microbatch.loss_weights`, over every ro
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from configs.schema import LossConfig
+from data.records import Microbatch
 
 
 def policy_loss(
@@ -171,3 +174,53 @@ def sft_loss(logprobs: Tensor, credits: Tensor) -> Tensor:
             share of each where several answers to one question are known.
     """
     return -credits * logprobs
+
+
+class FrozenScores(NamedTuple):
+    """What is fixed during a step, per row; None where the loss does not ask for it."""
+
+    old: torch.Tensor | None
+    """[N] log-probs before the step's first update."""
+    reference: torch.Tensor | None
+    """[N] log-probs of the start policy."""
+
+
+def policy_terms(
+    logprobs: torch.Tensor, row: Microbatch, frozen: FrozenScores, loss: LossConfig
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return the policy loss of each token of a row, KL included, and the figures behind it.
+
+    Args:
+        logprobs: [N] under the current policy, with gradient.
+        row: what they are the log-probs of.
+        frozen: its scores before the step's first update, on the same device.
+        loss: which losses, and how they are weighed.
+
+    Returns:
+        The loss [N] before `row.loss_weights`, and detached metrics [N].
+    """
+    advantages = torch.from_numpy(row.advantages).to(logprobs.device)
+    rollout = torch.from_numpy(row.rollout_logprobs).to(logprobs.device)
+    per_token, figures = policy_loss(
+        logprobs,
+        frozen.old,
+        advantages,
+        # Only counted on the host: on a GPU this would wait for the forward pass.
+        torch.from_numpy(row.completion_ids),
+        kind=loss.policy,
+        clip_low=loss.clip_low,
+        clip_high=loss.clip_high,
+    )
+    correction = importance_weights(frozen.old, rollout, loss.importance_cap)
+    per_token = per_token * correction
+    named = {
+        "policy/ratio_mean": figures["ratio"],
+        "policy/clip_frac": figures["clipped"].float(),
+        "policy/importance_weight_mean": correction,
+        "policy/logprob_gap": (frozen.old - rollout).abs(),
+    }
+    if frozen.reference is not None:
+        kl = kl_estimate(logprobs, frozen.reference, loss.kl_estimator)
+        per_token = per_token + loss.kl_coef * kl
+        named["policy/kl"] = kl.detach()
+    return per_token, named

@@ -15,12 +15,16 @@ from transformers import AutoConfig, Qwen2_5OmniThinkerForConditionalGeneration
 from configs.schema import LoraConfig, ModelConfig
 
 
-def load_thinker(path: str | Path, dtype: str) -> Qwen2_5OmniThinkerForConditionalGeneration:
+def load_thinker(
+    path: str | Path, dtype: str, device: torch.device | None = None
+) -> Qwen2_5OmniThinkerForConditionalGeneration:
     """Load the thinker of a Qwen2.5-Omni checkpoint without its vision tower.
 
     Args:
         path: Hugging Face folder, safetensors only.
         dtype: `float32` or `bfloat16`.
+        device: where it is loaded to, tensor by tensor, without a copy in host memory; None = the
+            CPU.
 
     Returns:
         The model in evaluation mode (dropout off, also while training); its `visual` is None.
@@ -33,6 +37,7 @@ def load_thinker(path: str | Path, dtype: str) -> Qwen2_5OmniThinkerForCondition
         path,
         config=config,
         dtype=getattr(torch, dtype),
+        device_map=device,
         use_safetensors=True,
         output_loading_info=True,
     )

@@ -83,7 +83,8 @@ def save_checkpoint(parts: SftParts, step: int) -> None:
     """Publish a checkpoint of the learner and the data position."""
     folder = parts.store.begin(step)
     try:
-        parts.learner.save(folder)
-        parts.store.publish(step, {"step": step, "loader": parts.loader.state_dict()})
+        files = parts.learner.save(folder)
+        state = {"step": step, "loader": parts.loader.state_dict()}
+        parts.store.publish(step, state, files)
     finally:
         parts.store.discard(step)

@@ -16,7 +16,7 @@ from configs.load import load_config
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Completion, FloatArray, Group, GroupSample
 from demo.checkpoint import build_checkpoint
-from launch.cluster import connect, learner_options
+from launch.cluster import connect, place
 from launch.splits import read_data
 from trainer.learner_group import LearnerGroup
 
@@ -76,7 +76,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Iterator[Wo
         group = LearnerGroup(
             config,
             forbidden_token_ids=builder.forbidden_token_ids,
-            actor_options=learner_options(config),
+            actor_options=place(config).learners,
         )
         group.start()
         return group
@@ -117,16 +117,16 @@ def run_twice(world: World, num_ranks: int, zero_stage: int, chunk_tokens: int =
         zero_stage,
         model__logits_chunk_tokens=chunk_tokens,
         # Collectives that do not meet end here, and not in half an hour.
-        learner__timeout_s=60,
+        learner__timeout_s=120,
     )
     # Groups that two ranks cannot share evenly, in one row and in several.
     figures = [learner.update(world.samples[:3], LEARNING_RATE)]
     figures.append(learner.update(world.samples[3:], LEARNING_RATE))
     logprobs = flat_logprobs(learner, world.samples)
     # Each completion keeps its place, whatever shares its row.
-    for place in (1, 6):
-        alone = flat_logprobs(learner, [world.samples[place]])
-        for ours, theirs in zip(alone, logprobs[4 * place : 4 * place + 4], strict=True):
+    for i in (1, 6):
+        alone = flat_logprobs(learner, [world.samples[i]])
+        for ours, theirs in zip(alone, logprobs[4 * i : 4 * i + 4], strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE)
     weights = learner._all("full_weights")[0]
     learner.close()

@@ -19,7 +19,7 @@ from data.audio import read_audio
 from data.prompts import FORBIDDEN_LOGIT, PromptBuilder, prompt_function
 from data.records import FloatArray, Group, GroupSample, Prompt
 from launch.assemble import engine_spec
-from launch.cluster import connect, engine_options, learner_options
+from launch.cluster import connect, place
 from launch.splits import read_data
 from rollout.engine import RolloutError
 from rollout.pool import EnginePool
@@ -92,9 +92,9 @@ def stack(finished_run: RunFiles) -> Iterator[Stack]:
     learner = LearnerGroup(
         config,
         forbidden_token_ids=builder.forbidden_token_ids,
-        actor_options=learner_options(config),
+        actor_options=place(config).learners,
     )
-    engines = EnginePool(engine_spec(config, builder), engine_options(config))
+    engines = EnginePool(engine_spec(config, builder), place(config).engines)
     learner.start()
     engines.start()
     learner.connect(engines.actors)

@@ -11,7 +11,7 @@ from configs.load import load_config
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Group, Prompt
 from launch.assemble import engine_spec
-from launch.cluster import connect, engine_options
+from launch.cluster import connect, place
 from launch.splits import read_data
 from rollout.pool import EnginePool
 from tests.e2e.command import RunFiles
@@ -30,7 +30,7 @@ def pools(finished_run: RunFiles) -> Iterator[Pools]:
     builder = PromptBuilder(config.model.path, config.data)
     build = prompt_function(builder, config.data, ray.put)
     prompts = [build(row) for row in read_data(config).train[:5]]
-    options = engine_options(config)
+    options = place(config).engines
     one, two = (EnginePool(engine_spec(config, builder), options * n) for n in (1, 2))
     one.start()
     two.start()

@@ -28,7 +28,7 @@ MAY_IMPORT = {
 
 HOMES = {
     "vllm": ("rollout/engine.py", "rollout/weight_sync.py", "rewards/judges/engine.py"),
-    "deepspeed": ("trainer/learner.py", "rollout/weights.py"),
+    "deepspeed": ("trainer/learner.py", "trainer/offload.py", "rollout/weights.py"),
     "ray": (
         "rewards/pool.py",
         "rollout/pool.py",

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -228,3 +229,35 @@ def test_discard_and_reopening_remove_unfinished_files(tmp_path: Path) -> None:
     (store.begin(2) / "half.bin").write_bytes(b"half")
     CheckpointStore(tmp_path, keep_last=1)
     assert steps_in(tmp_path) == []
+
+
+def test_files_of_other_nodes_are_waited_for(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints", keep_last=2)
+    folder = store.begin(1)
+    expected = {"learner/rank_0.pt": 3, "learner/rank_1.pt": 5}
+
+    def arrive() -> None:
+        """Appear late, and first cut off, as a shared file system may show what others write."""
+        (folder / "learner").mkdir()
+        (folder / "learner/rank_0.pt").write_bytes(b"abc")
+        (folder / "learner/rank_1.pt").write_bytes(b"ab")
+        time.sleep(0.8)
+        (folder / "learner/rank_1.pt").write_bytes(b"abcde")
+
+    with ThreadPoolExecutor(1) as other_node:
+        arrived = other_node.submit(arrive)
+        path = store.publish(1, {"step": 1}, expected)
+        arrived.result()
+    assert verify(path).step == 1
+    assert (path / "learner/rank_1.pt").read_bytes() == b"abcde"
+
+
+def test_files_that_never_arrive_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.checkpoint.FILES_TIMEOUT_S", 0.1)
+    store = CheckpointStore(tmp_path / "checkpoints", keep_last=2)
+    store.begin(1)
+    with pytest.raises(
+        CheckpointError, match=r"rank_1\.pt: written by a learner rank, but not seen"
+    ):
+        store.publish(1, {"step": 1}, {"learner/rank_1.pt": 5})
+    assert store.latest() is None

@@ -13,7 +13,7 @@ from configs.schema import LossConfig
 from data.batching import build_row, completion_weights, padding_row
 from data.records import Group, GroupSample, Microbatch
 from tests.unit.make_samples import make_completion, make_sample
-from trainer.learner import FrozenScores, policy_terms
+from trainer.losses import FrozenScores, policy_terms
 
 # One completion of two tokens with ratios 1.96 and 1, one of a single token with ratio 0.5.
 RATIOS = torch.tensor([1.96, 1.0, 0.5], dtype=torch.float64)

@@ -13,6 +13,7 @@ import pytest
 
 from configs.load import load_config
 from configs.schema import RunConfig
+from launch.placement import num_gpus_needed
 from launch.preflight import (
     ROOT,
     Problem,
@@ -25,7 +26,6 @@ from launch.preflight import (
     check_output,
     check_upload,
     check_versions,
-    num_gpus_needed,
     preflight,
     upload_sizes,
 )
@@ -203,29 +203,46 @@ def test_token_that_this_shell_would_not_send(
     assert list(check_authentication(submitting=True)) == []
 
 
-def test_gpus_are_counted_per_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    colocate = ["rollout.colocate=true", "sync.transport=ipc"]
+def test_gpus_are_counted_per_layout() -> None:
+    colocate = ["rollout.colocate=true", "sync.transport=ipc", "rollout.num_engines=4"]
     assert num_gpus_needed(load_config(TINY)) == 0
-    assert num_gpus_needed(load_config(OMNI)) == 8
-    assert num_gpus_needed(load_config(OMNI, ["rollout.tensor_parallel=2"])) == 12
-    assert num_gpus_needed(load_config(OMNI, colocate)) == 4
-    # Two workers of a local judge share three quarters of a GPU each: two more.
-    judge = ["rewards.terms.2.gpus=0.75", "rewards.terms.2.workers=2"]
-    assert num_gpus_needed(load_config(OMNI, judge)) == 10
+    assert num_gpus_needed(load_config(OMNI)) == 4 + 3 + 1
+    assert num_gpus_needed(load_config(OMNI, ["rollout.tensor_parallel=2"])) == 4 + 6 + 1
+    assert num_gpus_needed(load_config(OMNI, colocate)) == 4 + 1
+    # Two workers of a local judge share three quarters of a GPU each: two.
+    judge = [
+        "rewards.terms.2.gpus=0.75",
+        "rewards.terms.2.workers=2",
+        "rewards.terms.2.options.judge_options.gpu_memory_frac=0.7",
+    ]
+    assert num_gpus_needed(load_config(OMNI, judge)) == 4 + 3 + 2
     # An evaluation has no learner, whose GPUs colocated engines would share.
     assert num_gpus_needed(load_config(OMNI, [*colocate, *judge]), learns=False) == 4
     judged = [*judge, "eval.judged=true"]
-    assert num_gpus_needed(load_config(OMNI, judged), learns=False) == 6
+    assert num_gpus_needed(load_config(OMNI, judged), learns=False) == 3 + 2
+
+
+def test_heads_that_the_gpus_of_an_engine_cannot_share(tmp_path: Path, cluster: None) -> None:
+    text = {"thinker_config": {"text_config": {"num_attention_heads": 28}}}
+    (tmp_path / "config.json").write_text(json.dumps(text))
+    layout = [f"model.path={tmp_path}", "learner.num_ranks=4"]
+    assert list(check_gpus(load_config(OMNI, [*layout, "rollout.tensor_parallel=4"]))) == []
+    problem = only(list(check_gpus(load_config(OMNI, [*layout, "rollout.tensor_parallel=8"]))))
+    assert problem.what == "rollout.tensor_parallel: 8 GPUs cannot share 28 attention heads"
+    assert problem.fix == "take one of 2, 4, 7, 14, 28, or 1"
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speak for a machine that joins a cluster, whose GPUs are counted later."""
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert "gpu_memory_frac: 0.85" in only(list(check_gpus(load_config(OMNI, colocate)))).what
-    assert list(check_gpus(load_config(OMNI))) == []
 
 
 def test_more_gpus_than_any_machine_has() -> None:
-    config = load_config(OMNI, ["learner.num_ranks=1000"])
+    config = load_config(OMNI, ["learner.num_ranks=1000", "train.prompts_per_step=1000"])
     problem = only(list(check_gpus(config)))
     assert problem.level == "error"
-    assert "learner ranks, engines and reward workers take 1004" in problem.what
+    assert problem.what.endswith("1000 x learner + 3 x engine + 1 x reasoning = 1004 GPUs")
 
 
 def test_modules_that_shadow_ours(tmp_path: Path) -> None:

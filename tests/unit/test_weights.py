@@ -16,7 +16,8 @@ from torch import nn
 from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration
 
 from configs.schema import LoraConfig
-from rollout.weights import WeightSource, checkpoint_name, merged_weight
+from rollout.weight_sync import largest_bytes
+from rollout.weights import WeightInfo, WeightSource, checkpoint_name, merged_weight
 from trainer.policy import add_adapters, load_thinker
 
 KEYS_7B = Path(__file__).parents[1] / "data" / "omni_7b_keys.txt"
@@ -172,3 +173,31 @@ def test_adapters_are_merged_as_peft_merges_them(thinker, adapted):
         else:
             torch.testing.assert_close(weight, layer.base_layer.weight, atol=1e-6, rtol=0)
             assert (weight - base[name]).abs().max() > 0.1
+
+
+def test_adapters_send_what_they_changed_and_what_goes_with_it(thinker):
+    model = copy.deepcopy(thinker)
+    add_adapters(model, LoraConfig(rank=2, targets=["v_proj"]))
+    sent = names(WeightSource(model, changed_only=True))
+    layers = len(model.model.layers)
+    # The engine holds the three projections of attention as one, so all go together.
+    parts = ("q_proj", "k_proj", "v_proj")
+    assert sorted(sent) == sorted(
+        f"thinker.model.layers.{layer}.self_attn.{part}.{kind}"
+        for layer in range(layers)
+        for part in parts
+        for kind in ("weight", "bias")
+    )
+    source = WeightSource(model, changed_only=True)
+    assert [name for name, _ in source] == sent
+    # Without adapters everything is sent, and the export always has everything.
+    everything = names(WeightSource(thinker))
+    assert names(WeightSource(thinker, changed_only=True)) == everything
+    assert names(WeightSource(model)) == everything
+
+
+def test_buckets_hold_the_largest_weight(thinker_7b):
+    largest = largest_bytes(WeightSource(thinker_7b).metadata())
+    assert largest == max(w.numel() * w.itemsize for _, w in WeightSource(thinker_7b))
+    released = WeightInfo("thinker.model.embed_tokens.weight", torch.bfloat16, (152064, 3584))
+    assert largest_bytes([released]) == 1089994752  # above the default bucket of 512 MiB

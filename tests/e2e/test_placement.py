@@ -1,0 +1,141 @@
+"""Shipped configurations on clusters of fake GPUs: real Ray, the code of a run, empty actors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+import launch.cluster
+from configs.load import load_config
+from configs.schema import RunConfig
+from launch.cluster import ClusterError, Places, connect, place
+from launch.preflight import ROOT
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+
+COLOCATED = ["rollout.colocate=true", "sync.transport=ipc"]
+SERVER = [
+    "rewards.terms.2.options={judge: rewards.judges.http:HttpJudge}",
+    "rewards.terms.2.gpus=0",
+]
+
+
+class Probe:
+    """Stands for an actor of a run; tells where it is."""
+
+    def where(self) -> tuple[str, tuple[str, ...]]:
+        context = ray.get_runtime_context()
+        return context.get_node_id(), tuple(context.get_accelerator_ids()["GPU"])
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[None]:
+    """Run a cluster of two nodes of 8 GPUs each, and of 32 CPUs."""
+    with pytest.MonkeyPatch.context() as patch:
+        cluster = Cluster()
+        for _ in range(2):
+            cluster.add_node(num_cpus=32, num_gpus=8, include_dashboard=False)
+        patch.setenv("RAY_ADDRESS", cluster.address)
+        ray.init(address=cluster.address, log_to_driver=False)
+        yield
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def config_of(name: str, *overrides: str) -> RunConfig:
+    return load_config(ROOT / "configs" / f"{name}.yaml", overrides)
+
+
+def start(places: Places) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
+    """Start an empty actor in every place; return where each of them is."""
+    roles = {"learner": places.learners, "engine": places.engines, **places.rewards}
+    actors = {
+        role: [ray.remote(Probe).options(**options).remote() for options in listed]
+        for role, listed in roles.items()
+    }
+    calls = {role: [actor.where.remote() for actor in listed] for role, listed in actors.items()}
+    found = {role: ray.get(refs, timeout=240) for role, refs in calls.items()}
+    for actor in (actor for listed in actors.values() for actor in listed):
+        ray.kill(actor)
+    return found
+
+
+def free(places: Places) -> None:
+    """Give the reservation back and wait until it is gone."""
+    group = places.learners[0]["scheduling_strategy"].placement_group
+    ray.util.remove_placement_group(group)
+
+
+def taken(found: dict[str, list[Any]]) -> Counter[tuple[str, str]]:
+    """(node, GPU) -> actors there."""
+    return Counter(
+        (node, gpu) for places in found.values() for node, gpus in places for gpu in gpus
+    )
+
+
+@pytest.mark.parametrize("name", ["omni_3b", "omni_7b"])
+def test_a_split_run_has_every_gpu_to_itself(two_nodes: None, name: str) -> None:
+    layout = ["learner.num_ranks=8", "rollout.num_engines=7", "train.prompts_per_step=16"]
+    places = place(config_of(name, *layout))
+    found = start(places)
+    free(places)
+    assert {role: len(where) for role, where in found.items()} == {
+        "learner": 8,
+        "engine": 7,
+        "reasoning": 1,
+    }
+    assert set(taken(found).values()) == {1} and len(taken(found)) == 16
+    # The ranks, which speak at every layer, fill one node; the rest has the other.
+    assert len({node for node, _ in found["learner"]}) == 1
+
+
+def test_tensor_parallel_engines_lie_on_one_node(two_nodes: None) -> None:
+    places = place(config_of("omni_7b", "rollout.tensor_parallel=4", "rollout.num_engines=2"))
+    found = start(places)
+    free(places)
+    assert [len(gpus) for _, gpus in found["engine"]] == [4, 4]
+    assert set(taken(found).values()) == {1} and len(taken(found)) == 4 + 8 + 1
+
+
+def test_colocated_pairs_share_a_gpu_whoever_starts_first(two_nodes: None) -> None:
+    layout = ["learner.num_ranks=14", "rollout.num_engines=14", "train.prompts_per_step=16"]
+    places = place(config_of("omni_7b", *COLOCATED, *layout))
+    engines = start(Places([], places.engines, {}, {}))["engine"]
+    found = start(places)
+    free(places)
+    assert found["learner"] == found["engine"] == engines
+    assert set(taken({"learner": found["learner"]}).values()) == {1}
+    assert found["reasoning"][0] not in found["learner"]
+
+
+def test_a_judge_that_is_a_server_takes_no_gpu(two_nodes: None) -> None:
+    places = place(config_of("omni_7b", *SERVER))
+    assert places.rewards == {}
+    assert sum(len(seats) for seats in places.nodes.values()) == 7
+    free(places)
+
+
+def test_a_run_larger_than_the_cluster_is_refused_by_its_sum(two_nodes: None) -> None:
+    layout = ["learner.num_ranks=10", "rollout.num_engines=10"]
+    ray.shutdown()
+    with pytest.raises(ClusterError, match=r"10 x learner \+ 10 x engine .* = 21 GPUs, and there"):
+        connect(config_of("omni_7b", *layout))
+    assert not ray.is_initialized()
+    ray.init(address="auto", log_to_driver=False)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch.cluster, "PLACEMENT_TIMEOUT_S", 2.0)
+
+
+def test_gpus_of_another_run_are_waited_for_and_not_taken(two_nodes: None, impatient: None) -> None:
+    first = place(config_of("omni_7b", "learner.num_ranks=8"))
+    with pytest.raises(ClusterError, match=r"= 8 GPUs and 8 CPUs.* in 2 s: 4 GPUs and"):
+        place(config_of("omni_7b"))
+    free(first)

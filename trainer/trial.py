@@ -1,0 +1,93 @@
+"""The largest step a run can meet, made before its first one.
+
+A lack of memory then shows in the first minute, and not when the longest clips happen to meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from configs.schema import RunConfig
+from data.batching import build_row, num_row_tokens, padding_row
+from data.features import HOP_SAMPLES, MIN_FRAMES, NUM_MEL_BINS
+from data.prompts import PromptBuilder
+from data.records import Completion, Example, FloatArray, Group, GroupSample, Microbatch, Prompt
+
+SAMPLE_RATE_HZ = 16_000
+FRAMES_PER_TOKEN = 4
+"""Frames behind one embedding of the audio encoder."""
+
+
+def longest_prompt(
+    builder: PromptBuilder,
+    config: RunConfig,
+    examples: Sequence[Example],
+    publish: Callable[[FloatArray], Any],
+) -> Prompt:
+    """Return the longest prompt that a run can meet: the longest question, the longest clip.
+
+    The clip is silence of `data.max_duration_s`, or as much of it as leaves room for
+    `rollout.max_completion_tokens` in `rollout.max_model_len`.
+
+    Args:
+        builder: of the policy.
+        config: the run.
+        examples: the training rows; at least one.
+        publish: features -> what prompts carry, as in `prompt_function`.
+    """
+    example = max(examples, key=lambda row: (bool(row.audio), len(row.question)))
+    num_frames = int(config.data.max_duration_s * SAMPLE_RATE_HZ) // HOP_SAMPLES
+    if not example.audio:
+        num_frames = 0
+    elif config.loss.kind == "policy":
+        room = config.rollout.max_model_len - config.rollout.max_completion_tokens
+        empty = builder.build(example, None, MIN_FRAMES)
+        fitting = FRAMES_PER_TOKEN * (room - len(empty.token_ids))
+        num_frames = max(MIN_FRAMES, min(num_frames, fitting))
+    features = publish(np.zeros((NUM_MEL_BINS, num_frames), np.float32))
+    return builder.build(example, features, num_frames)
+
+
+def largest_row(prompt: Prompt, config: RunConfig, token_id: int) -> Microbatch:
+    """Return a row as long as the token budget allows, of groups of the longest completions.
+
+    A single group above the budget is a row of its own, as in `data.batching.pack_rows`.
+
+    Args:
+        prompt: from `longest_prompt`.
+        config: the run.
+        token_id: token that the completions are made of.
+
+    Returns:
+        A row that weighs nothing.
+    """
+    budget = config.learner.tokens_per_microbatch
+    if config.loss.kind == "policy":
+        lengths = [config.rollout.max_completion_tokens] * config.rollout.group_size
+    else:
+        lengths = [max(1, budget - len(prompt.token_ids))]
+    whole = _sample(prompt, lengths, token_id)
+    samples = [whole] * max(1, budget // num_row_tokens(whole))
+    left = budget - sum(map(num_row_tokens, samples)) - len(prompt.token_ids)
+    if left > 0:
+        samples.append(_sample(prompt, _cut(lengths, left), token_id))
+    return padding_row(build_row(samples, [[0.0] * len(s.group.completions) for s in samples]))
+
+
+def _cut(lengths: Sequence[int], total: int) -> list[int]:
+    """Return the first lengths, the last one shortened, so that they add up to a total."""
+    ends = np.cumsum(lengths)
+    kept = np.minimum(ends, total) - np.minimum(ends - lengths, total)
+    return [int(length) for length in kept if length]
+
+
+def _sample(prompt: Prompt, lengths: Sequence[int], token_id: int) -> GroupSample:
+    completions = tuple(
+        Completion(np.full(n, token_id), np.zeros(n, np.float32), "", "length", policy_version=0)
+        for n in lengths
+    )
+    nothing = np.zeros(len(lengths), np.float32)
+    return GroupSample(Group(prompt, completions), nothing, np.ones(len(lengths), np.bool_))
