@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import ray
 from ray.exceptions import AuthenticationError
@@ -23,6 +25,7 @@ from ray.util.scheduling_strategies import (
 from configs.schema import RunConfig
 from launch.placement import Bundle, Seat, assign, bundles, describe_need, misfit
 from launch.preflight import ROOT, in_ray_job, joins_cluster
+from trainer.console import log
 
 PLACEMENT_TIMEOUT_S = 120.0
 """Longest wait for GPUs that exist but are taken; other runs may be about to end."""
@@ -66,6 +69,20 @@ def connect(config: RunConfig, *, learns: bool = True) -> None:
             f"{reason}. Lower learner.num_ranks, rollout.num_engines, rollout.tensor_parallel or "
             "the gpus of reward terms, or wait until all nodes have joined"
         )
+
+    for line in local_urls(config) if len(gpus_of_nodes) > 1 else ():
+        log(f"warning: {line}")
+
+
+def local_urls(config: RunConfig) -> Iterator[str]:
+    """Yield a line for each judge whose server is looked for on whatever node its worker is on."""
+    for index, term in enumerate(config.rewards.terms):
+        url = str(term.options.get("judge_options", {}).get("url", ""))
+        if urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1"):
+            yield (
+                f"rewards.terms.{index}.options.judge_options.url: {url} is another server on every "
+                "node, and its worker may be on any; give an address that all nodes reach"
+            )
 
 
 def _nodes() -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.schema import RunConfig
+from launch.placement import bundles, describe_need
 from launch.question_sets import QuestionSet
 from launch.splits import Splits
 
@@ -32,6 +33,8 @@ def describe_plan(config: RunConfig, data: Splits | list[QuestionSet]) -> str:
             f"weights by {config.sync.transport}",
             f"reward       {terms}",
         ]
+    if config.device == "cuda":
+        lines.append(f"GPUs         {describe_need(bundles(config))}")
     return "\n".join(lines)
 
 

@@ -297,11 +297,14 @@ class Learner:
         Returns:
             Path below the folder -> bytes of every file that this rank's node sees there.
         """
+        random_state = {"torch_rng": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            random_state["cuda_rng"] = torch.cuda.get_rng_state(self._device)
         with self._optimizer_on_device():
             self._engine.save_checkpoint(
                 folder,
                 tag=CHECKPOINT_TAG,
-                client_state={"torch_rng": torch.get_rng_state()},
+                client_state=random_state,
                 exclude_frozen_parameters=True,
             )
         files = (path for path in Path(folder).rglob("*") if path.is_file())
@@ -320,6 +323,8 @@ class Learner:
         if path is None:
             raise ValueError(f"{folder}: no learner state for {self._spec.num_ranks} ranks")
         torch.set_rng_state(state["torch_rng"])
+        if "cuda_rng" in state:
+            torch.cuda.set_rng_state(state["cuda_rng"], self._device)
 
     @torch.no_grad()
     def full_weights(self) -> dict[str, torch.Tensor]:

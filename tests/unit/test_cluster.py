@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from configs.load import load_config
-from launch.cluster import ClusterError, connect
+from launch.cluster import ClusterError, connect, local_urls
 from launch.preflight import ROOT
 
 TINY = ROOT / "configs" / "tiny.yaml"
@@ -44,6 +44,21 @@ def test_an_address_for_jobs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
     with pytest.raises(ClusterError, match="ray job submit"):
         connect(load_config(TINY))
+
+
+def test_a_judge_that_every_node_would_look_for_on_itself() -> None:
+    omni = ROOT / "configs" / "omni_7b.yaml"
+    judge = "{judge: rewards.judges.http:HttpJudge, judge_options: {url: %s}}"
+
+    def lines(url: str) -> list[str]:
+        overrides = [f"rewards.terms.2.options={judge % url}", "rewards.terms.2.gpus=0"]
+        return list(local_urls(load_config(omni, overrides)))
+
+    for url in ("http://127.0.0.1:8001/v1", "http://localhost:8001/v1", "'http://[::1]:8001/v1'"):
+        (line,) = lines(url)
+        assert line.startswith("rewards.terms.2.options.judge_options.url: http://")
+    assert lines("http://judge:8001/v1") == []
+    assert list(local_urls(load_config(omni))) == []
 
 
 @pytest.mark.e2e
