@@ -80,8 +80,8 @@ def local_urls(config: RunConfig) -> Iterator[str]:
         url = str(term.options.get("judge_options", {}).get("url", ""))
         if urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1"):
             yield (
-                f"rewards.terms.{index}.options.judge_options.url: {url} is another server on every "
-                "node, and its worker may be on any; give an address that all nodes reach"
+                f"rewards.terms.{index}.options.judge_options.url: {url} is another server on "
+                "every node, and its worker may be on any; give an address that all nodes reach"
             )
 
 

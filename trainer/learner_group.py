@@ -65,7 +65,8 @@ class LearnerActor:
 
 def interface_towards(address: str) -> str:
     """Return the name of the network interface from which an address is reached."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((address, 9))  # sends nothing, but chooses a route
         own = probe.getsockname()[0]
     names = psutil.net_if_addrs().items()
