@@ -1,10 +1,16 @@
-# Two commands on a fresh machine (Python 3.11, gcc, g++, make): `make demo` and `make test`.
+# Two commands on a fresh machine (Python 3.11 or 3.12, gcc, g++, make): `make demo`, `make test`.
 # Both prepare the environment first; a second call skips what is there.
 
-PYTHON ?= python3.11
+# The first that can make an environment: a name on PATH may be a shim or lack the venv module.
+PYTHON ?= $(or $(shell for python in python3.11 python3.12; do \
+	$$python -c 'import ensurepip' 2> /dev/null && echo $$python && break; done), \
+	$(error neither python3.11 nor python3.12 runs and has the venv module: \
+	install one (Ubuntu 24.04: python3.12-venv python3.12-dev) or give its path, PYTHON=...))
 VENV ?= .venv
 # PyTorch's own index of CPU builds, asked only if pip's configured sources have no such build.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+# torch and the libraries that it loads, in requirements/gpu.lock.
+CUDA_TORCH := ^(torch|nvidia-(cuda-(cupti|nvrtc|runtime)|[a-z]+|[a-z]+-cu13))==
 SEEDS ?= 0 1 2
 
 BIN := $(VENV)/bin
@@ -48,10 +54,14 @@ env: $(READY)
 $(READY): requirements/cpu.lock demo/torchvision_hook.py
 	$(PYTHON) -m venv $(VENV)
 	grep '^torch==' requirements/cpu.lock > $(VENV)/torch.lock
+	grep -v '^torch==' requirements/cpu.lock > $(VENV)/others.lock
+	awk '/^[^ ]/ { ours = /$(CUDA_TORCH)/ } ours' requirements/gpu.lock > $(VENV)/torch-cuda.lock
 	@echo "installing torch"
-	$(PIP) -r $(VENV)/torch.lock || $(PIP) --extra-index-url $(TORCH_CPU_INDEX) -r $(VENV)/torch.lock
+	$(PIP) -r $(VENV)/torch.lock || $(PIP) --extra-index-url $(TORCH_CPU_INDEX) -r $(VENV)/torch.lock \
+		|| { echo "no CPU build of torch: taking the CUDA build, which runs on a CPU too (5 GB)"; \
+		$(PIP) -r $(VENV)/torch-cuda.lock; }
 	@echo "installing the other packages (4 GB, some minutes)"
-	$(PIP) -r requirements/cpu.lock
+	$(PIP) -r $(VENV)/others.lock
 	$(BIN)/python -m demo.torchvision_hook
 	touch $@
 
