@@ -100,6 +100,8 @@ if not joins_cluster():
     # Ray reads this when it is imported, and this module comes before. "0" means one machine only:
     # a local instance then opens its ports on 127.0.0.1 and not on all interfaces.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    # By default Ray's workers yield to every other process of the machine, the driver included.
+    os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 def _setup() -> ConfigParser:

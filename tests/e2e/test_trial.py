@@ -23,10 +23,10 @@ def test_a_trial_changes_no_number(
     tmp_path: Path, shell: Shell, write_config: WriteConfig, finished_run: RunFiles
 ) -> None:
     run = RunFiles(tmp_path)
-    overrides = ["train.trial_step=true", "learner.tokens_per_microbatch=2048"]
-    done = shell.run(*command("rl", write_config(tmp_path), *overrides))
+    done = shell.run(*command("rl", write_config(tmp_path), {"train.trial_step": "true"}))
     assert done.returncode == 0, done.stderr
-    # The longest clip that leaves room for 24 tokens in 512, and rows of the whole budget.
-    assert "trial step at the largest size: prompts of 488 tokens, a row of 2048" in done.stdout
+    # The longest clip that leaves room for 24 tokens in 512; 14 groups of 488 + 4 x 24 tokens fill
+    # the budget of 8192 but for 16.
+    assert "trial step at the largest size: prompts of 488 tokens, a row of 8176" in done.stdout
     assert "trial step done in" in done.stdout
     assert numbers(run) == numbers(finished_run)

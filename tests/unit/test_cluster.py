@@ -25,16 +25,18 @@ class Probe:
     def look(self):
         import os
         import trainer
-        return trainer.__file__, os.environ["OMP_NUM_THREADS"]
+        return trainer.__file__, os.environ["OMP_NUM_THREADS"], os.nice(0)
 
 config = load_config("configs/tiny.yaml", ["learner.cpu_threads=3"])
 connect(config)
 places = place(config)
 actor = ray.remote(Probe).options(**places.learners[0]).remote()
-path, num_threads = ray.get(actor.look.remote(), timeout=60)
+path, num_threads, niceness = ray.get(actor.look.remote(), timeout=60)
 address = ray.nodes()[0]["NodeManagerAddress"]
 ray.shutdown()
 assert [options["num_cpus"] for options in (*places.learners, *places.engines)] == [0, 0]
+import os
+assert niceness == os.nice(0), "workers yield to other processes, and this one does not"
 assert places.nodes == {address: ["learner 0", "engine 0"]}
 print(path, num_threads, address)
 """
