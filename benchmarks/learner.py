@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Learner step: packed groups against one row per completion and against plain padded batches.
 
-python benchmarks/learner.py [--quick] [--ways packed repeated padded] [key=value ...]
+python benchmarks/learner.py [--quick] [key=value ...] [--ways packed repeated padded]
 
 One step of 4 prompts with 8 completions of 40 to 120 tokens on 8 s clips, in this process:
 

@@ -16,6 +16,7 @@ Every round starts without any cache of prefixes or clips. On GPUs both engines 
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -192,15 +193,21 @@ def actor_options(config: RunConfig) -> dict[str, Any]:
     return {"num_cpus": 1, "num_gpus": each}
 
 
-def main() -> None:
-    """Measure and print."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the parsed arguments."""
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=32, help="prompts per round")
     parser.add_argument("--tokens", type=int, default=64, help="tokens per completion")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of a clip")
-    parsed = parser.parse_intermixed_args()
+    parsed = parser.parse_intermixed_args(argv)
     if parsed.quick:
         parsed.prompts, parsed.tokens = 4, 16
+    return parsed
+
+
+def main() -> None:
+    """Measure and print."""
+    parsed = parse()
     print_machine()
     on_gpu = WITHOUT_LEARNER if device_of(parsed.overrides) == "cuda" else ()
     overrides = (*on_gpu, f"rollout.max_completion_tokens={parsed.tokens}", *parsed.overrides)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Weight sync: from the learner ranks to the engines, ZeRO-2 and ZeRO-3.
 
-python benchmarks/weight_sync.py [--quick] [--stages 2 3] [key=value ...]
+python benchmarks/weight_sync.py [--quick] [key=value ...] [--stages 2 3]
 
 A model of 117 million weights, or that of `model.path`. A sync is `LearnerGroup.send_weights` and
 `EnginePool.activate`, as in the loop: gathering, transport, vLLM's reload, caches dropped; engines
@@ -14,6 +14,7 @@ weights is none.
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -163,13 +164,18 @@ def measure(
     ]
 
 
-def main() -> None:
-    """Measure and print."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the parsed arguments."""
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument(
         "--stages", type=int, nargs="+", choices=ZERO_STAGES, default=ZERO_STAGES, help="of ZeRO"
     )
-    parsed = parser.parse_intermixed_args()
+    return parser.parse_intermixed_args(argv)
+
+
+def main() -> None:
+    """Measure and print."""
+    parsed = parse()
     print_machine()
     sizes = {"hidden_size": 256, "num_layers": 2} if parsed.quick else LARGE
     with tiny_run(*OVERRIDES, *parsed.overrides, **sizes) as (config, builder):
