@@ -39,7 +39,7 @@ from data.prompts import FORBIDDEN_LOGIT, PromptBuilder
 from data.records import Prompt
 from launch.assemble import engine_spec
 from launch.cluster import connect, place
-from rollout.engine import engine_environment
+from rollout.engine import EngineSpec, engine_environment, memory_options
 from rollout.pool import EnginePool, with_environment
 
 WITHOUT_LEARNER = ("rollout.colocate=false", "sync.transport=nccl", "rollout.gpu_memory_frac=0.4")
@@ -50,15 +50,15 @@ class PlainEngine:
     """vLLM with the pool's engine settings and nothing around it.
 
     Args:
-        config: model and engine settings.
+        spec: what the pool's engine has.
         prompts: what `generate` completes; features as arrays.
     """
 
-    def __init__(self, config: RunConfig, prompts: Sequence[Prompt]) -> None:
+    def __init__(self, spec: EngineSpec, prompts: Sequence[Prompt]) -> None:
         import torch
         from vllm import LLM
 
-        self._rollout = rollout = config.rollout
+        self._rollout = rollout = spec.rollout
         self._requests = [
             {
                 "prompt": prompt.text,
@@ -75,11 +75,11 @@ class PlainEngine:
             for prompt in prompts
         ]
         self._llm = LLM(
-            model=config.model.path,
-            dtype=config.model.dtype,
+            model=spec.model.path,
+            dtype=spec.model.dtype,
             tensor_parallel_size=rollout.tensor_parallel,
-            gpu_memory_utilization=rollout.gpu_memory_frac,
-            enforce_eager=rollout.enforce_eager or config.device == "cpu",
+            **memory_options(spec),
+            enforce_eager=rollout.enforce_eager or spec.device == "cpu",
             max_model_len=rollout.max_model_len,
             max_num_seqs=rollout.max_num_seqs,
             enable_mm_embeds=True,
@@ -133,14 +133,15 @@ class Ways:
             num_prompts * config.rollout.group_size * config.rollout.max_completion_tokens
         )
         arrays = [replace(p, features=ray.get(p.features)) for p in self.prompts]
-        environment = engine_environment(engine_spec(config, builder))
         options = actor_options(config)
         spec = replace(engine_spec(config, builder), forbidden_token_ids=endless(builder))
         # One after the other: an engine measures the memory that is left when it starts.
         self._pool = EnginePool(spec, [options])
         self._pool.start()
-        actor = ray.remote(PlainEngine).options(**with_environment(options, environment))
-        self._plain = actor.remote(config, arrays)
+        actor = ray.remote(PlainEngine).options(
+            **with_environment(options, engine_environment(spec))
+        )
+        self._plain = actor.remote(spec, arrays)
 
     def pool(self) -> float:
         """Return the seconds of a round of the pool."""
