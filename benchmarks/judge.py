@@ -39,7 +39,7 @@ from configs.schema import RewardTermConfig, RunConfig
 from data.prompts import PromptBuilder
 from data.records import Group
 from launch.assemble import with_run_options
-from launch.cluster import connect
+from launch.cluster import connect, place
 from rewards.pool import RewardPool
 from rollout.pool import EnginePool
 
@@ -186,7 +186,7 @@ def main() -> None:
         slow_judge(parsed.delay) as url,
     ):
         connect(config)
-        engines = make_engines(config, builder)
+        engines = make_engines(config, builder, place(config, learns=False))
         engines.start()
         pool = judge_pool(config, url, parsed.concurrency)
         calls = parsed.prompts * config.rollout.group_size

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Learner step: packed groups against one row per completion and against plain padded batches.
 
-python benchmarks/learner.py [--quick] [key=value ...]
+python benchmarks/learner.py [--quick] [key=value ...] [--ways packed repeated padded]
 
 One step of 4 prompts with 8 completions of 40 to 120 tokens on 8 s clips, in this process:
 
@@ -10,7 +10,9 @@ One step of 4 prompts with 8 completions of 40 to 120 tokens on 8 s clips, in th
 - padded: the model's own forward pass over padded batches of one group, torch AdamW, no DeepSpeed.
 
 All three compute the same log-probs and gradients, as the last two columns show. The learning rate
-is 0, so that every round does the same work on the same weights.
+is 0, so that every round does the same work on the same weights. On a GPU the learner (18 bytes a
+weight in bfloat16) and the padded model (8 more) are there at the same time; `--ways packed
+repeated` leaves the latter out. Larger models without an optimizer: benchmarks/at_size.py.
 """
 
 from __future__ import annotations
@@ -27,7 +29,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.setup import arguments, make_prompts, make_samples, start_learner, tiny_run
+from benchmarks.setup import (
+    arguments,
+    device_wait,
+    make_prompts,
+    make_samples,
+    start_learner,
+    tiny_run,
+)
 from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread, timed
 from configs.schema import RunConfig
 from data.batching import completion_weights, plan_update
@@ -39,6 +48,8 @@ from trainer.policy import load_thinker, prepare_thinker
 OVERRIDES = ("loss.kl_coef=0", "learner.tokens_per_microbatch=4096")
 """No reference policy, so that the three ways do the same; a packed step then fits in one row."""
 
+WAYS = ("packed", "repeated", "padded")
+
 
 class PaddedLearner:
     """A policy-gradient step in the usual way: every completion a padded row with its own clip.
@@ -49,12 +60,13 @@ class PaddedLearner:
     """
 
     def __init__(self, config: RunConfig, forbidden_token_ids: Sequence[int]) -> None:
-        self._model = load_thinker(config.model.path, config.model.dtype)
+        self._device = torch.device(config.device)
+        self._model = load_thinker(config.model.path, config.model.dtype).to(self._device)
         prepare_thinker(self._model, config.model)
         self._weights = [w for w in self._model.parameters() if w.requires_grad]
         self._optimizer = torch.optim.AdamW(self._weights, lr=0.0, weight_decay=0.0)
         self._grad_clip = config.optim.grad_clip
-        self._bias = torch.zeros(self._model.config.text_config.vocab_size)
+        self._bias = torch.zeros(self._model.config.text_config.vocab_size, device=self._device)
         self._bias[list(forbidden_token_ids)] = FORBIDDEN_LOGIT
 
     def logprobs(self, sample: GroupSample) -> list[Tensor]:
@@ -68,18 +80,20 @@ class PaddedLearner:
             ids[i, :start] = torch.from_numpy(prompt.token_ids)
             ids[i, start : start + len(tokens)] = tokens
             mask[i, : start + len(tokens)] = 1
-        features = torch.from_numpy(prompt.features).expand(len(completions), -1, -1)
+        features = torch.from_numpy(prompt.features).to(self._device, self._model.dtype)
         frames = torch.ones(len(completions), prompt.num_frames, dtype=torch.long)
+        longest = ids.shape[1] - start
         logits = self._model(
-            input_ids=ids,
-            attention_mask=mask,
-            input_features=features,
-            feature_attention_mask=frames,
+            input_ids=ids.to(self._device),
+            attention_mask=mask.to(self._device),
+            input_features=features.expand(len(completions), -1, -1),
+            feature_attention_mask=frames.to(self._device),
             use_cache=False,
-        ).logits
-        scores = torch.log_softmax(logits[:, start - 1 : -1] + self._bias, dim=-1)
+            logits_to_keep=longest + 1,
+        ).logits[:, -longest - 1 : -1]
+        scores = torch.log_softmax(logits.float() + self._bias, dim=-1)
         return [
-            row[: len(tokens)].gather(-1, tokens[:, None])[:, 0]
+            row[: len(tokens)].gather(-1, tokens.to(self._device)[:, None])[:, 0]
             for row, tokens in zip(scores, completions, strict=True)
         ]
 
@@ -137,41 +151,59 @@ def on_policy(samples: Sequence[GroupSample], logprobs: FloatArray) -> list[Grou
     return result
 
 
+def make_steps(
+    config: RunConfig,
+    samples: Sequence[GroupSample],
+    learner: Learner,
+    padded: PaddedLearner | None,
+    norms: dict[str, float],
+) -> dict[str, Callable[[], None]]:
+    """Return way -> function that runs one step and notes the norm of its gradient."""
+
+    def packed_step(name: str, groups: Sequence[GroupSample]) -> Callable[[], None]:
+        def step() -> None:
+            budget = config.learner.tokens_per_microbatch
+            plan = plan_update(groups, budget=budget, num_ranks=1, aggregation="token_mean")
+            norms[name] = learner.update([plan[0]], lr=0.0)["optim/grad_norm"]
+
+        return step
+
+    def padded_step() -> None:
+        assert padded is not None, "asked for"
+        norms["padded"] = padded.update(samples)
+
+    return {
+        "packed": packed_step("packed", samples),
+        "repeated": packed_step("repeated", one_completion_each(samples)),
+        "padded": padded_step,
+    }
+
+
 def main() -> None:
     """Measure and print."""
-    parsed = arguments(__doc__.splitlines()[0]).parse_intermixed_args()
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="what is compared")
+    parsed = parser.parse_intermixed_args()
+    ways = ("packed", *(way for way in WAYS[1:] if way in parsed.ways))
     print_machine()
     with tiny_run(*OVERRIDES, *parsed.overrides) as (config, builder):
         prompts = make_prompts(builder, config, num_prompts=4, duration_s=8.0, seed=0, shared=False)
         samples = make_samples(prompts, group_size=8, min_tokens=40, max_tokens=120, seed=0)
         learner = start_learner(config, builder.forbidden_token_ids)
-        padded = PaddedLearner(config, builder.forbidden_token_ids)
+        padded = PaddedLearner(config, builder.forbidden_token_ids) if "padded" in ways else None
         scores = {"packed": learner_logprobs(learner, samples)}
         samples = on_policy(samples, scores["packed"])
-        lone = one_completion_each(samples)
-        scores["repeated"] = learner_logprobs(learner, lone)
-        with torch.no_grad():
-            scores["padded"] = torch.cat([torch.cat(padded.logprobs(s)) for s in samples]).numpy()
+        if "repeated" in ways:
+            scores["repeated"] = learner_logprobs(learner, one_completion_each(samples))
+        if padded is not None:
+            with torch.no_grad():
+                parts = [torch.cat(padded.logprobs(sample)) for sample in samples]
+            scores["padded"] = torch.cat(parts).cpu().numpy()
         norms: dict[str, float] = {}
-
-        def packed_step(name: str, groups: Sequence[GroupSample]) -> Callable[[], None]:
-            def step() -> None:
-                budget = config.learner.tokens_per_microbatch
-                plan = plan_update(groups, budget=budget, num_ranks=1, aggregation="token_mean")
-                norms[name] = learner.update([plan[0]], lr=0.0)["optim/grad_norm"]
-
-            return step
-
-        def padded_step() -> None:
-            norms["padded"] = padded.update(samples)
-
-        ways = {
-            "packed": packed_step("packed", samples),
-            "repeated": packed_step("repeated", lone),
-            "padded": padded_step,
-        }
+        steps = make_steps(config, samples, learner, padded, norms)
+        wait = device_wait(config)
         seconds = in_turns(
-            {name: timed(way) for name, way in ways.items()}, 2 if parsed.quick else 10
+            {way: timed(steps[way], wait) for way in ways}, 2 if parsed.quick else 10
         )
         print(
             f"{len(samples)} groups of 8, prompt of {len(prompts[0].token_ids)} tokens, "
@@ -181,13 +213,13 @@ def main() -> None:
             ["learner step", "ms", "time / packed", "log-prob difference", "gradient norm"],
             [
                 [
-                    name,
-                    spread(seconds[name], scale=1e3, digits=0),
-                    f"{median_ratio(seconds[name], seconds['packed']):.2f}",
-                    f"{np.abs(scores[name] - scores['packed']).max():.1e}",
-                    f"{norms[name]:.6f}",
+                    way,
+                    spread(seconds[way], scale=1e3, digits=0),
+                    f"{median_ratio(seconds[way], seconds['packed']):.2f}",
+                    f"{np.abs(scores[way] - scores['packed']).max():.1e}",
+                    f"{norms[way]:.6f}",
                 ]
-                for name in ways
+                for way in ways
             ],
         )
         learner.close()

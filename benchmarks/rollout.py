@@ -10,50 +10,55 @@ its own that idles while the pool runs, with the same features and engine settin
 - vllm: `LLM.generate` with the pool's sampling (forbidden tokens biased away), texts included;
 - plain: the same without the bias, as one would call vLLM by hand.
 
-Every round starts without any cache of prefixes or clips.
+Every round starts without any cache of prefixes or clips. On GPUs both engines share one, or have
+`rollout.tensor_parallel` each.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.setup import arguments, endless, make_engines, make_prompts, tiny_run
+from benchmarks.setup import arguments, device_of, endless, make_prompts, tiny_run
 from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread
 
 # isort: split
 # Ray comes after launch.preflight, which keeps a local instance off the network.
 import ray
 
-from configs.schema import RolloutConfig, RunConfig
+from configs.schema import RunConfig
 from data.prompts import FORBIDDEN_LOGIT, PromptBuilder
 from data.records import Prompt
 from launch.assemble import engine_spec
-from launch.cluster import connect, engine_options
-from rollout.engine import engine_environment
-from rollout.pool import with_environment
+from launch.cluster import connect, place
+from rollout.engine import EngineSpec, engine_environment, memory_options
+from rollout.pool import EnginePool, with_environment
+
+WITHOUT_LEARNER = ("rollout.colocate=false", "sync.transport=nccl", "rollout.gpu_memory_frac=0.4")
+"""On GPUs: no learner lives beside the engines, and two of them fit on one."""
 
 
 class PlainEngine:
     """vLLM with the pool's engine settings and nothing around it.
 
     Args:
-        model_path: folder of the checkpoint.
-        rollout: the engine's settings.
+        spec: what the pool's engine has.
         prompts: what `generate` completes; features as arrays.
     """
 
-    def __init__(self, model_path: str, rollout: RolloutConfig, prompts: Sequence[Prompt]) -> None:
+    def __init__(self, spec: EngineSpec, prompts: Sequence[Prompt]) -> None:
         import torch
         from vllm import LLM
 
-        self._rollout = rollout
+        self._rollout = rollout = spec.rollout
         self._requests = [
             {
                 "prompt": prompt.text,
@@ -70,9 +75,11 @@ class PlainEngine:
             for prompt in prompts
         ]
         self._llm = LLM(
-            model=model_path,
-            dtype="float32",
-            enforce_eager=True,
+            model=spec.model.path,
+            dtype=spec.model.dtype,
+            tensor_parallel_size=rollout.tensor_parallel,
+            **memory_options(spec),
+            enforce_eager=rollout.enforce_eager or spec.device == "cpu",
             max_model_len=rollout.max_model_len,
             max_num_seqs=rollout.max_num_seqs,
             enable_mm_embeds=True,
@@ -126,12 +133,15 @@ class Ways:
             num_prompts * config.rollout.group_size * config.rollout.max_completion_tokens
         )
         arrays = [replace(p, features=ray.get(p.features)) for p in self.prompts]
-        environment = engine_environment(engine_spec(config, builder))
-        options = with_environment(engine_options(config)[0], environment)
-        self._pool = make_engines(config, builder)
+        options = actor_options(config)
+        spec = replace(engine_spec(config, builder), forbidden_token_ids=endless(builder))
+        # One after the other: an engine measures the memory that is left when it starts.
+        self._pool = EnginePool(spec, [options])
         self._pool.start()
-        actor = ray.remote(PlainEngine).options(**options)
-        self._plain = actor.remote(config.model.path, config.rollout, arrays)
+        actor = ray.remote(PlainEngine).options(
+            **with_environment(options, engine_environment(spec))
+        )
+        self._plain = actor.remote(spec, arrays)
 
     def pool(self) -> float:
         """Return the seconds of a round of the pool."""
@@ -161,19 +171,51 @@ class Ways:
         self._pool.close()
 
 
-def main() -> None:
-    """Measure and print."""
+def actor_options(config: RunConfig) -> dict[str, Any]:
+    """Return the Ray options of each of the two engines: they share a GPU, or have their own.
+
+    Raises:
+        SystemExit: there are too few GPUs, or the two ask for more memory than one has.
+    """
+    if config.device == "cpu":
+        return place(config, learns=False).engines[0]
+    each = config.rollout.tensor_parallel if config.rollout.tensor_parallel > 1 else 0.5
+    found = int(ray.cluster_resources().get("GPU", 0))
+    if found < 2 * each:
+        raise SystemExit(
+            f"two engines of {each} GPUs take {2 * each:g}, Ray has {found}: "
+            "set rollout.tensor_parallel=1, and both share one GPU"
+        )
+    if each < 1 and config.rollout.gpu_memory_frac > 0.45:
+        raise SystemExit(
+            f"rollout.gpu_memory_frac: {config.rollout.gpu_memory_frac:g} for each of two engines "
+            "on one GPU; 0.45 is the most"
+        )
+    return {"num_cpus": 1, "num_gpus": each}
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the parsed arguments."""
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=32, help="prompts per round")
     parser.add_argument("--tokens", type=int, default=64, help="tokens per completion")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of a clip")
-    parsed = parser.parse_intermixed_args()
+    parsed = parser.parse_intermixed_args(argv)
     if parsed.quick:
         parsed.prompts, parsed.tokens = 4, 16
+    return parsed
+
+
+def main() -> None:
+    """Measure and print."""
+    parsed = parse()
     print_machine()
-    overrides = (f"rollout.max_completion_tokens={parsed.tokens}", *parsed.overrides)
+    on_gpu = WITHOUT_LEARNER if device_of(parsed.overrides) == "cuda" else ()
+    overrides = (*on_gpu, f"rollout.max_completion_tokens={parsed.tokens}", *parsed.overrides)
     with tiny_run(*overrides) as (config, builder):
-        connect(config)
+        if config.rollout.num_engines != 1:
+            raise SystemExit("rollout.num_engines: one engine is set against one")
+        connect(config, learns=False)
         ways = Ways(config, builder, parsed.prompts, parsed.seconds)
         seconds = in_turns(
             {

@@ -8,33 +8,56 @@ from __future__ import annotations
 import argparse
 import os
 import socket
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from launch.cli import QUIET
 
-for _name, _value in {**QUIET, "DS_ACCELERATOR": "cpu", "VLLM_LOGGING_LEVEL": "ERROR"}.items():
+
+def device_of(arguments: Sequence[str]) -> str:
+    """Return `cuda` if the last `device=` of a command line names it, else `cpu`."""
+    named = [word for word in arguments if word.startswith("device=")]
+    return "cuda" if named[-1:] == ["device=cuda"] else "cpu"
+
+
+# DeepSpeed looks for its device when it is imported, before any argument is parsed.
+_ENVIRONMENT = {"DS_ACCELERATOR": device_of(sys.argv), "VLLM_LOGGING_LEVEL": "ERROR"}
+for _name, _value in {**QUIET, **_ENVIRONMENT}.items():
     os.environ.setdefault(_name, _value)
 
 import numpy as np
 import ray
+import torch
 
+from benchmarks.timing import nothing
 from configs.load import load_config
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from data.records import Completion, Example, FloatArray, Group, GroupSample, Prompt
 from demo.checkpoint import SPECIAL_TOKENS, build_checkpoint
 from launch.assemble import engine_spec
-from launch.cluster import engine_options, learner_options
+from launch.cluster import Places
 from rollout.pool import EnginePool
 from trainer.learner import Learner, LearnerSpec
 from trainer.learner_group import LearnerGroup
 
 CONFIG = Path(__file__).resolve().parent.parent / "configs" / "tiny.yaml"
 """The shipped CPU configuration: what is measured is what a user runs."""
+
+ON_CUDA = (
+    "model.dtype=bfloat16",
+    "model.attention=flex",
+    "rollout.enforce_eager=false",
+    "rollout.colocate=true",
+    "rollout.kv_cache_gib=4",
+    "sync.transport=ipc",
+)
+"""Settings over `CONFIG` that come with `device=cuda`: learner and engine share one GPU. With two,
+`rollout.colocate=false sync.transport=nccl` gives each its own."""
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -46,7 +69,11 @@ def arguments(description: str) -> argparse.ArgumentParser:
         "--quick", action="store_true", help="few rounds and small sizes: only shows that it runs"
     )
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings over configs/tiny.yaml"
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="settings over configs/tiny.yaml; device=cuda runs on a GPU, and model.path=FOLDER "
+        "takes a checkpoint, such as one of launch/random_checkpoint.py, instead of a tiny one",
     )
     return parser
 
@@ -55,21 +82,44 @@ def arguments(description: str) -> argparse.ArgumentParser:
 def tiny_run(
     *overrides: str, hidden_size: int = 128, num_layers: int = 4
 ) -> Iterator[tuple[RunConfig, PromptBuilder]]:
-    """Yield a configuration whose model has random weights in a temporary folder.
+    """Yield a configuration, whose model has random weights in a temporary folder.
 
     Args:
-        overrides: `key=value` settings over configs/tiny.yaml; later ones win.
+        overrides: `key=value` settings over configs/tiny.yaml; later ones win. With `model.path` no
+            model is made, and with `device=cuda` the settings of `ON_CUDA` come first.
         hidden_size: see `demo.checkpoint.build_checkpoint`; 1.3 million weights by default.
         num_layers: layers of its language model.
 
     Yields:
         The configuration and the prompt builder of its model.
     """
+    defaults = ON_CUDA if device_of(overrides) == "cuda" else ()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model"
-        build_checkpoint(path, hidden_size=hidden_size, num_layers=num_layers)
-        config = load_config(CONFIG, [f"model.path={path}", *overrides])
-        yield config, PromptBuilder(path, config.data)
+        if not any(item.startswith("model.path=") for item in overrides):
+            path = Path(folder) / "model"
+            build_checkpoint(path, hidden_size=hidden_size, num_layers=num_layers)
+            defaults = (*defaults, f"model.path={path}")
+        config = load_config(CONFIG, [*defaults, *overrides])
+        print(f"{device_name(config)}, {config.model.dtype}, {config.model.attention}", flush=True)
+        yield config, PromptBuilder(config.model.path, config.data)
+
+
+def device_name(config: RunConfig) -> str:
+    """Return what a run computes on.
+
+    Raises:
+        SystemExit: the device is `cuda`, and there is none.
+    """
+    if config.device == "cpu":
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise SystemExit("device=cuda, but torch finds no CUDA device here")
+    return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+
+
+def device_wait(config: RunConfig) -> Callable[[], None]:
+    """Return what waits until the GPU of this process is idle; nothing on a CPU."""
+    return torch.cuda.synchronize if config.device == "cuda" else nothing
 
 
 def endless(builder: PromptBuilder) -> tuple[int, ...]:
@@ -77,17 +127,18 @@ def endless(builder: PromptBuilder) -> tuple[int, ...]:
     return (*builder.forbidden_token_ids, builder.end_token_id)
 
 
-def make_engines(config: RunConfig, builder: PromptBuilder) -> EnginePool:
-    """Return the engines of a run, whose completions never end early; Ray is connected."""
+def make_engines(config: RunConfig, builder: PromptBuilder, places: Places) -> EnginePool:
+    """Return the engines of a run, whose completions never end early; Ray is connected.
+
+    On the GPU of a learner rank an engine takes what the rank leaves, so the learner starts first.
+    """
     spec = replace(engine_spec(config, builder), forbidden_token_ids=endless(builder))
-    return EnginePool(spec, engine_options(config))
+    return EnginePool(spec, places.engines)
 
 
-def make_learner(config: RunConfig, builder: PromptBuilder) -> LearnerGroup:
+def make_learner(config: RunConfig, builder: PromptBuilder, places: Places) -> LearnerGroup:
     """Return the learner ranks that go with `make_engines`; Ray is connected."""
-    return LearnerGroup(
-        config, forbidden_token_ids=endless(builder), actor_options=learner_options(config)
-    )
+    return LearnerGroup(config, forbidden_token_ids=endless(builder), actor_options=places.learners)
 
 
 def start_learner(config: RunConfig, forbidden_token_ids: Sequence[int]) -> Learner:

@@ -8,6 +8,8 @@ The job on which other trainers were measured: 8 prompts with 8 completions of 6
 against a reference, 1.3 million weights. The objects are those of a run (engine pool, reward pool
 with format and accuracy, learner group, weight sync) in the order of `trainer/loop.py`, without
 metrics, samples and checkpoints. Every step has new clips; features are computed within the step.
+With `device=cuda` learner and engine share a GPU; `rollout.colocate=false sync.transport=nccl`
+gives every rank and engine one of its own.
 
 `--profile` shows instead where the time of a learner update goes, in this process.
 """
@@ -43,7 +45,7 @@ from configs.schema import RunConfig
 from data.batching import plan_update
 from data.prompts import PromptBuilder
 from launch.assemble import with_run_options
-from launch.cluster import connect
+from launch.cluster import connect, place
 from rewards.combine import CombineRules, combine
 from rewards.pool import RewardPool
 from rewards.schedule import Schedule
@@ -67,15 +69,16 @@ class Job:
     def __init__(self, config: RunConfig, builder: PromptBuilder) -> None:
         self._config = config
         self._builder = builder
-        self._engines: EnginePool = make_engines(config, builder)
-        self._learner: LearnerGroup = make_learner(config, builder)
+        places = place(config)
+        self._learner: LearnerGroup = make_learner(config, builder, places)
+        self._learner.start()
+        self._engines: EnginePool = make_engines(config, builder, places)
         terms = with_run_options(config)
         self._rewards = RewardPool(terms, config.rewards.packages)
         self._schedule = Schedule(terms, config.rewards.outcome)
         self._rules = CombineRules.from_config(config.rewards)
         self._draw = np.random.default_rng(0)
         self._step = 0
-        self._learner.start()
         self._engines.start()
         self._rewards.ping()
         self._learner.connect(self._engines.actors)
@@ -106,6 +109,7 @@ class Job:
         scored = in_prompt_order(scored, prompts)
         samples = [with_drawn_advantages(item.group, self._draw) for item in scored]
         clock.lap("reward")
+        self._engines.sleep()
         figures = self._learner.update(samples, self._config.optim.lr)
         clock.lap("update")
         self._step += 1
@@ -203,12 +207,15 @@ def print_profile(config: RunConfig, builder: PromptBuilder, duration_s: float) 
 
     for _ in range(NUM_WARMUP_STEPS):
         update()
-    with profile(activities=[ProfilerActivity.CPU]) as operators:
+    on_gpu = config.device == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as operators:
         update()
     functions = cProfile.Profile()
     functions.runcall(update)
     print(f"one update, clips of {duration_s:g} s\n")
-    print(operators.key_averages().table(sort_by="self_cpu_time_total", row_limit=25))
+    order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
+    print(operators.key_averages().table(sort_by=order, row_limit=25))
     pstats.Stats(functions).sort_stats("tottime").print_stats(25)
     learner.close()
 

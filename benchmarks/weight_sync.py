@@ -1,16 +1,20 @@
 #!/usr/bin/env python
-"""Weight sync: from one learner rank to one engine over the `host` transport, ZeRO-2 and ZeRO-3.
+"""Weight sync: from the learner ranks to the engines, ZeRO-2 and ZeRO-3.
 
-python benchmarks/weight_sync.py [--quick] [key=value ...]
+python benchmarks/weight_sync.py [--quick] [key=value ...] [--stages 2 3]
 
-A model of 117 million float32 weights. A sync is `LearnerGroup.send_weights` and
-`EnginePool.activate`, as in the loop: gathering, shared memory, vLLM's reload, caches dropped.
-Beside it, the same bytes copied once within this process. Before timing, an update changes the
-weights, and the engine must then agree with the learner: a fast sync of old weights is none.
+A model of 117 million weights, or that of `model.path`. A sync is `LearnerGroup.send_weights` and
+`EnginePool.activate`, as in the loop: gathering, transport, vLLM's reload, caches dropped; engines
+that share the learners' GPUs are asleep before it, and waking is part of it. Transports: `host` on
+a CPU; with `device=cuda`, `ipc` on one GPU, or with `rollout.colocate=false sync.transport=nccl` on
+one GPU a rank and one an engine. Beside it, the same bytes copied once on the host. Before timing,
+an update changes the weights, and the engine must then agree with the learner: a fast sync of old
+weights is none.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -36,7 +40,7 @@ from benchmarks.timing import in_turns, median_ratio, print_machine, print_table
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from data.records import Group, Prompt
-from launch.cluster import connect
+from launch.cluster import Places, connect, place
 from rollout.pool import EnginePool
 from trainer.learner_group import LearnerGroup
 from trainer.loop import sync_weights
@@ -51,16 +55,22 @@ LARGE = {"hidden_size": 1024, "num_layers": 10}
 LEARNING_RATE = 1e-5
 """Of the update before the check: AdamW's first step moves every weight by as much."""
 
+LARGEST_GAP = {"float32": 2e-3, "bfloat16": 0.5}
+"""Nats between engine and learner after a sync that worked, for one token."""
 
-def num_sent_weights(model_path: str) -> int:
-    """Return how many weights a sync carries: all but those of the vision tower."""
-    with safe_open(Path(model_path) / "model.safetensors", framework="np") as weights:
-        shapes = [
-            weights.get_slice(name).get_shape()
-            for name in weights.offset_keys()
-            if not name.startswith("thinker.visual.")
-        ]
-    return sum(math.prod(shape) for shape in shapes)
+
+def num_sent_weights(model_path: str, frozen: Sequence[str]) -> int:
+    """Return how many weights a sync carries: not the vision tower's, and no frozen ones."""
+    left_out = tuple(f"thinker.{prefix}." for prefix in ("visual", *frozen))
+    count = 0
+    for file in Path(model_path).glob("*.safetensors"):
+        with safe_open(file, framework="np") as weights:
+            count += sum(
+                math.prod(weights.get_slice(name).get_shape())
+                for name in weights.keys()  # noqa: SIM118 (no mapping)
+                if not name.startswith(left_out)
+            )
+    return count
 
 
 class Sync:
@@ -81,6 +91,11 @@ class Sync:
         self._version += 1
         sync_weights(self._learner, self._engines, self._version)
 
+    def seconds(self) -> float:
+        """Return the seconds of a sync; engines on the learners' GPUs are put to sleep before."""
+        self._engines.sleep()
+        return timed(self)()
+
 
 def check_sync(
     learner: LearnerGroup, engines: EnginePool, sync: Sync, prompts: Sequence[Prompt]
@@ -92,6 +107,7 @@ def check_sync(
     """
     draw = np.random.default_rng(0)
     old = list(engines.generate(prompts))
+    engines.sleep()
     learner.update([with_drawn_advantages(group, draw) for group in old], LEARNING_RATE)
     stale = largest_gap(learner, old)
     sync()
@@ -108,35 +124,39 @@ def largest_gap(learner: LearnerGroup, groups: Sequence[Group]) -> float:
 
 
 def measure(
-    config: RunConfig, builder: PromptBuilder, engines: EnginePool, num_rounds: int
+    config: RunConfig, builder: PromptBuilder, places: Places, num_rounds: int
 ) -> list[list[str]]:
-    """Return the table rows of one ZeRO stage."""
-    size = num_sent_weights(config.model.path)
-    learner = make_learner(config, builder)
+    """Return the table rows of one ZeRO stage, with a learner and engines of its own."""
+    size = num_sent_weights(config.model.path, config.model.freeze)
+    num_bytes = size * getattr(torch, config.model.dtype).itemsize
+    learner = make_learner(config, builder, places)
     learner.start()
+    engines = make_engines(config, builder, places)
+    engines.start()
     learner.connect(engines.actors)
     sync = Sync(learner, engines)
     prompts = make_prompts(builder, config, num_prompts=2, duration_s=1.3, seed=0, shared=True)
     stale, gap = check_sync(learner, engines, sync, prompts)
-    if gap > config.parity.max_gap:
+    if gap > LARGEST_GAP[config.model.dtype]:
         raise RuntimeError(f"after a sync, learner and engine are {gap:.1e} nats apart")
-    array = np.ones(size, np.float32)
+    array = np.ones(num_bytes, np.uint8)
     target = np.zeros_like(array)
     tensor = torch.from_numpy(array)
     ways = {
-        f"sync, ZeRO-{config.learner.zero_stage}": timed(sync),
+        f"{config.sync.transport}, ZeRO-{config.learner.zero_stage}": sync.seconds,
         "numpy.copyto": timed(lambda: np.copyto(target, array)),
         "torch clone": timed(tensor.clone),
     }
     seconds = in_turns(ways, num_rounds)
     learner.close()
+    engines.close()
     first = next(iter(ways))
     gaps = {first: f"{stale:.1e} -> {gap:.1e}"}
     return [
         [
             name,
             spread(found, digits=3),
-            spread([size * 4 / 1e9 / value for value in found], digits=2),
+            spread([num_bytes / 1e9 / value for value in found], digits=2),
             f"{median_ratio(found, seconds['numpy.copyto']):.1f}",
             gaps.get(name, ""),
         ]
@@ -144,24 +164,35 @@ def measure(
     ]
 
 
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the parsed arguments."""
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument(
+        "--stages", type=int, nargs="+", choices=ZERO_STAGES, default=ZERO_STAGES, help="of ZeRO"
+    )
+    return parser.parse_intermixed_args(argv)
+
+
 def main() -> None:
     """Measure and print."""
-    parsed = arguments(__doc__.splitlines()[0]).parse_intermixed_args()
+    parsed = parse()
     print_machine()
     sizes = {"hidden_size": 256, "num_layers": 2} if parsed.quick else LARGE
     with tiny_run(*OVERRIDES, *parsed.overrides, **sizes) as (config, builder):
         connect(config)
-        engines = make_engines(config, builder)
-        engines.start()
+        places = place(config)
         rows = []
-        for stage in ZERO_STAGES:
+        for stage in parsed.stages:
             learner = replace(config.learner, zero_stage=stage)
-            num_rounds = 3 if parsed.quick else 8
-            rows += measure(replace(config, learner=learner), builder, engines, num_rounds)
-        size = num_sent_weights(config.model.path)
-        engines.close()
-    print(f"{size / 1e6:.1f} million weights, {size * 4 / 1e6:.0f} MB\n")
-    print_table(["", "s", "GB/s", "time / numpy.copyto", "log-prob gap, stale -> synced"], rows)
+            rows += measure(
+                replace(config, learner=learner), builder, places, 3 if parsed.quick else 8
+            )
+        size = num_sent_weights(config.model.path, config.model.freeze)
+    print(
+        f"{size / 1e6:.1f} million weights, {config.model.dtype}, {config.learner.num_ranks} ranks "
+        f"to {config.rollout.num_engines} engines\n"
+    )
+    print_table(["sync", "s", "GB/s", "time / numpy.copyto", "log-prob gap, stale -> synced"], rows)
 
 
 if __name__ == "__main__":

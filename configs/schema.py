@@ -275,7 +275,7 @@ class CheckpointConfig:
     """Checkpoints and the final export."""
 
     every_steps: int = knob(100, ge=0)
-    """Steps between checkpoints; 0 = only at the end."""
+    """Steps between checkpoints, with one at the end; 0 = none but that of a run asked to stop."""
     keep_last: int = knob(2, ge=1)
     """Newest checkpoints that are kept."""
     export: bool = True

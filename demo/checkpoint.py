@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -97,8 +98,8 @@ def _build_tokenizer(texts: Iterable[str], vocab_size: int) -> Qwen2Tokenizer:
     return trained
 
 
-def _build_processor(texts: Iterable[str], vocab_size: int) -> Qwen2_5OmniProcessor:
-    """Tokenizer, chat format, image transforms, and mel features of clips up to 300 s."""
+def build_processor(texts: Iterable[str], vocab_size: int) -> Qwen2_5OmniProcessor:
+    """Return tokenizer, chat format, image transforms, and mel features of clips up to 300 s."""
     features = WhisperFeatureExtractor(
         feature_size=128,
         sampling_rate=16000,
@@ -116,41 +117,83 @@ def _build_processor(texts: Iterable[str], vocab_size: int) -> Qwen2_5OmniProces
     )
 
 
-def _thinker_config(
-    tokenizer: Qwen2Tokenizer, hidden_size: int, num_layers: int
-) -> Qwen2_5OmniThinkerConfig:
-    """The released architecture in small: audio tower 2 layers, vision tower 1."""
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
+@dataclass(frozen=True, slots=True)
+class ThinkerSize:
+    """Dimensions of a thinker; what is not here is the same in all of them."""
+
+    hidden_size: int
+    """Width of the language model."""
+    intermediate_size: int
+    """Inner width of its gated layers."""
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    vocab_size: int
+    """Rows of embedding and head; at least the tokenizer's."""
+    max_positions: int
+    audio_width: int
+    audio_intermediate_size: int
+    audio_layers: int
+    audio_heads: int
+
+
+def small_size(hidden_size: int, num_layers: int, vocab_size: int) -> ThinkerSize:
+    """Return the demo's dimensions: heads of `HEAD_DIM`, and an audio tower of two layers."""
     num_heads = hidden_size // HEAD_DIM
+    return ThinkerSize(
+        hidden_size=hidden_size,
+        intermediate_size=2 * hidden_size,
+        num_layers=num_layers,
+        num_heads=num_heads,
+        num_kv_heads=max(1, num_heads // 2),
+        vocab_size=vocab_size,
+        max_positions=4096,
+        audio_width=hidden_size,
+        audio_intermediate_size=2 * hidden_size,
+        audio_layers=2,
+        audio_heads=num_heads,
+    )
+
+
+def thinker_config(tokenizer: Qwen2Tokenizer, size: ThinkerSize) -> Qwen2_5OmniThinkerConfig:
+    """Return the configuration of a thinker with these dimensions.
+
+    Args:
+        tokenizer: its ids of the placeholders are taken.
+        size: the dimensions. The vision tower always has one layer: no run reads images.
+    """
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
+    head_dim = size.hidden_size // size.num_heads
     audio = {
         "num_mel_bins": 128,
-        "encoder_layers": 2,
-        "encoder_attention_heads": num_heads,
-        "encoder_ffn_dim": 2 * hidden_size,
-        "d_model": hidden_size,
-        "output_dim": hidden_size,
+        "encoder_layers": size.audio_layers,
+        "encoder_attention_heads": size.audio_heads,
+        "encoder_ffn_dim": size.audio_intermediate_size,
+        "d_model": size.audio_width,
+        "output_dim": size.hidden_size,
     }
     vision = {
         "depth": 1,
         "hidden_size": 64,
         "intermediate_size": 64,
         "num_heads": 2,
-        "out_hidden_size": hidden_size,
+        "out_hidden_size": size.hidden_size,
         "fullatt_block_indexes": [0],
     }
     text = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": hidden_size,
-        "intermediate_size": 2 * hidden_size,
-        "num_hidden_layers": num_layers,
-        "max_window_layers": num_layers,
-        "num_attention_heads": num_heads,
-        "num_key_value_heads": max(1, num_heads // 2),
-        "head_dim": HEAD_DIM,
-        "max_position_embeddings": 4096,
+        "vocab_size": size.vocab_size,
+        "hidden_size": size.hidden_size,
+        "intermediate_size": size.intermediate_size,
+        "num_hidden_layers": size.num_layers,
+        "max_window_layers": size.num_layers,
+        "num_attention_heads": size.num_heads,
+        "num_key_value_heads": size.num_kv_heads,
+        "head_dim": head_dim,
+        "max_position_embeddings": size.max_positions,
         "rope_parameters": {
             "rope_type": "default",
-            "mrope_section": [4, 6, 6],
+            # Time, height and width: 16, 24 and 24 of the released heads of 128.
+            "mrope_section": [head_dim // 8, head_dim * 3 // 16, head_dim * 3 // 16],
             "rope_theta": 1e6,
         },
         "tie_word_embeddings": False,
@@ -171,6 +214,16 @@ def _thinker_config(
         vision_end_token_id=ids["<|vision_eos|>"],
         user_token_id=ids["<|im_start|>"],
         pad_token_id=ids["<|endoftext|>"],
+    )
+
+
+def generation_config(tokenizer: Qwen2Tokenizer) -> GenerationConfig:
+    """Return how a checkpoint is sampled by default."""
+    return GenerationConfig(
+        do_sample=True,
+        temperature=1.0,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
 
 
@@ -213,20 +266,15 @@ def build_checkpoint(
         raise ValueError(f"{path} exists: remove it, or build elsewhere")
     if hidden_size % HEAD_DIM != 0:
         raise ValueError(f"hidden_size is {hidden_size}, must be a multiple of {HEAD_DIM}")
-    processor = _build_processor(tokenizer_texts() if texts is None else texts, vocab_size)
+    processor = build_processor(tokenizer_texts() if texts is None else texts, vocab_size)
     tokenizer = processor.tokenizer
-    thinker = _thinker_config(tokenizer, hidden_size, num_layers)
+    thinker = thinker_config(tokenizer, small_size(hidden_size, num_layers, len(tokenizer)))
     config = Qwen2_5OmniConfig(thinker_config=thinker.to_dict(), enable_audio_output=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2_5OmniForConditionalGeneration(config).to(torch.float32)
     _widen(model)
-    model.generation_config = GenerationConfig(
-        do_sample=True,
-        temperature=1.0,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    model.generation_config = generation_config(tokenizer)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as unfinished:
         folder = Path(unfinished) / path.name

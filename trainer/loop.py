@@ -68,7 +68,7 @@ def train(config: RunConfig, parts: Parts, step: int) -> int:
         step: updates done so far.
 
     Returns:
-        The step that was reached; its checkpoint is written.
+        The step that was reached; its checkpoint is written, if the run writes any.
     """
     idle_steps = 0
     while step < config.train.num_steps and not parts.stop_requested():
@@ -170,7 +170,10 @@ def throughput(scored: Sequence[ScoredGroup], rollout_s: float) -> dict[str, flo
 
 
 def is_due(step: int, every_steps: int, num_steps: int) -> bool:
-    """Return whether something is due after `step`: on its period, and always at the end."""
+    """Return whether something is due after `step`.
+
+    On its period and at the end; with a period of 0 never, not at the end either.
+    """
     return every_steps > 0 and (step % every_steps == 0 or step == num_steps)
 
 

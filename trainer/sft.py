@@ -53,7 +53,7 @@ def train_sft(config: RunConfig, parts: SftParts, step: int) -> int:
         step: updates done so far.
 
     Returns:
-        The step that was reached; its checkpoint is written.
+        The step that was reached; its checkpoint is written as in `trainer.loop.train`.
     """
     if step == 0 and (before := parts.evaluate()):
         parts.writer.write(0, before)

@@ -1,0 +1,21 @@
+#!/usr/bin/env python
+"""Write a Qwen2.5-Omni checkpoint of real 3B or 7B dimensions with random weights; no download.
+
+python launch/random_checkpoint.py {tiny,3b,7b} FOLDER [--layers N] [--seed N]
+"""
+
+import os
+import runpy
+import sys
+from pathlib import Path
+
+# The repository comes first on the path: its package names are common words.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from launch.cli import QUIET
+
+if __name__ == "__main__":
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    # The demo makes checkpoints, and launch imports nothing of the demo.
+    runpy.run_module("demo.random_checkpoint", run_name="__main__")
