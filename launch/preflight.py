@@ -257,7 +257,8 @@ def check_output(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]
     free = shutil.disk_usage(existing).free
     # Weights and two optimizer moments; bfloat16 weights come with all three in float32.
     checkpoint = weights * (7 if config.model.dtype == "bfloat16" else 3)
-    wanted = checkpoint * (config.checkpoint.keep_last + 1) + weights
+    kept = config.checkpoint.keep_last + 1 if config.checkpoint.every_steps else 0
+    wanted = checkpoint * kept + weights * config.checkpoint.export
     if free < wanted:
         yield Problem(
             "error" if free < 3 * weights else "warning",
