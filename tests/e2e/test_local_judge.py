@@ -86,7 +86,7 @@ class JudgeActor:
 @pytest.fixture(scope="module")
 def start(tiny_checkpoint: Path) -> Iterator[Any]:
     """Return a function that starts a judge which four threads may call at a time."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
 
     def actor(scoring: str) -> Any:
         kind = ray.remote(JudgeActor).options(num_cpus=0.01, max_concurrency=4)

@@ -365,7 +365,7 @@ def test_errors_for_one_group_leave_the_others_scored():
     ]
     started = not ray.is_initialized()
     if started:
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     with running(script) as server:
         judge = {"url": server.url, "model": "m", "max_attempts": 1, "timeout_s": 5.0}
         options = {"judge": "rewards.judges.http:HttpJudge", "judge_options": judge}

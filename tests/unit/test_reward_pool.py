@@ -131,7 +131,8 @@ def test_what_is_no_score_is_refused_by_name(scores, message: str):
 def cluster():
     started = not ray.is_initialized()
     if started:
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        # "local": a cluster of whoever runs the tests is left alone.
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     if started:
         ray.shutdown()
