@@ -45,7 +45,8 @@ def longest_prompt(
     elif config.loss.kind == "policy":
         room = config.rollout.max_model_len - config.rollout.max_completion_tokens
         empty = builder.build(example, None, MIN_FRAMES)
-        fitting = FRAMES_PER_TOKEN * (room - len(empty.token_ids))
+        # The shortest clip is one token, which the longest replaces.
+        fitting = FRAMES_PER_TOKEN * (room - len(empty.token_ids) + 1)
         num_frames = max(MIN_FRAMES, min(num_frames, fitting))
     features = publish(np.zeros((NUM_MEL_BINS, num_frames), np.float32))
     return builder.build(example, features, num_frames)
