@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.schema import RunConfig
+from launch.memory import find_device
+from launch.memory_table import describe_memory
 from launch.placement import bundles, describe_need
 from launch.question_sets import QuestionSet
 from launch.splits import Splits
 
 
 def describe_plan(config: RunConfig, data: Splits | list[QuestionSet]) -> str:
-    """Return the plan of a checked run, one fact a line."""
-    if not isinstance(data, Splits):
-        return _evaluation(config, data)
+    """Return the plan of a checked run, one fact a line, and an estimate of its memory."""
+    learns = isinstance(data, Splits)
+    plan = _training(config, data) if learns else _evaluation(config, data)
+    return f"{plan}\n{describe_memory(config, find_device(config), learns=learns)}"
+
+
+def _training(config: RunConfig, data: Splits) -> str:
     train, rollout, learner = config.train, config.rollout, config.learner
     epochs = train.num_steps * train.prompts_per_step / len(data.train)
     lines = [

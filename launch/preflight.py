@@ -69,6 +69,8 @@ def preflight(
             if the run starts here.
         learns: Whether it trains; an evaluation reads its test sets alone and saves no checkpoint.
     """
+    from launch.memory import check_memory  # it needs `Problem`
+
     found = [
         *check_versions(config.device),
         *check_folder(Path.cwd()),
@@ -77,6 +79,7 @@ def preflight(
         *check_output(config, learns=learns),
         *check_shared_memory(config),
         *check_gpus(config, learns=learns),
+        *check_memory(config, learns=learns),
         *check_authentication(submitting=submit_dir is not None),
     ]
     if in_ray_job():
