@@ -17,7 +17,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.timing import print_table
 from configs.load import load_config
-from demo.headers import DIMENSIONS, write_omni
+from demo.headers import RELEASED, write_omni
 from launch.memory import ASSUMED_GPU_BYTES, LEARNER, Device, estimate, places
 from launch.memory_figures import GB
 
@@ -72,7 +72,7 @@ def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for size in DIMENSIONS:
+        for size in RELEASED:
             write_omni(folder / size, size)
         rows = [row(*run, folder) for run in RUNS]
     header = ["GB of a learner rank", "ranks", *COLUMNS, "forward, backward", "step", "its GPU"]

@@ -20,36 +20,30 @@ import torch
 from torch import nn
 from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration
 
-DIMENSIONS: dict[str, dict[str, Any]] = {
-    "3B": {
-        "hidden_size": 2048,
-        "num_hidden_layers": 36,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 2,
-        "intermediate_size": 11008,
-        "vocab_size": 151936,
-    },
-    "7B": {
-        "hidden_size": 3584,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-        "intermediate_size": 18944,
-        "vocab_size": 152064,
-    },
-}
-"""The language models of Qwen2.5-Omni-3B and -7B, from their public configurations."""
+from demo.random_checkpoint import SIZES
+
+RELEASED = ("3B", "7B")
+"""Sizes of the released models."""
 
 
 def thinker_config(name: str) -> Qwen2_5OmniThinkerConfig:
-    """Return the configuration of a released thinker, by its key in `DIMENSIONS`."""
-    text = DIMENSIONS[name] | {"tie_word_embeddings": False}
+    """Return the configuration of a released thinker, one of `RELEASED`."""
+    size = SIZES[name.lower()]
+    text = {
+        "hidden_size": size.hidden_size,
+        "num_hidden_layers": size.num_layers,
+        "num_attention_heads": size.num_heads,
+        "num_key_value_heads": size.num_kv_heads,
+        "intermediate_size": size.intermediate_size,
+        "vocab_size": size.vocab_size,
+        "tie_word_embeddings": False,
+    }
     audio = {
-        "d_model": 1280,
-        "encoder_layers": 32,
-        "encoder_attention_heads": 20,
-        "encoder_ffn_dim": 5120,
-        "output_dim": text["hidden_size"],
+        "d_model": size.audio_width,
+        "encoder_layers": size.audio_layers,
+        "encoder_attention_heads": size.audio_heads,
+        "encoder_ffn_dim": size.audio_intermediate_size,
+        "output_dim": size.hidden_size,
     }
     return Qwen2_5OmniThinkerConfig(text_config=text, audio_config=audio)
 
@@ -103,7 +97,7 @@ def write_omni(folder: Path, name: str, num_files: int = 3) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Write a checkpoint of headers without weights.")
-    parser.add_argument("size", choices=list(DIMENSIONS))
+    parser.add_argument("size", choices=RELEASED)
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     write_omni(arguments.folder, arguments.size)
