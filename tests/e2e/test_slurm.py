@@ -106,7 +106,10 @@ def test_a_job_that_is_cancelled_does_not_come_back(tmp_path: Path, slurm: Slurm
     programs = {
         "activate": f"PATH={tmp_path}/bin:$PATH",
         "ray": '#!/bin/sh\ncase $1 in start) exec sleep 600;; status) echo " 1 node_1";; esac',
-        "python": f"#!/bin/sh\ntrap 'exit 75' TERM; touch {tmp_path}/runs; sleep 600 & wait",
+        "python": (
+            f"#!/bin/sh\ntrap 'touch {tmp_path}/saved; exit 75' TERM\n"
+            f"touch {tmp_path}/runs; sleep 600 & wait"
+        ),
     }
     (tmp_path / "bin").mkdir()
     for name, text in programs.items():
@@ -119,6 +122,7 @@ def test_a_job_that_is_cancelled_does_not_come_back(tmp_path: Path, slurm: Slurm
     )
     wait_for_job(slurm, job, "runs", lambda _: (tmp_path / "runs").exists())
     slurm.run("scancel", job)
-    wait_until(lambda: slurm.job(job)["JobState"] in ENDED, "the job ends", 60)
+    # By then all of its processes have ended, or it is PENDING again.
+    wait_until(lambda: slurm.job(job)["JobState"] in ENDED, f"the job ends; see {tmp_path}", 60)
     assert (slurm.job(job)["JobState"], slurm.job(job)["Restarts"]) == ("CANCELLED", "0")
-    assert slurm.job(job)["ExitCode"] == "75:0"
+    assert (tmp_path / "saved").exists()
