@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import RunFiles, Shell, wait_until
+from tests.e2e.command import RunFiles, Shell, free_ports, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 
 TERMS = "[{{name: letters, target: 'tests.e2e.toy_reward:Letters', options: {{trace: {trace}}}}}]"
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of this machine that nobody listens to."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
 
 
 def answers_with(url: str) -> int:
