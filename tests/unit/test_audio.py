@@ -107,7 +107,7 @@ def test_impossible_rates_and_channel_counts_are_refused(tmp_path: Path) -> None
     assert "17 channels" in refused(path)
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(max_examples=60, database=None)
 @given(share=st.floats(0.0, 0.999))
 def test_a_cut_wav_file_is_never_read(
     tmp_path_factory: pytest.TempPathFactory, share: float

@@ -152,7 +152,7 @@ def test_a_file_that_is_not_the_one_described_is_a_problem(tmp_path: Path):
     assert "lasts 0.500 s and the row's duration_s is 0.52" in found["changed", "clip-1"]
 
 
-@settings(max_examples=40, deadline=None, database=None)
+@settings(max_examples=40, database=None)
 @given(place=st.integers(0, 4_043), change=st.integers(1, 255))
 def test_no_flipped_byte_goes_unnoticed(
     tmp_path_factory: pytest.TempPathFactory, place: int, change: int

@@ -79,6 +79,7 @@ def run_ci(tmp_path: Path, used: str, pyenv: Path) -> list[str]:
     """
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    (tmp_path / ".ci" / "packages").write_text("echo packages are there\n")
     executable(tmp_path / ".venv" / "bin" / "python", f"echo {used}")
     programs = tmp_path / "programs"
     executable(programs / "make", 'echo "make $*"')

@@ -92,7 +92,7 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order():
     assert not found[0] == found[1] == found[2]
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(max_examples=60, database=None)
 @given(
     sizes=st.lists(st.integers(1, 30), min_size=3, max_size=25),
     by=st.sampled_from(["speaker", "session"]),
