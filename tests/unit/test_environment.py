@@ -97,6 +97,7 @@ def test_ci_runs_the_unit_tests_on_the_other_python(tmp_path: Path) -> None:
     executable(tmp_path / "pyenv" / "versions" / "3.12.9" / "bin" / "python", "exit 1")
     other = executable(tmp_path / "pyenv" / "versions" / "3.12.10" / "bin" / "python", "exit 0")
     assert run_ci(tmp_path, "3.11", tmp_path / "pyenv") == [
+        "packages are there",
         "make test",
         "CI: everything ran on Python 3.11",
         f"CI: imports and unit tests on Python 3.12: {other}",
@@ -106,6 +107,7 @@ def test_ci_runs_the_unit_tests_on_the_other_python(tmp_path: Path) -> None:
 
 def test_ci_says_that_the_other_python_is_missing(tmp_path: Path) -> None:
     assert run_ci(tmp_path, "3.12", tmp_path / "pyenv") == [
+        "packages are there",
         "make test",
         "CI: everything ran on Python 3.12",
         "CI: NOT RUN on Python 3.11: none on PATH, none in pyenv",
