@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+RAY = str(Path(sys.executable).parent / "ray")
 PORT = 6379
 START_TIMEOUT_S = 180
 
@@ -61,23 +62,18 @@ class TwoNodes:
     """Two joined hosts, and Ray on them; `open_two_nodes` makes them.
 
     Args:
-        hosts: the first one is the head.
+        head: host of the head node, where runs are started.
+        other: host of the second node.
         environment: of all commands that run there.
     """
 
-    def __init__(self, hosts: tuple[Host, Host], environment: Mapping[str, str]) -> None:
-        self.head, self.other = hosts
+    def __init__(self, head: Host, other: Host, environment: Mapping[str, str]) -> None:
+        self.head, self.other = head, other
         self._environment = environment
 
-    def environment(self, host: Host) -> dict[str, str]:
-        """Return the environment of a command on a host; with it a run joins the cluster."""
-        own = {
-            "RAY_ADDRESS": f"{self.head.address}:{PORT}",
-            "RAY_AUTH_MODE": "token",
-            "RAY_TMPDIR": str(host.ray_dir),
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        }
-        return {**self._environment, **own}
+    def variables(self) -> dict[str, str]:
+        """Return the environment variables with which a run on the head joins the cluster."""
+        return {"RAY_ADDRESS": f"{self.head.address}:{PORT}", **_ray_variables(self.head)}
 
     def start(self, host: Host) -> None:
         """Start a host's Ray node; returns when it has joined.
@@ -85,13 +81,13 @@ class TwoNodes:
         Raises:
             subprocess.CalledProcessError: it did not start; its output tells why.
         """
-        place = [f"--port={PORT}", "--head", "--include-dashboard=false"]
+        place = ["--head", f"--port={PORT}", "--include-dashboard=false"]
         if host is self.other:
             place = [f"--address={self.head.address}:{PORT}"]
+        options = [f"--node-ip-address={host.address}", "--disable-usage-stats"]
         subprocess.run(
-            host.words("ray", "start", f"--node-ip-address={host.address}", *place)
-            + ["--disable-usage-stats"],
-            env={key: v for key, v in self.environment(host).items() if key != "RAY_ADDRESS"},
+            host.words(RAY, "start", *place, *options),
+            env={**self._environment, **_ray_variables(host)},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             timeout=START_TIMEOUT_S,
@@ -99,15 +95,9 @@ class TwoNodes:
             start_new_session=True,
         )
 
-    def driver(self, *command: str) -> subprocess.Popen[bytes]:
-        """Start a command on the head that uses the cluster, in the repository's root."""
-        return subprocess.Popen(
-            self.head.words(*command),
-            cwd=ROOT,
-            env=self.environment(self.head),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+
+def _ray_variables(host: Host) -> dict[str, str]:
+    return {"RAY_AUTH_MODE": "token", "RAY_TMPDIR": str(host.ray_dir)}
 
 
 @contextmanager
@@ -123,14 +113,14 @@ def open_two_nodes(environment: Mapping[str, str]) -> Iterator[TwoNodes]:
     if shutil.which("ip") is None:
         raise MissingToolError("the command `ip` is missing: install iproute2")
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        hosts = tuple(
+        hosts = [
             Host(f"rl-{os.getpid()}-{name}", f"192.0.2.{number}", Path(folder) / name)
             for number, name in enumerate("ab", start=1)
-        )
+        ]
         try:
             _join(hosts)
-            nodes = TwoNodes((hosts[0], hosts[1]), environment)
-            _make_token(nodes)
+            _make_token(environment)
+            nodes = TwoNodes(*hosts, environment)
             for host in hosts:
                 host.ray_dir.mkdir()
                 nodes.start(host)
@@ -161,10 +151,9 @@ def _ip(*words: str) -> str:
     return subprocess.run(["ip", *words], capture_output=True, check=True, text=True).stdout
 
 
-def _make_token(nodes: TwoNodes) -> None:
+def _make_token(environment: Mapping[str, str]) -> None:
     """Make the cluster's token in the home folder, unless there is one."""
-    command = ["ray", "get-auth-token", "--generate"]
-    environment = nodes.environment(nodes.head)
+    command = [RAY, "get-auth-token", "--generate"]
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True, umask=0o077)
 
 
@@ -177,7 +166,12 @@ def main(words: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, leave)
     try:
         with open_two_nodes(os.environ) as nodes:
-            driver = nodes.driver(sys.executable, "launch/rl.py", *words)
+            driver = subprocess.Popen(
+                nodes.head.words(sys.executable, "launch/rl.py", *words),
+                cwd=ROOT,
+                env={**os.environ, **nodes.variables()},
+                start_new_session=True,
+            )
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda number, _frame: driver.send_signal(number))
             return driver.wait()
