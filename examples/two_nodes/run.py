@@ -134,13 +134,13 @@ def open_two_nodes(environment: Mapping[str, str]) -> Iterator[TwoNodes]:
 
 def _join(hosts: Sequence[Host]) -> None:
     """Make the namespaces and the cable between them."""
+    ends = [("name", "eth0", "netns", host.name) for host in hosts]
     try:
         for host in hosts:
             _ip("netns", "add", host.name)
+        _ip("link", "add", *ends[0], "type", "veth", "peer", *ends[1])
     except subprocess.CalledProcessError as error:
-        raise MissingToolError(f"no network namespace: {error.stderr.strip()}") from error
-    ends = [("name", "eth0", "netns", host.name) for host in hosts]
-    _ip("link", "add", *ends[0], "type", "veth", "peer", *ends[1])
+        raise MissingToolError(f"no network namespaces here: {error.stderr.strip()}") from error
     for host in hosts:
         _ip("-n", host.name, "address", "add", f"{host.address}/24", "dev", "eth0")
         for link in ("lo", "eth0"):

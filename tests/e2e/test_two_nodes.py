@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -136,3 +138,16 @@ def test_two_nodes_compute_what_one_computes(
         name = f"samples/step_{step:06d}.jsonl"
         assert (run.root / name).read_text() == (on_one_node.root / name).read_text()
     assert export_digests(run) == export_digests(on_one_node)
+
+
+def test_the_script_hands_on_the_exit_code_and_leaves_nothing_running(
+    nodes: TwoNodes, shell: Shell, tmp_path: Path
+) -> None:
+    output = tmp_path / "output.txt"
+    words = ["examples/two_nodes/run.py", "--config", "configs/tiny.yaml", "rollout.group_sise=4"]
+    script = shell.start(sys.executable, *words, output=output)
+    assert script.wait(timeout=END_TIMEOUT_S) == 2, output.read_text()
+    assert "nearest is rollout.group_size" in output.read_text()
+    left = subprocess.run(["ip", "netns", "list"], capture_output=True, check=True, text=True)
+    assert nodes.head.name in left.stdout
+    assert f"rl-{script.pid}-" not in left.stdout
