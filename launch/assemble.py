@@ -22,14 +22,14 @@ from launch.splits import Splits, benchmark_data
 from rewards.combine import CombineRules
 from rewards.pool import RewardPool
 from rewards.schedule import Schedule
-from rollout.engine import EngineSpec
+from rollout.engine import EngineSpec, RolloutError
 from rollout.pool import EnginePool
 from trainer.alarms import Alarms
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.choices import choice_metrics
 from trainer.console import log
 from trainer.evaluator import Evaluator
-from trainer.learner_group import LearnerGroup
+from trainer.learner_group import LearnerError, LearnerGroup
 from trainer.loop import Parts, sync_weights, train
 from trainer.metrics import MetricsWriter
 from trainer.model_card import write_model_card
@@ -306,7 +306,7 @@ def _trial(
             deque(engines.generate(prompts, min_tokens=longest), maxlen=0)
             engines.sleep()
         peak = learner.trial(row)
-    except ray.exceptions.RayError as error:
+    except (ray.exceptions.RayError, RolloutError, LearnerError) as error:
         raise TrialError(
             f"the trial step ({sizes}) failed: {str(error).strip().splitlines()[-1]}\n"
             "What makes it smaller: learner.tokens_per_microbatch, num_ranks and zero_stage, "

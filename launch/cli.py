@@ -158,7 +158,7 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
 def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
     """Open the folder, connect Ray, run, and write the outcome down."""
     from launch.assemble import open_folder, run_rl, run_sft
-    from launch.cluster import connect
+    from launch.cluster import NodeAddress, connect, describe_lost_nodes
     from launch.evaluation import run_evaluation
     from launch.judge_training import run_judge
     from trainer.console import log
@@ -177,18 +177,20 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
         "judge": run_judge,
         "evaluate": run_evaluation,
     }
+    nodes: list[NodeAddress] = []
     try:
-        connect(config, learns=kind != "evaluate")
+        nodes = connect(config, learns=kind != "evaluate")
         step = runs[kind](
             config, folder, data, StopRequest()
         )  # Ray has set its own handlers before
     except BaseException as error:
-        reason = f"{type(error).__name__}: {error}"
+        lost = describe_lost_nodes(nodes) if isinstance(error, Exception) else ""
+        reason = f"{lost}{type(error).__name__}: {error}"
         folder.write_status("failed", _last_step(folder), reason, command)
         if not isinstance(error, Exception):
             raise
         traceback.print_exc()
-        return _fail(EXIT_FAILED, error)
+        return _fail(EXIT_FAILED, f"{lost}{error}")
     if step < config.train.num_steps:
         folder.write_status("preempted", step, "asked to stop", command)
         log(f"saved after step {step}; run the same command again to go on")
@@ -217,6 +219,6 @@ def _last_step(folder: RunFolder) -> int:
     return int(json.loads(lines[-1])["step"]) if lines else 0
 
 
-def _fail(code: int, error: BaseException) -> int:
+def _fail(code: int, error: object) -> int:
     print(f"error: {error}", file=sys.stderr, flush=True)
     return code

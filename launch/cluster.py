@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -30,12 +32,25 @@ from trainer.console import log
 PLACEMENT_TIMEOUT_S = 120.0
 """Longest wait for GPUs that exist but are taken; other runs may be about to end."""
 
+LOSS_GRACE_S = 3.0
+"""How long a run that failed looks for a lost node; its actors may end a moment before it does."""
+
+ANSWER_TIMEOUT_S = 5.0
+"""Longest wait for a node to take a connection."""
+
 
 class ClusterError(RuntimeError):
     """No Ray to run on; the message says what to do."""
 
 
-def connect(config: RunConfig, *, learns: bool = True) -> None:
+class NodeAddress(NamedTuple):
+    """Where Ray on a node takes connections."""
+
+    host: str
+    port: int
+
+
+def connect(config: RunConfig, *, learns: bool = True) -> list[NodeAddress]:
     """Join the cluster of `RAY_ADDRESS` (set in every Ray job), or start Ray on this machine.
 
     A local instance has no dashboard, needs its token, and listens on 127.0.0.1 alone if
@@ -46,6 +61,9 @@ def connect(config: RunConfig, *, learns: bool = True) -> None:
     Args:
         config: The run; it says how many GPUs are needed.
         learns: Whether it trains; an evaluation needs GPUs for its engines and judges alone.
+
+    Returns:
+        The nodes that are up, this one first.
 
     Raises:
         ClusterError: The cluster cannot be reached, refuses us, or has too few GPUs.
@@ -60,7 +78,8 @@ def connect(config: RunConfig, *, learns: bool = True) -> None:
             _join({**quiet, "runtime_env": workers})
         else:
             _start(config, {**quiet, "runtime_env": workers})
-    gpus_of_nodes = [int(node["Resources"].get("GPU", 0)) for node in _nodes()]
+    nodes = _nodes()
+    gpus_of_nodes = [int(node["Resources"].get("GPU", 0)) for node in nodes]
     needed = [] if config.device == "cpu" else bundles(config, learns=learns)
     reason = misfit(needed, gpus_of_nodes)
     if reason:
@@ -69,9 +88,33 @@ def connect(config: RunConfig, *, learns: bool = True) -> None:
             f"{reason}. Lower learner.num_ranks, rollout.num_engines, rollout.tensor_parallel or "
             "the gpus of reward terms, or wait until all nodes have joined"
         )
-
-    for line in local_urls(config) if len(gpus_of_nodes) > 1 else ():
+    for line in local_urls(config) if len(nodes) > 1 else ():
         log(f"warning: {line}")
+    return [NodeAddress(node["NodeManagerAddress"], node["NodeManagerPort"]) for node in nodes]
+
+
+def describe_lost_nodes(nodes: Sequence[NodeAddress]) -> str:
+    """Say which nodes are gone: what the failure of a run most likely comes from.
+
+    They are asked here, because Ray takes 15 s (Ray was killed) to a minute (the network is cut) to
+    call a node dead, and till then its actors are "unavailable" only.
+
+    Args:
+        nodes: What `connect` returned; empty if it did not.
+
+    Returns:
+        A sentence for each with the reason, and a space behind it; empty if all of them answer.
+    """
+    deadline = time.monotonic() + LOSS_GRACE_S
+    lost: list[str] = []
+    while len(nodes) > 1 and not lost and time.monotonic() < deadline:
+        time.sleep(0.5)
+        for node in nodes:
+            try:
+                socket.create_connection(node, ANSWER_TIMEOUT_S).close()
+            except OSError as error:
+                lost.append(f"The node {node.host} is gone (Ray's port {node.port}: {error}). ")
+    return "".join(lost)
 
 
 def local_urls(config: RunConfig) -> Iterator[str]:

@@ -125,10 +125,15 @@ class LearnerGroup:
             if not done:
                 ranks = [rank for rank, call in enumerate(calls) if call in pending]
                 raise LearnerError(f"{what}: no answer from learner ranks {ranks} in {timeout_s} s")
-            try:
-                ray.get(done)
-            except ray.exceptions.RayActorError as error:
-                raise LearnerError(f"{what}: a learner rank died: {error}") from error
+            for call in done:
+                rank = f"{what}: learner rank {calls.index(call)}"
+                try:
+                    ray.get(call)
+                except ray.exceptions.RayTaskError as error:
+                    cause = error.cause
+                    raise LearnerError(f"{rank}: {type(cause).__name__}: {cause}") from error
+                except ray.exceptions.RayActorError as error:
+                    raise LearnerError(f"{rank} died: {error}") from error
         return ray.get(list(calls))
 
     def update(self, samples: Sequence[GroupSample], lr: float) -> dict[str, float]:

@@ -14,6 +14,7 @@ import numpy as np
 from configs.schema import ParityConfig
 from data.records import Group, Prompt
 from rollout.pool import EnginePool
+from trainer.evaluate import ordered
 from trainer.learner_group import LearnerGroup
 
 
@@ -59,7 +60,7 @@ def measure_parity(
     Returns:
         The gaps over all sampled tokens.
     """
-    groups = list(engines.generate(prompts, num_completions=2, seed=seed))
+    groups = ordered(engines.generate(prompts, num_completions=2, seed=seed), prompts)
     return compare(groups, learner.logprobs(groups))
 
 

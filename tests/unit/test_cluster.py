@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from configs.load import load_config
-from launch.cluster import ClusterError, connect, local_urls
+from launch.cluster import (
+    ClusterError,
+    NodeAddress,
+    connect,
+    describe_lost_nodes,
+    local_urls,
+)
 from launch.preflight import ROOT
 
 TINY = ROOT / "configs" / "tiny.yaml"
@@ -61,6 +68,18 @@ def test_a_judge_that_every_node_would_look_for_on_itself() -> None:
         assert line.startswith("rewards.terms.2.options.judge_options.url: http://")
     assert lines("http://judge:8001/v1") == []
     assert list(local_urls(load_config(omni))) == []
+
+
+def test_of_the_nodes_of_a_run_that_failed_those_are_named_that_take_no_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        there, gone = (NodeAddress(*s.getsockname()) for s in (server, closed))
+        assert describe_lost_nodes([there, there]) == ""
+        assert describe_lost_nodes([there, gone]) == (
+            f"The node 127.0.0.1 is gone (Ray's port {gone.port}: [Errno 111] Connection refused). "
+        )
+        # A run on one node is the node of its driver.
+        assert describe_lost_nodes([gone]) == describe_lost_nodes([]) == ""
 
 
 @pytest.mark.e2e
