@@ -16,6 +16,9 @@ from data.records import Completion, Prompt
 
 GIB = 1 << 30
 
+CPU_PREFILL_TOKENS = 16384
+"""Tokens of prompts that an engine on a CPU reads at a time; more wait for the next step."""
+
 COLOCATED_FREE_FRAC = 0.05
 """Share of a GPU that must be free when an engine starts beside a learner."""
 
@@ -79,6 +82,20 @@ def memory_options(spec: EngineSpec) -> dict[str, Any]:
     return options
 
 
+def prefill_options(spec: EngineSpec) -> dict[str, Any]:
+    """Return vLLM's arguments for the reading of prompts.
+
+    On a CPU a prompt is read in one piece: for a prompt in pieces vLLM takes back what it drew after
+    each but the last, and random generators of a CPU cannot be turned back.
+    """
+    if spec.device != "cpu":
+        return {}
+    return {
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(CPU_PREFILL_TOKENS, spec.rollout.max_model_len),
+    }
+
+
 def sleep_level(spec: EngineSpec) -> int:
     """Return how deep a colocated engine sleeps.
 
@@ -131,6 +148,7 @@ class RolloutEngine:
             trust_remote_code=False,
             weight_transfer_config=WeightTransferConfig(backend=spec.transport),
             **memory_options(spec),
+            **prefill_options(spec),
         )
         self._tokenizer = self._llm.get_tokenizer()
         self._base_params = SamplingParams(

@@ -13,6 +13,7 @@ from data.records import Group, Prompt
 from launch.assemble import engine_spec
 from launch.cluster import connect, place
 from launch.splits import read_data
+from rollout.engine import CPU_PREFILL_TOKENS
 from rollout.pool import EnginePool
 from tests.e2e.command import RunFiles
 
@@ -55,3 +56,19 @@ def test_tokens_depend_neither_on_the_engines_nor_on_the_batch(pools: Pools) -> 
     assert some == {prompt.example.id: expected[prompt.example.id] for prompt in prompts[1:4:2]}
     assert alone == {prompts[3].example.id: expected[prompts[3].example.id]}
     assert by_example(two.generate(prompts, seed=4, num_completions=4)) != expected
+
+
+def test_more_prompt_tokens_than_an_engine_reads_at_a_time(pools: Pools) -> None:
+    one, _, prompts = pools
+    many = prompts * 12
+    num_tokens = 8 * sum(len(prompt.token_ids) for prompt in many)
+    assert num_tokens > 1.2 * CPU_PREFILL_TOKENS
+    expected = by_example(one.generate(prompts, seed=3, num_completions=8))
+    groups = list(one.generate(many, seed=3, num_completions=8))
+    assert len(groups) == len(many)
+    # The first of the repeats of each example has the seeds of a call without repeats.
+    for prompt in prompts:
+        of_prompt = [g for g in groups if g.prompt.example.id == prompt.example.id]
+        tokens = [[c.token_ids.tolist() for c in group.completions] for group in of_prompt]
+        assert expected[prompt.example.id] in tokens
+        assert len({str(rows) for rows in tokens}) == 12
