@@ -85,7 +85,7 @@ def memory_options(spec: EngineSpec) -> dict[str, Any]:
 def prefill_options(spec: EngineSpec) -> dict[str, Any]:
     """Return vLLM's arguments for the reading of prompts.
 
-    On a CPU a prompt is read in one piece: for a prompt in pieces vLLM takes back what it drew after
+    On a CPU a prompt is read in one piece: of a prompt in pieces vLLM takes back what it drew after
     each but the last, and random generators of a CPU cannot be turned back.
     """
     if spec.device != "cpu":
