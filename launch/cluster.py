@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,6 +165,16 @@ def _join(options: dict[str, Any]) -> None:
         ) from error
 
 
+def _names(nodes: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return node id -> address, with a part of the id where several nodes have one address."""
+    counts = Counter(node["NodeManagerAddress"] for node in nodes)
+    return {
+        node["NodeID"]: node["NodeManagerAddress"]
+        + (f" ({node['NodeID'][:8]})" if counts[node["NodeManagerAddress"]] > 1 else "")
+        for node in nodes
+    }
+
+
 class Places(NamedTuple):
     """The Ray options of a run's actors: what they claim, and where they go."""
 
@@ -173,7 +184,7 @@ class Places(NamedTuple):
     rewards: dict[str, list[dict[str, Any]]]
     """Reward term -> options of each worker; terms without GPUs are left out and go anywhere."""
     nodes: dict[str, list[str]]
-    """Address of a node -> what is there, such as `learner 0`."""
+    """Name of a node -> what is there, such as `learner 0`."""
 
     def describe(self) -> str:
         """Return what is on each node, in one line."""
@@ -195,11 +206,11 @@ def place(config: RunConfig, *, learns: bool = True) -> Places:
         return _cpu_places(config, [seat for bundle in needed for seat in bundle.seats])
     group = _reserve(needed)
     node_of = placement_group_table(group)["bundles_to_node_id"]
-    address = {node["NodeID"]: node["NodeManagerAddress"] for node in _nodes()}
+    names = _names(_nodes())
     places = Places([], [], {}, {})
     for bundle, reserved in zip(needed, assign(needed, list(node_of.values())), strict=True):
         where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=reserved)
-        node = address[node_of[reserved]]
+        node = names[node_of[reserved]]
         for seat in bundle.seats:
             options = {"num_cpus": 1, "num_gpus": seat.gpus, "scheduling_strategy": where}
             _add(places, seat, options, node)
@@ -237,6 +248,7 @@ def _cpu_places(config: RunConfig, seats: list[Seat]) -> Places:
     bounded.
     """
     nodes = _nodes()
+    names = _names(nodes)
     threads = {"learner": config.learner.cpu_threads, "engine": config.rollout.cpu_threads}
     places = Places([], [], {}, {})
     for turn, seat in enumerate(seat for seat in seats if seat.role in threads):
@@ -248,5 +260,5 @@ def _cpu_places(config: RunConfig, seats: list[Seat]) -> Places:
         if len(nodes) > 1:
             where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             options["scheduling_strategy"] = where
-        _add(places, seat, options, node["NodeManagerAddress"])
+        _add(places, seat, options, names[node["NodeID"]])
     return places

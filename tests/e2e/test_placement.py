@@ -90,6 +90,8 @@ def test_a_split_run_has_every_gpu_to_itself(two_nodes: None, name: str) -> None
         "reasoning": 1,
     }
     assert set(taken(found).values()) == {1} and len(taken(found)) == 16
+    # Both nodes have the address of this machine, and are told apart all the same.
+    assert sorted(map(len, places.nodes.values())) == [8, 8]
     # The ranks, which speak at every layer, fill one node; the rest has the other.
     assert len({node for node, _ in found["learner"]}) == 1
 
