@@ -25,6 +25,9 @@ HOP_SAMPLES = 160
 MIN_FRAMES = 3
 """Fewest frames that the audio encoder turns into an embedding."""
 
+FRAMES_PER_TOKEN = 4
+"""Frames behind one embedding of the audio encoder, but for rounding: `num_audio_tokens`."""
+
 _NUM_CLIP_LOCKS = 64
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 
+from configs.rules import LOCAL_JUDGE
 from configs.schema import RunConfig
 from data.jsonl import read_rows, write_rows
 from data.judge_rows import JudgeRow
@@ -27,8 +28,6 @@ from trainer.calibration_summary import (
 )
 from trainer.console import log
 from trainer.judge_probes import Probe, probes_of
-
-LOCAL_JUDGE = "rewards.judges.local:LocalJudge"
 
 NUM_CPUS = 0.01
 """Ray CPUs of the judge's process, as of a reward worker."""

@@ -12,15 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from configs.schema import ModelConfig, RunConfig
-from data.features import MIN_FRAMES, num_audio_tokens
+from data.features import FRAMES_PER_TOKEN, MIN_FRAMES, num_audio_tokens
 from launch.memory_figures import UPDATE, Figure
 from launch.model_size import AUDIO_TOWER, DTYPE_BYTES, ModelSize
 
 FRAMES_PER_S = 100
 """Mel frames of a second of sound."""
-
-FRAMES_PER_TOKEN = 4
-"""Frames behind one embedding of a clip."""
 
 TEXT_TOKENS = 100
 """Guess of the tokens of a prompt besides its clip, and of a reference answer."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from configs.rules import LOCAL_JUDGE
 from configs.schema import RewardTermConfig, RunConfig
 from launch.engine_memory import EngineShape, asleep_figures, cache_note, engine_figures
 from launch.learner_memory import learner_figures, longest_row, master_bytes, waits_on_host
@@ -23,7 +24,6 @@ from launch.preflight import Problem, joins_cluster
 ASSUMED_GPU_BYTES = 85_500_000_000
 """Memory of an H100 of 80 GB, assumed where no GPU is visible."""
 
-LOCAL_JUDGE = "rewards.judges.local:LocalJudge"
 
 MARGIN = 1.1
 """An estimate must exceed a GPU by this factor before a run is warned of it."""

@@ -11,14 +11,11 @@ from typing import Any
 import numpy as np
 
 from configs.schema import RunConfig
+from data.audio import SAMPLE_RATE_HZ
 from data.batching import build_row, num_row_tokens, padding_row
-from data.features import HOP_SAMPLES, MIN_FRAMES, NUM_MEL_BINS
+from data.features import FRAMES_PER_TOKEN, HOP_SAMPLES, MIN_FRAMES, NUM_MEL_BINS
 from data.prompts import PromptBuilder
 from data.records import Completion, Example, FloatArray, Group, GroupSample, Microbatch, Prompt
-
-SAMPLE_RATE_HZ = 16_000
-FRAMES_PER_TOKEN = 4
-"""Frames behind one embedding of the audio encoder."""
 
 
 def longest_prompt(
