@@ -28,7 +28,6 @@ from benchmarks.timing import in_turns, print_machine, print_table, spread, time
 from configs.load import load_config
 from configs.schema import NINE_LABELS, RewardTermConfig, RunConfig
 from data.records import Completion, Example, Group, Prompt
-from demo.results import read_rows
 from demo.texts import (
     ENERGY_LEVELS,
     INTONATIONS,
@@ -41,6 +40,7 @@ from launch.assemble import with_run_options
 from launch.cluster import connect
 from rewards.base import load_reward
 from rewards.pool import RewardPool
+from trainer.run_folder import RunFolder
 
 GROUP_SIZE = 8
 
@@ -102,7 +102,7 @@ def bare_way(terms: Sequence[RewardTermConfig], groups: Sequence[Group]) -> Call
 
 def print_share(config: RunConfig, run: Path, seconds_per_completion: float) -> None:
     """Print the share of scoring in a median step of a finished run."""
-    steps = [row["time/step_s"] for row in read_rows(run) if "time/step_s" in row]
+    steps = [row["time/step_s"] for row in RunFolder(run).rows() if "time/step_s" in row]
     size = config.train.prompts_per_step * config.rollout.group_size
     scoring_s, step_s = size * seconds_per_completion, statistics.median(steps)
     print(

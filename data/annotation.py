@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from data.audio import AudioError, read_audio
-from data.jsonl import read_rows, write_rows
+from data.files import append_row, read_appended, read_rows, write_rows
 from data.manifest import ManifestError
 from data.progress import reported
 from data.prosody import VERSION, Prosody, measure, with_transcript
@@ -131,24 +130,14 @@ def _write_errors(path: Path, problems: Mapping[str, str]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _cache_line(key: str, prosody: Prosody) -> str:
-    return json.dumps({"sha256": key, "version": VERSION, "prosody": asdict(prosody)}) + "\n"
+def _cache_row(key: str, prosody: Prosody) -> dict[str, Any]:
+    return {"sha256": key, "version": VERSION, "prosody": asdict(prosody)}
 
 
 def _read_cache(path: Path) -> dict[str, Prosody]:
     """Return what is cached; a line cut off by a killed run, or of another version, is left out."""
-    if not path.exists():
-        return {}
-    lines = path.read_text(encoding="utf-8").split("\n")
-    if lines[-1]:  # cut off: end it, so that the next line is a line of its own
-        with path.open("a", encoding="utf-8") as file:
-            file.write("\n")
     cache: dict[str, Prosody] = {}
-    for line in lines[:-1]:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
+    for entry in read_appended(path):
         if entry["version"] == VERSION:
             stressed = entry["prosody"].pop("stressed_words")
             stressed = None if stressed is None else tuple(stressed)
@@ -160,13 +149,11 @@ def _into_cache(
     results: Iterable[_Result], cache: dict[str, Prosody], path: Path
 ) -> Iterator[_Result]:
     """Pass the results on, each new measurement written down first: a killed run loses none."""
-    with path.open("a", encoding="utf-8") as file:
-        for result in results:
-            if result.prosody is not None and result.key not in cache:
-                cache[result.key] = result.prosody
-                file.write(_cache_line(result.key, result.prosody))
-                file.flush()
-            yield result
+    for result in results:
+        if result.prosody is not None and result.key not in cache:
+            cache[result.key] = result.prosody
+            append_row(path, _cache_row(result.key, result.prosody))
+        yield result
 
 
 def _set_cached(hashes: frozenset[str]) -> None:

@@ -31,7 +31,7 @@ from data.corpora.table import CORPORA
 from data.cot import template
 from data.cot.review import write_review
 from data.cot.run import generate_reasoning
-from data.jsonl import read_rows, write_rows
+from data.files import read_rows, write_rows
 from data.judge_data import balanced, from_runs, prescribed
 from data.leaks import describe_leaks, find_leaks
 from data.manifest import ManifestError, read_manifest

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from data.files import write_atomically
 
 Log = Callable[[str], None]
 
@@ -95,9 +96,7 @@ class Stages:
         if not make():
             return False
         self._done[output.name] = digest
-        unfinished = self._path.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps(self._done, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(self._path)
+        write_atomically(self._path, json.dumps(self._done, indent=1) + "\n")
         return True
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -13,11 +11,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-
-def read_rows(run: Path) -> list[dict[str, Any]]:
-    """Return the rows of a run's metrics.jsonl, in the order of their steps."""
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return sorted((json.loads(line) for line in lines), key=lambda row: row["step"])
+from trainer.run_folder import RunFolder
 
 
 def before_and_after(run: Path, name: str) -> tuple[float, float]:
@@ -27,13 +21,13 @@ def before_and_after(run: Path, name: str) -> tuple[float, float]:
         run: folder of a finished RL run with `eval.test_split`.
         name: such as `accuracy` or `ua`.
     """
-    rows = read_rows(run)
+    rows = RunFolder(run).rows()
     return rows[0][f"test_before/{name}"], rows[-1][f"test_after/{name}"]
 
 
 def gate_step(run: Path) -> int | None:
     """Return the step after which the reasoning gate opened; None if it did not."""
-    opened = read_rows(run)[-1].get("gate/reasoning_opened_at")
+    opened = RunFolder(run).rows()[-1].get("gate/reasoning_opened_at")
     return None if opened is None else int(opened)
 
 
@@ -104,7 +98,7 @@ def draw_curve(runs: Sequence[Path], target: Path) -> None:
 def _draw(axes: Axes, runs: Sequence[Path], series: Sequence[tuple[str, str, str, str]]) -> None:
     """Draw the series of all runs, and where their gates opened."""
     for index, run in enumerate(runs):
-        rows = read_rows(run)
+        rows = RunFolder(run).rows()
         for label, key, colour, style in series:
             points = [(row["step"], row[key]) for row in rows if key in row]
             axes.plot(
@@ -126,7 +120,7 @@ def _draw(axes: Axes, runs: Sequence[Path], series: Sequence[tuple[str, str, str
 def _draw_test(axes: Axes, runs: Sequence[Path], name: str) -> None:
     """Draw a test metric of all runs before their first and after their last step."""
     for index, run in enumerate(runs):
-        steps = [row["step"] for row in read_rows(run)]
+        steps = [row["step"] for row in RunFolder(run).rows()]
         axes.plot(
             [steps[0], steps[-1]],
             before_and_after(run, name),

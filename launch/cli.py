@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import signal
@@ -186,7 +185,10 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
     except BaseException as error:
         lost = describe_lost_nodes(nodes) if isinstance(error, Exception) else ""
         reason = f"{lost}{type(error).__name__}: {error}"
-        folder.write_status("failed", _last_step(folder), reason, command)
+        try:
+            folder.write_status("failed", folder.last_step(), reason, command)
+        except OSError as full:  # the disk, for one, that has ended the run
+            print(f"error: the status could not be written: {full}", file=sys.stderr)
         if not isinstance(error, Exception):
             raise
         traceback.print_exc()
@@ -211,12 +213,6 @@ def _report(folder: RunFolder) -> None:
         log(f"report: {write_report(folder.root)}")
     except (OSError, ValueError) as error:
         log(f"the report was not written ({error}); try launch/report.py {folder.root}")
-
-
-def _last_step(folder: RunFolder) -> int:
-    """The last step that has a metrics row."""
-    lines = folder.metrics_path.read_text().splitlines() if folder.metrics_path.exists() else []
-    return int(json.loads(lines[-1])["step"]) if lines else 0
 
 
 def _fail(code: int, error: object) -> int:

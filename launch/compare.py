@@ -15,7 +15,7 @@ from typing import Any
 # The repository comes first on the path: its package names are common words.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.jsonl import read_rows
+from data.files import read_rows
 from trainer.intervals import compare
 
 EXIT_DONE, EXIT_CONFIG = 0, 2

@@ -35,7 +35,7 @@ from data.checks import (
     file_sha256,
     read_raw_rows,
 )
-from data.jsonl import write_rows
+from data.files import write_rows
 from data.leaks import KINDS, describe_leaks, find_leaks
 from data.manifest import ManifestError, read_manifest
 from data.progress import reported

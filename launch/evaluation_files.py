@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.schema import RewardTermConfig, RunConfig
-from data.jsonl import write_rows
+from data.files import write_rows
 from trainer.console import log
 from trainer.evaluation_page import evaluation_page
 from trainer.evaluation_report import AnsweredSet, summary_of_sets

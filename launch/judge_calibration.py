@@ -12,7 +12,7 @@ import ray
 
 from configs.rules import LOCAL_JUDGE
 from configs.schema import RunConfig
-from data.jsonl import read_rows, write_rows
+from data.files import read_rows, write_rows
 from data.judge_rows import JudgeRow
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Prompt

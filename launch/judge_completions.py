@@ -8,7 +8,7 @@ from typing import Any
 
 from configs.load import load_config
 from configs.schema import RunConfig
-from data.jsonl import read_rows
+from data.files import read_rows
 from data.manifest import read_manifest
 from data.prompts import PromptBuilder, prompt_function
 from launch.judge_calibration import CalibratedJudge

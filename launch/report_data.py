@@ -14,7 +14,7 @@ import numpy as np
 
 from data.audio import SAMPLE_RATE_HZ, wav_bytes
 from data.cot.review import claim_pieces
-from data.jsonl import read_rows
+from data.files import read_rows
 from data.prosody import pitch_curve
 from data.records import FloatArray
 from trainer.clips import read_clip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -47,12 +46,6 @@ class PlannedRun:
     def command(self) -> str:
         """Command line that starts the run or goes on with it, in the repository."""
         return shlex.join(["python", *self.arguments])
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the rows of metrics.jsonl so far; a line that is being written is left out."""
-        path = self.folder.metrics_path
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def differences(self) -> Sequence[tuple[str, Any, Any]]:
         """Return the keys in which the run in the folder had other values: key, then, now."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import statistics
 from collections import defaultdict
@@ -15,10 +14,11 @@ from pathlib import Path
 from scipy import stats
 
 from configs.sweep import MetricConfig, SweepConfig, reported
+from data.files import read_appended, write_atomically
 from launch.sweep_figure import Row, draw_results
 from launch.sweep_plan import PlannedRun
 from trainer.console import duration
-from trainer.run_folder import RunFolderError, write_atomically
+from trainer.run_folder import RunFolderError
 
 CONFIDENCE = 0.95
 
@@ -96,10 +96,8 @@ def column(metric: MetricConfig) -> str:
 def read_wall_times(attempts: Path) -> dict[str, float]:
     """Return title of a run -> wall time of all its executions in seconds."""
     total: dict[str, float] = defaultdict(float)
-    if attempts.is_file():
-        for line in attempts.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            total[record["run"]] += record["wall_s"]
+    for record in read_appended(attempts):
+        total[record["run"]] += record["wall_s"]
     return dict(total)
 
 
@@ -113,7 +111,7 @@ def read_result(
         state = "not a run"
     values: dict[str, float] = {}
     if state == "done":
-        rows = sorted(run.rows(), key=lambda row: row["step"])
+        rows = run.folder.rows()
         for metric in metrics:
             series = [float(row[metric.key]) for row in rows if metric.key in row]
             if series:

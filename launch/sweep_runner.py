@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from data.files import append_row
 from launch.cli import EXIT_DONE, EXIT_PREEMPTED
 from launch.preflight import ROOT
 from launch.sweep_plan import PlannedRun
@@ -164,8 +163,7 @@ class Runner:
         wall_s = time.monotonic() - start
         ending, reason = _ending(run, code, stopped=self._num_stops_sent > 0)
         record = {"run": title, "exit_code": code, "wall_s": round(wall_s, 1)}
-        with self._attempts_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        append_row(self._attempts_path, record)
         self._outcomes.append(Outcome(run, ending, reason))
         log(f"{ending}: {title} after {duration(wall_s)}" + (f" ({reason})" if reason else ""))
 
@@ -191,7 +189,7 @@ class Runner:
 
     def _progress(self, num_runs: int) -> str:
         parts = [
-            f"{title} {_last_step(run)}/{run.config.train.num_steps}"
+            f"{title} {run.folder.last_step()}/{run.config.train.num_steps}"
             for title, (run, _, _) in self._active.items()
         ]
         return f"{len(self._outcomes)} of {num_runs} runs ended; steps: {', '.join(parts)}"
@@ -208,14 +206,3 @@ def _ending(run: PlannedRun, code: int, *, stopped: bool) -> tuple[Ending, str]:
         return "failed", f"exit code 0, but {run.folder.root} is {state}"
     reason = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
     return "interrupted" if code == EXIT_PREEMPTED or stopped else "failed", reason
-
-
-def _last_step(run: PlannedRun) -> int:
-    """Return the step of the last row; only the end of the file is read."""
-    path = run.folder.metrics_path
-    if not path.is_file():
-        return 0
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 2**16), os.SEEK_SET)
-        lines = file.read().split(b"\n")
-    return int(json.loads(lines[-2])["step"]) if len(lines) > 1 else 0

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.run_folder import RunFolder
+
 # The repository comes first on the path: its package names are common words.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.jsonl import read_rows
+from data.files import read_rows
 from launch.paper_numbers import BENCHMARKS, SOURCE, TABLE_2, TABLE_5, paper_variant
 from trainer.evaluation_page import cell
 from trainer.evaluation_report import quality
@@ -193,8 +195,7 @@ def probes_of(runs: Sequence[Path]) -> tuple[dict[str, float], dict[str, float]]
     if len(runs) == 2:
         before, after = (_evaluated_probes(Evaluated.read("", run)) for run in runs)
     else:
-        path = runs[0] / "metrics.jsonl"
-        rows = read_rows(path) if path.is_file() else []
+        rows = RunFolder(runs[0]).rows()
         by_step = {row["step"]: found for row in rows if (found := _trained_probes(row))}
         before = by_step.pop(0, {})
         after = by_step[max(by_step)] if by_step else {}

@@ -11,12 +11,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data.files import write_atomically
 from data.records import Completion, GroupSample, ScoredGroup
 from rewards.accuracy import answer_of, is_correct
 from rewards.combine import CombineRules
 from rewards.parse import parse_output
 from trainer.reward_metrics import reward_metrics
-from trainer.run_folder import RunFolder, write_atomically
+from trainer.run_folder import RunFolder
 from trainer.starts import record_start
 from trainer.tensorboard import EventFile
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from data.files import write_atomically
 from data.judge_data import DIMENSIONS
 from data.manifest import fill_choices
 from trainer.card_results import limits, results
@@ -18,7 +19,7 @@ from trainer.console import duration
 from trainer.export import BASE_CARD, CARD
 from trainer.markdown import bullets, code_span, escape, indented
 from trainer.run_facts import RunFacts, judged_terms, read_facts
-from trainer.run_folder import RunFolder, write_atomically
+from trainer.run_folder import RunFolder
 from trainer.run_words import (
     machine_words,
     method_words,

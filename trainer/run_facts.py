@@ -12,7 +12,7 @@ from typing import Any, cast
 import yaml
 
 from configs.schema import LogConfig, RewardTermConfig, RunConfig
-from data.jsonl import read_rows
+from data.files import read_rows
 from trainer.alarms import Alarms
 from trainer.run_folder import RunFolder
 from trainer.starts import read_starts
@@ -90,11 +90,10 @@ def read_facts(run: Path) -> RunFacts:
     """
     folder = RunFolder(run)
     config = _complete(yaml.safe_load(folder.config_path.read_text(encoding="utf-8")))
-    rows = read_rows(folder.metrics_path) if folder.metrics_path.is_file() else []
     return RunFacts(
         config=config,
         status=folder.read_status(),
-        rows=sorted(rows, key=lambda row: row["step"]),
+        rows=folder.rows(),
         starts=read_starts(folder.starts_path),
         splits=split_facts(manifest_rows(Path(config["data"]["manifest"]))),
     )

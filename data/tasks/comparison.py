@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data.audio import AudioError, read_audio, wav_bytes
+from data.files import replacing
 from data.manifest import fill_choices
 from data.progress import reported
 from data.records import FloatArray
@@ -251,9 +251,5 @@ def _file_name(content: bytes, item: _Item) -> str:
 
 def _write_wav(path: Path, samples: FloatArray) -> None:
     """Write 16-bit PCM, mono; the file appears complete or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(wav_bytes(samples))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(wav_bytes(samples))

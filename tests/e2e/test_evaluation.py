@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from data.jsonl import read_rows, write_rows
+from data.files import read_rows, write_rows
 from launch.compare import main as compare
 from launch.tables import main as tables
 from tests.e2e.command import RunFiles, Shell, command

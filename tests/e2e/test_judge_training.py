@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from data.jsonl import read_rows, write_rows
+from data.files import read_rows, write_rows
 from data.judge_data import prescribed
 from launch.preflight import ROOT
 from rewards.judges.base import DIMENSIONS

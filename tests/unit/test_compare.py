@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.jsonl import write_rows
+from data.files import write_rows
 from launch.compare import describe
 
 

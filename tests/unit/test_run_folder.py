@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.run_folder import Difference, RunFolder, RunFolderError, write_atomically
+from data.files import write_atomically
+from trainer.run_folder import Difference, RunFolder, RunFolderError
 
 HOLDER = """
 import sys, time

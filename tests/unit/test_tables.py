@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from data.jsonl import write_rows
+from data.files import write_rows
 from launch.paper_numbers import BENCHMARKS, TABLE_4, paper_variant
 from launch.tables import main, tables
 from trainer.evaluation_report import AnsweredSet, summary_of_sets
