@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
 from configs.schema import ModelConfig
-from data.batching import plan_update
 from data.features import NUM_MEL_BINS, num_audio_tokens
 from data.records import Completion, Example, Group, GroupSample, Microbatch, Prompt
 from demo.checkpoint import ThinkerSize
 from demo.random_checkpoint import SIZES, full_config
 from trainer.logprobs import PackedPolicy, to_device
+from trainer.packing import plan_update
 from trainer.policy import prepare_thinker
 
 PEAKS_TFLOPS = (

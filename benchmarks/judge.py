@@ -30,6 +30,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from rewards.base import with_run_options
+
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -38,7 +40,6 @@ from benchmarks.timing import in_turns, median_ratio, print_machine, print_table
 from configs.schema import RewardTermConfig, RunConfig
 from data.prompts import PromptBuilder
 from data.records import Group
-from launch.assemble import with_run_options
 from launch.cluster import connect, place
 from rewards.pool import RewardPool
 from rollout.pool import EnginePool

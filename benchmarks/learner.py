@@ -5,7 +5,7 @@ python benchmarks/learner.py [--quick] [key=value ...] [--ways packed repeated p
 
 One step of 4 prompts with 8 completions of 40 to 120 tokens on 8 s clips, in this process:
 
-- packed: prompt and clip once per group, then its completions (`data.batching`);
+- packed: prompt and clip once per group, then its completions (`trainer.packing`);
 - repeated: the same learner, but every completion comes with prompt and clip again;
 - padded: the model's own forward pass over padded batches of one group, torch AdamW, no DeepSpeed.
 
@@ -39,10 +39,10 @@ from benchmarks.setup import (
 )
 from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread, timed
 from configs.schema import RunConfig
-from data.batching import completion_weights, plan_update
 from data.prompts import FORBIDDEN_LOGIT
 from data.records import Completion, FloatArray, GroupSample
 from trainer.learner import Learner
+from trainer.packing import completion_weights, plan_update
 from trainer.policy import load_thinker, prepare_thinker
 
 OVERRIDES = ("loss.kl_coef=0", "learner.tokens_per_microbatch=4096")

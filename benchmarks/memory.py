@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rollout.engine import EngineSpec
+
 # Instead of this folder, whose modules are named like our packages.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -38,22 +40,21 @@ from benchmarks.setup import (
 )
 from benchmarks.timing import print_machine, print_table
 from configs.schema import RunConfig
-from data.batching import build_row
 from data.prompts import PromptBuilder
 from data.records import Microbatch
-from launch.assemble import engine_spec
-from launch.engine_memory import kv_bytes_per_token
-from launch.learner_memory import (
+from launch.memory.engine import kv_bytes_per_token
+from launch.memory.estimate import DRIVER, ENGINE, LEARNER, PROCESS_BYTES, estimate, find_device
+from launch.memory.figures import RoleMemory
+from launch.memory.learner import (
     BUCKET_ELEMENTS,
     KEPT_LOGIT_BYTES,
     LOGIT_BYTES,
     RowShape,
     learner_figures,
 )
-from launch.memory import DRIVER, ENGINE, LEARNER, PROCESS_BYTES, estimate, find_device
-from launch.memory_figures import RoleMemory
-from launch.model_size import DTYPE_BYTES, read_model_size
+from launch.memory.model_size import DTYPE_BYTES, read_model_size
 from rollout.engine import RolloutEngine, SampleRequest
+from trainer.packing import build_row
 
 NUM_PROMPTS, GROUP_SIZE, CLIP_S = 2, 8, 2.0
 
@@ -187,7 +188,7 @@ def _logits(learner: Any, config: RunConfig, row: RowShape, vocab: int) -> tuple
 
 def measure_engine(config: RunConfig, builder: PromptBuilder, tokens: int) -> Found:
     """Return what one engine takes, part by part."""
-    engine: Any = RolloutEngine(engine_spec(config, builder))
+    engine: Any = RolloutEngine(EngineSpec.of(config, builder))
     size = read_model_size(Path(config.model.path))
     device = find_device(config)
     (role,) = [r for r in estimate(config, device) if r.name == "engine"]

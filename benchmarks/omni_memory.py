@@ -18,8 +18,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from benchmarks.timing import print_table
 from configs.load import load_config
 from demo.headers import RELEASED, write_omni
-from launch.memory import ASSUMED_GPU_BYTES, LEARNER, Device, estimate, places
-from launch.memory_figures import GB
+from launch.memory.estimate import ASSUMED_GPU_BYTES, LEARNER, Device, estimate, places
+from launch.memory.figures import GB
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

@@ -21,12 +21,12 @@ from pathlib import Path
 # Instead of this folder, whose modules are named like our packages.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from annotate.measurements import annotate
 from benchmarks.timing import in_turns, print_machine, print_table, spread, timed
 from configs.schema import NINE_LABELS
-from data.annotation import annotate
 from data.audio import probe, read_audio
 from data.manifest import read_manifest
-from data.prosody import measure
+from data.prosody.measure import measure
 from data.records import Example
 from demo.corpus import build_corpus
 
@@ -49,7 +49,6 @@ def measured(
                 min_duration_s=0.1,
                 max_duration_s=30.0,
                 num_workers=num_workers,
-                log=lambda line: None,
             )
 
     return timed(run)

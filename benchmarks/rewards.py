@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
+from rewards.base import with_run_options
+
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -36,7 +38,6 @@ from demo.texts import (
     RATE_LEVELS,
     describe,
 )
-from launch.assemble import with_run_options
 from launch.cluster import connect
 from rewards.base import load_reward
 from rewards.pool import RewardPool

@@ -37,7 +37,6 @@ import ray
 from configs.schema import RunConfig
 from data.prompts import FORBIDDEN_LOGIT, PromptBuilder
 from data.records import Prompt
-from launch.assemble import engine_spec
 from launch.cluster import connect, place
 from rollout.engine import EngineSpec, engine_environment, memory_options
 from rollout.pool import EnginePool, with_environment
@@ -134,7 +133,7 @@ class Ways:
         )
         arrays = [replace(p, features=ray.get(p.features)) for p in self.prompts]
         options = actor_options(config)
-        spec = replace(engine_spec(config, builder), forbidden_token_ids=endless(builder))
+        spec = replace(EngineSpec.of(config, builder), forbidden_token_ids=endless(builder))
         # One after the other: an engine measures the memory that is left when it starts.
         self._pool = EnginePool(spec, [options])
         self._pool.start()

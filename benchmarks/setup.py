@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from launch.cli import QUIET
+from rollout.engine import EngineSpec
 
 
 def device_of(arguments: Sequence[str]) -> str:
@@ -39,7 +40,6 @@ from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from data.records import Completion, Example, FloatArray, Group, GroupSample, Prompt
 from demo.checkpoint import SPECIAL_TOKENS, build_checkpoint
-from launch.assemble import engine_spec
 from launch.cluster import Places
 from rollout.pool import EnginePool
 from trainer.learner import Learner, LearnerSpec
@@ -132,7 +132,7 @@ def make_engines(config: RunConfig, builder: PromptBuilder, places: Places) -> E
 
     On the GPU of a learner rank an engine takes what the rank leaves, so the learner starts first.
     """
-    spec = replace(engine_spec(config, builder), forbidden_token_ids=endless(builder))
+    spec = replace(EngineSpec.of(config, builder), forbidden_token_ids=endless(builder))
     return EnginePool(spec, places.engines)
 
 

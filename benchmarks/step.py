@@ -24,6 +24,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rewards.base import with_run_options
+
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -42,9 +44,7 @@ from benchmarks.setup import (
 )
 from benchmarks.timing import print_machine, print_table
 from configs.schema import RunConfig
-from data.batching import plan_update
 from data.prompts import PromptBuilder
-from launch.assemble import with_run_options
 from launch.cluster import connect, place
 from rewards.combine import CombineRules, combine
 from rewards.pool import RewardPool
@@ -53,6 +53,7 @@ from rollout.pool import EnginePool
 from trainer.clock import StepClock
 from trainer.learner_group import LearnerGroup
 from trainer.loop import in_prompt_order, sync_weights
+from trainer.packing import plan_update
 
 NUM_WARMUP_STEPS = 3
 PARTS = ("data", "rollout", "reward", "update", "sync")

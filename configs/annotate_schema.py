@@ -52,7 +52,7 @@ class ReasoningConfig:
     api_key_env: str = ""
     """Environment variable that holds the key; empty = no key."""
     prompt_file: str = ""
-    """Template of the message; empty = `data/cot/prompt.txt`."""
+    """Template of the message; empty = `annotate/cot/prompt.txt`."""
     temperature: float = knob(1.0, ge=0)
     """Sampling temperature."""
     max_tokens: int = knob(512, ge=1)

@@ -17,7 +17,7 @@ CONTROL_NAMES = (
     "rate_up",
     "rate_down",
 )
-"""What `eval.controls` may name; `data.controls` says what they do."""
+"""What `eval.controls` may name; `evaluation.controls` says what they do."""
 
 
 @dataclass

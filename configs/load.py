@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from configs.errors import UserError
 from configs.rules import check_rules
 from configs.schema import RunConfig
 
@@ -45,7 +46,7 @@ TYPE_NAMES: Mapping[Any, str] = {
 """How messages and docs/configuration.md call the types of the schema."""
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """The configuration cannot be used; `problems` has one line for everything that is wrong."""
 
     def __init__(self, where: str | Path, *problems: str) -> None:

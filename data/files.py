@@ -10,10 +10,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 
-class UserError(ValueError):
-    """Something that a person can mend: the message says what, where and what to do."""
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file whose content replaces `path` at the end of the block, synced to disk.

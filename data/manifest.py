@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from configs.errors import UserError
 from data.records import Example
 
 MAX_LISTED = 20
@@ -28,7 +29,7 @@ ALIASES = {"audio": "audio_path", "label": "emotion", "text": "transcription"}
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
-class ManifestError(ValueError):
+class ManifestError(UserError):
     """A manifest that cannot be used; the message lists its problems by file and line."""
 
 

@@ -1,178 +1,148 @@
-"""Training, evaluation and test rows: whole speakers or sessions, or the corpus's own split."""
+"""The rows of a run: manifests read and checked, before anything heavy starts."""
 
 from __future__ import annotations
 
-import difflib
-import random
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-import numpy as np
+from configs.schema import BenchmarkConfig, DataConfig, RunConfig
+from data.audio import check_clips
+from data.manifest import ManifestError, read_manifest, select_split
+from data.records import Example
 
-from data.records import IntArray
+logger = logging.getLogger(__name__)
 
-SPLITS = ("train", "eval", "test")
-"""The splits that are made."""
-
-NUM_DRAWS = 100
-"""Draws of which the best is kept: first by labels that a split lacks, then by its shares."""
-
-MAX_NAMED = 20
-"""Names that one message lists."""
-
-Row = Mapping[str, Any]
+MAX_LISTED_CLIPS = 20
+"""Clips that one error message lists; the rest is counted."""
 
 
-class SplitError(ValueError):
-    """A split that cannot be made; the message says why and what to do."""
+@dataclass(frozen=True)
+class Splits:
+    """The rows of a run."""
+
+    train: Sequence[Example]
+    eval: Sequence[Example]
+    test: Sequence[Example]
+    benchmarks: Mapping[str, Sequence[Example]] = field(default_factory=dict[str, list[Example]])
+    """Name of a benchmark -> its rows."""
 
 
-def assign_splits(
-    rows: Sequence[Row],
-    *,
-    by: Literal["official", "session", "speaker"],
-    test: Sequence[str] = (),
-    eval_: Sequence[str] = (),
-    test_frac: float = 0.2,
-    eval_frac: float = 0.1,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """Return new rows, in the same order, whose `split` is `train`, `eval` or `test`.
-
-    The same seed gives the same split, in whatever order the rows come.
+def read_data(config: RunConfig) -> Splits:
+    """Read and check manifests and clips; needs no Ray.
 
     Args:
-        rows: Rows of a manifest with `label` and, as `by` asks, `split`, `session` or `speaker`.
-        by: `official` keeps the rows' own split; otherwise no session, or speaker, is parted.
-        test: Sessions or speakers of the test split. With any, it gets these and no others.
-        eval_: The same for the evaluation split.
-        test_frac: Share of all clips, in [0, 1), that the groups drawn for the test split come
-            close to; 0 = none is drawn. Not used if `test` names groups.
-        eval_frac: The same for the evaluation split.
-        seed: Of the draw.
+        config: The run.
+
+    Returns:
+        The splits that the run uses; those that it does not use are empty.
 
     Raises:
-        SplitError: No rows, rows without what `by` asks for, an unknown name, fractions that leave
-            nothing to train on, or too few groups.
+        ManifestError: A bad row, split or clip; all of them are listed at once.
     """
-    if not rows:
-        raise SplitError("there are no rows to split")
-    if by == "official":
-        _check_official(rows, [*test, *eval_])
-        return [dict(row) for row in rows]
-    if by not in ("session", "speaker"):
-        raise SplitError(f"by is {by!r}; choose from: official, session, speaker")
-    _check_known(rows, by)
-    groups: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in rows:
-        groups[row[by]][row["label"]] += 1
-    splits = _named(groups, by, {"test": test, "eval": eval_})
-    shares = {"test": 0.0 if test else test_frac, "eval": 0.0 if eval_ else eval_frac}
-    if min(shares.values()) < 0 or sum(shares.values()) >= 1:
-        raise SplitError(
-            f"test_frac {test_frac:g} and eval_frac {eval_frac:g} must not be negative, and "
-            "together stay below 1"
+    data = config.data
+    examples = read_manifest(
+        data.manifest,
+        audio_root=data.audio_root,
+        choices=data.choices,
+        question_template=data.question,
+    )
+    rl = config.loss.kind == "policy"
+    wanted = config.eval.split if rl and config.eval.every_steps else ""
+    test = config.eval.test_split if rl else ""
+    train = _of_tasks(select_split(examples, data.train_split), data)
+    limit = config.eval.max_examples or None
+    evaluated = select_split(examples, wanted)[:limit] if wanted else []
+    tested = select_split(examples, test) if test else []
+    used = list({row.id: row for row in (*train, *evaluated, *tested)}.values())
+    silent = [row.id for row in used if rl and not row.audio]
+    if silent:
+        raise ManifestError(
+            f"{data.manifest}: {len(silent)} rows have no clip, such as {silent[0]!r}; text-only "
+            "tasks are for launch/sft.py"
         )
-    targets = {split: share * len(rows) for split, share in shares.items() if share > 0}
-    free = {name: counts for name, counts in groups.items() if name not in splits}
-    splits |= _drawn(free, by, targets, seed)
-    return [{**row, "split": splits[row[by]]} for row in rows]
+    bad = bad_clips(used, data)
+    return Splits(
+        *([row for row in rows if row.id not in bad] for rows in (train, evaluated, tested)),
+        benchmarks={found.name: read_benchmark(found, config) for found in config.eval.benchmarks},
+    )
 
 
-def _check_official(rows: Sequence[Row], named: Sequence[str]) -> None:
-    if named:
-        raise SplitError(
-            f"{named[0]!r} is named for a split, but the corpus's own split is kept; name groups "
-            "with a split by session or speaker"
+def _of_tasks(rows: Sequence[Example], data: DataConfig) -> Sequence[Example]:
+    """Return the rows of the tasks that are trained on."""
+    if not data.tasks:
+        return rows
+    known = sorted({row.task for row in rows if row.task})
+    unknown = sorted(set(data.tasks) - set(known))
+    if unknown:
+        raise ManifestError(
+            f"data.tasks: no row of split {data.train_split!r} has the task {unknown[0]!r}; there "
+            f"are {', '.join(known) or 'rows without a task only'}"
         )
-    missing = sum(not row.get("split") for row in rows)
-    if missing:
-        raise SplitError(
-            f"{missing} of {len(rows)} rows have no official split; split by speaker or session"
+    return [row for row in rows if row.task in data.tasks]
+
+
+def benchmark_data(config: RunConfig, benchmark: BenchmarkConfig) -> DataConfig:
+    """Return `config.data` as it is for the clips and labels of a benchmark."""
+    data = config.data
+    return replace(
+        data,
+        manifest=benchmark.manifest,
+        audio_root=benchmark.audio_root or data.audio_root,
+        choices=benchmark.choices or data.choices,
+    )
+
+
+def read_benchmark(benchmark: BenchmarkConfig, config: RunConfig) -> list[Example]:
+    """Read and check the rows of a benchmark.
+
+    Raises:
+        ManifestError: A bad row, split or clip, or a row without a label among its choices.
+    """
+    data = benchmark_data(config, benchmark)
+    rows = read_manifest(
+        data.manifest,
+        audio_root=data.audio_root,
+        choices=data.choices,
+        question_template=data.question,
+    )
+    rows = select_split(rows, benchmark.split) if benchmark.split else rows
+    unasked = [row.id for row in rows if row.label not in row.choices or len(row.choices) < 2]
+    if unasked:
+        raise ManifestError(
+            f"{data.manifest}: {len(unasked)} rows cannot be evaluated, such as {unasked[0]!r}: "
+            "the label must be one of at least two choices"
         )
-    other = sorted({str(row["split"]) for row in rows} - set(SPLITS))
-    if other:
-        raise SplitError(f"split {other[0]!r} is none of {', '.join(SPLITS)}; rename it")
+    bad = bad_clips([row for row in rows if row.audio], data)
+    return [row for row in rows if row.id not in bad]
 
 
-def _check_known(rows: Sequence[Row], by: str) -> None:
-    missing = sum(not row.get(by) for row in rows)
-    if missing:
-        other = "session" if by == "speaker" else "speaker"
-        raise SplitError(
-            f"{missing} of {len(rows)} rows have no {by}, and nobody could tell whether they leak: "
-            f"add it, leave these rows out, or split by {other} or as the corpus does (official)"
+def bad_clips(rows: Sequence[Example], data: DataConfig) -> set[str]:
+    """Return the ids of rows whose clip is to be left out.
+
+    Args:
+        rows: With clips.
+        data: Root, limits and what a bad clip does are taken from it.
+
+    Raises:
+        ManifestError: There are some, and `data.bad_clips` does not leave them out.
+    """
+    problems = check_clips(
+        rows,
+        data.audio_root,
+        min_duration_s=data.min_duration_s,
+        max_duration_s=data.max_duration_s,
+        num_workers=data.num_workers,
+    )
+    if problems and data.bad_clips == "error":
+        listed = "\n".join(f"{p.example_id}: {p.message}" for p in problems[:MAX_LISTED_CLIPS])
+        raise ManifestError(
+            f"{data.manifest}: {len(problems)} clips cannot be used (data.bad_clips=skip leaves "
+            f"them out)\n{listed}"
         )
-
-
-def _named(groups: Iterable[str], by: str, names: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return group -> split of the groups that are named."""
-    known = sorted(groups)
-    splits: dict[str, str] = {}
-    for split, wanted in names.items():
-        for name in wanted:
-            if name not in known:
-                raise SplitError(
-                    f"no row has {by} {name!r}, named for {split}; {_near(name, known)}"
-                )
-            if splits.get(name, split) != split:
-                raise SplitError(f"{by} {name!r} is named for both test and eval; keep one of them")
-            splits[name] = split
-    return splits
-
-
-def _near(name: str, known: Sequence[str]) -> str:
-    # Speakers stand in a manifest as `corpus/speaker`, and people type the second half.
-    near = [other for other in known if other.rpartition("/")[2] == name]
-    near = near or difflib.get_close_matches(name, known, n=3)
-    if near:
-        return f"did you mean {' or '.join(map(repr, near))}?"
-    more = f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
-    return f"there are: {', '.join(known[:MAX_NAMED])}{more}"
-
-
-def _drawn(
-    groups: Mapping[str, Mapping[str, int]],
-    by: str,
-    targets: Mapping[str, float],
-    seed: int,
-) -> dict[str, str]:
-    """Return group -> split of the groups that are not named; targets are in clips."""
-    if len(groups) < len(targets) + 1:
-        wanted = ", ".join([*targets, "train"])
-        raise SplitError(
-            f"{len(groups)} {by}s are not named and {wanted} need at least one each: name fewer, "
-            "set the fraction of a split to 0, or split by something finer"
+    bad = {problem.example_id for problem in problems}
+    if bad:
+        logger.info(
+            f"leaving out {len(bad)} clips that cannot be used, first {problems[0].message}"
         )
-    names = sorted(groups)
-    labels = sorted({label for counts in groups.values() for label in counts})
-    counts = np.array([[groups[name].get(label, 0) for label in labels] for name in names])
-    rng = random.Random(seed)
-    draws = (_draw(counts, targets, rng) for _ in range(NUM_DRAWS))
-    best = min(draws, key=lambda members: _badness(counts, members, targets))
-    return {names[place]: split for split, places in best.items() for place in places}
-
-
-def _draw(
-    counts: IntArray, targets: Mapping[str, float], rng: random.Random
-) -> dict[str, list[int]]:
-    """Return split -> groups: in a random order, each split takes what brings it closest."""
-    order = list(range(len(counts)))
-    rng.shuffle(order)
-    members: dict[str, list[int]] = {}
-    for number, (split, target) in enumerate(targets.items()):
-        rest = len(targets) - number  # splits after this one, train among them: one group each
-        sizes = counts[order[: len(order) - rest]].sum(axis=1).cumsum()
-        end = int(np.abs(sizes - target).argmin()) + 1
-        members[split], order = order[:end], order[end:]
-    return {**members, "train": order}
-
-
-def _badness(
-    counts: IntArray, members: Mapping[str, Sequence[int]], targets: Mapping[str, float]
-) -> tuple[int, float]:
-    """Return how many labels the splits lack, and how many clips they are off."""
-    totals = {split: counts[list(places)].sum(axis=0) for split, places in members.items()}
-    missing = sum(int((total == 0).sum()) for total in totals.values())
-    return missing, sum(abs(float(totals[split].sum()) - n) for split, n in targets.items())
+    return bad

@@ -11,8 +11,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from annotate.measurements import annotate
 from configs.schema import DataConfig
-from data.annotation import annotate
 from data.manifest import read_manifest
 from demo.corpus import build_corpus
 

@@ -15,31 +15,11 @@ from pathlib import Path
 # The repository comes first on the path: its package names are common words.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from annotate.pipeline import run_pipeline
 from configs.annotate_schema import AnnotateConfig
-from configs.load import ConfigError, load_sections
-from data.chat import ChatError
-from data.corpora.base import CorpusError
-from data.cot.server import GenerationError
-from data.judge_data import JudgeDataError
-from data.manifest import ManifestError
-from data.pipeline import PipelineError, run_pipeline
-from data.splits import SplitError
-from data.tasks.base import TaskError
-
-EXIT_DONE, EXIT_CONFIG, EXIT_FAILED = 0, 2, 4
-
-REFUSALS = (
-    ChatError,
-    ConfigError,
-    CorpusError,
-    GenerationError,
-    JudgeDataError,
-    ManifestError,
-    PipelineError,
-    SplitError,
-    TaskError,
-)
-"""What a user can mend: settings, folders, rows."""
+from configs.errors import UserError
+from configs.load import load_sections
+from launch.command import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, fail, show_log
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,17 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--dry-run", action="store_true", help="check the settings, say what would be written"
     )
     arguments = parser.parse_intermixed_args(argv)
+    show_log()
     try:
         config = load_sections(arguments.config, AnnotateConfig, arguments.overrides)
-        complete = run_pipeline(
-            config, lambda line: print(line, flush=True), dry_run=arguments.dry_run
-        )
-    except REFUSALS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_CONFIG
+        complete = run_pipeline(config, dry_run=arguments.dry_run)
+    except UserError as error:
+        return fail(EXIT_CONFIG, error)
     except (OSError, BrokenProcessPool) as error:
-        print(f"error: {error}; run the same command again to go on", file=sys.stderr)
-        return EXIT_FAILED
+        return fail(EXIT_FAILED, f"{error}; run the same command again to go on")
     return EXIT_DONE if complete else EXIT_FAILED
 
 

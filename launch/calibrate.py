@@ -19,10 +19,11 @@ from pathlib import Path
 # The repository comes first on the path: its package names are common words.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from configs.errors import UserError
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
-from data.manifest import ManifestError
-from launch.cli import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_PREFLIGHT, QUIET
+from launch.cli import QUIET
+from launch.command import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_PREFLIGHT, fail, show_log
 from launch.preflight import preflight
 
 
@@ -51,12 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 2 configuration or data, 3 preflight, 4 the judge failed.
     """
     arguments = parse_arguments(argv)
+    show_log()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
         config = load_config(arguments.config, arguments.overrides)
     except ConfigError as error:
-        return _fail(EXIT_CONFIG, error)
+        return fail(EXIT_CONFIG, error)
     # The judge alone runs; where a learner would be counted, it stands.
     ranks = max(1, math.ceil(config.judge.gpus))
     config = replace(config, learner=replace(config.learner, num_ranks=ranks))
@@ -71,16 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _calibrate(config: RunConfig, arguments: argparse.Namespace) -> int:
     from ray.exceptions import RayError
 
-    from launch.cluster import connect
-    from launch.judge_calibration import (
+    from evaluation.calibration.completions import score_completions
+    from evaluation.calibration.run import (
         CalibratedJudge,
         local_judge,
         score_probes,
         write_calibration,
     )
-    from launch.judge_completions import score_completions
+    from launch.cluster import connect
     from launch.judge_training import read_held_out
-    from trainer.calibration_summary import CalibrationError
 
     folder = Path(config.output_dir) / config.name
     try:
@@ -103,16 +104,11 @@ def _calibrate(config: RunConfig, arguments: argparse.Namespace) -> int:
             against=arguments.against,
             completions=completions,
         )
-    except (ManifestError, CalibrationError) as error:
-        return _fail(EXIT_CONFIG, error)
+    except UserError as error:
+        return fail(EXIT_CONFIG, error)
     except RayError as error:
-        return _fail(EXIT_FAILED, error)
+        return fail(EXIT_FAILED, error)
     return EXIT_DONE
-
-
-def _fail(code: int, error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr, flush=True)
-    return code
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shlex
 import signal
@@ -15,14 +16,25 @@ from typing import TYPE_CHECKING
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
 from data.manifest import ManifestError
+from launch.command import (
+    EXIT_CONFIG,
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_PREEMPTED,
+    EXIT_PREFLIGHT,
+    fail,
+    show_log,
+)
 from launch.preflight import preflight
 
 if TYPE_CHECKING:  # what follows is heavy, and a typing error should not wait for it
-    from launch.question_sets import QuestionSet
-    from launch.splits import Splits
+    from data.splits import Splits
+    from evaluation.test_sets import QuestionSet
     from trainer.run_folder import RunFolder
 
     Data = Splits | list[QuestionSet]
+
+logger = logging.getLogger(__name__)
 
 QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -32,8 +44,6 @@ QUIET = {
     "PYTHONWARNINGS": "ignore:The given NumPy array is not writable",
 }
 """Environment of the driver and, through it, of local workers: no hub, no bars, no false alarms."""
-
-EXIT_DONE, EXIT_CONFIG, EXIT_PREFLIGHT, EXIT_FAILED, EXIT_PREEMPTED = 0, 2, 3, 4, 75
 
 
 def parse_arguments(description: str, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -85,13 +95,14 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
         saved.
     """
     arguments = parse_arguments(description, argv)
+    show_log()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
         config = load_config(arguments.config, arguments.overrides)
         check_kind(kind, arguments.config, config)
     except ConfigError as error:
-        return _fail(EXIT_CONFIG, error)
+        return fail(EXIT_CONFIG, error)
 
     problems = preflight(config, learns=kind != "evaluate")
     for problem in problems:
@@ -102,7 +113,7 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
     try:
         data = _read_data(kind, config)
     except ManifestError as error:
-        return _fail(EXIT_CONFIG, error)
+        return fail(EXIT_CONFIG, error)
     if arguments.dry_run:
         from launch.plan import describe_plan
 
@@ -115,14 +126,14 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
 def _read_data(kind: str, config: RunConfig) -> Data:
     """Read and check the rows that a command needs."""
     if kind == "evaluate":
-        from launch.question_sets import read_test_sets
+        from evaluation.test_sets import read_test_sets
 
         return read_test_sets(config)
     if kind == "judge":
         from launch.judge_training import read_judge_data
 
         return read_judge_data(config)
-    from launch.splits import read_data
+    from data.splits import read_data
 
     return read_data(config)
 
@@ -156,20 +167,19 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
 
 def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
     """Open the folder, connect Ray, run, and write the outcome down."""
-    from launch.assemble import open_folder, run_rl, run_sft
+    from launch.build import open_folder, run_rl, run_sft
     from launch.cluster import NodeAddress, connect, describe_lost_nodes
     from launch.evaluation import run_evaluation
     from launch.judge_training import run_judge
-    from trainer.console import log
     from trainer.run_folder import RunFolder, RunFolderError
 
     folder = RunFolder(Path(config.output_dir) / config.name)
     try:
         open_folder(config, folder)
     except RunFolderError as error:
-        return _fail(EXIT_CONFIG, error)
+        return fail(EXIT_CONFIG, error)
     folder.write_status("running", 0, "", command)
-    log(f"run folder: {folder.root.resolve()}")
+    logger.info(f"run folder: {folder.root.resolve()}")
     runs: dict[str, Callable[..., int]] = {
         "policy": run_rl,
         "sft": run_sft,
@@ -192,29 +202,23 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
         if not isinstance(error, Exception):
             raise
         traceback.print_exc()
-        return _fail(EXIT_FAILED, f"{lost}{error}")
+        return fail(EXIT_FAILED, f"{lost}{error}")
     if step < config.train.num_steps:
         folder.write_status("preempted", step, "asked to stop", command)
-        log(f"saved after step {step}; run the same command again to go on")
+        logger.info(f"saved after step {step}; run the same command again to go on")
         return EXIT_PREEMPTED
     folder.write_status("finished", step, "", command)
     if config.log.report:
         _report(folder)
-    log(f"finished {step} steps: {folder.root.resolve()}")
+    logger.info(f"finished {step} steps: {folder.root.resolve()}")
     return EXIT_DONE
 
 
 def _report(folder: RunFolder) -> None:
     """Write the report; a run that is finished does not fail for the want of a picture of it."""
-    from launch.report import write_report
-    from trainer.console import log
+    from report.page import write_report
 
     try:
-        log(f"report: {write_report(folder.root)}")
+        logger.info(f"report: {write_report(folder.root)}")
     except (OSError, ValueError) as error:
-        log(f"the report was not written ({error}); try launch/report.py {folder.root}")
-
-
-def _fail(code: int, error: object) -> int:
-    print(f"error: {error}", file=sys.stderr, flush=True)
-    return code
+        logger.info(f"the report was not written ({error}); try launch/report.py {folder.root}")

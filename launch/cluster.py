@@ -28,7 +28,8 @@ from ray.util.scheduling_strategies import (
 from configs.schema import RunConfig
 from launch.placement import Bundle, Seat, assign, bundles, describe_need, misfit
 from launch.preflight import ROOT, in_ray_job, joins_cluster
-from trainer.console import log
+
+logger = logging.getLogger(__name__)
 
 PLACEMENT_TIMEOUT_S = 120.0
 """Longest wait for GPUs that exist but are taken; other runs may be about to end."""
@@ -90,7 +91,7 @@ def connect(config: RunConfig, *, learns: bool = True) -> list[NodeAddress]:
             "the gpus of reward terms, or wait until all nodes have joined"
         )
     for line in local_urls(config) if len(nodes) > 1 else ():
-        log(f"warning: {line}")
+        logger.warning(f"{line}")
     return [NodeAddress(node["NodeManagerAddress"], node["NodeManagerPort"]) for node in nodes]
 
 

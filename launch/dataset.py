@@ -24,9 +24,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from configs.load import ConfigError, load_config
-from configs.schema import DataConfig, RunConfig
-from data.checks import (
+from annotate.checks import (
     PROBLEMS,
     WARNINGS,
     Finding,
@@ -35,14 +33,16 @@ from data.checks import (
     file_sha256,
     read_raw_rows,
 )
+from annotate.figure import draw_corpus
+from annotate.leaks import KINDS, describe_leaks, find_leaks
+from annotate.progress import reported
+from annotate.stats import Cell, Table, clip_durations, corpus_tables
+from configs.errors import UserError
+from configs.load import load_config
+from configs.schema import DataConfig, RunConfig
 from data.files import write_rows
-from data.leaks import KINDS, describe_leaks, find_leaks
 from data.manifest import ManifestError, read_manifest
-from data.progress import reported
-from data.stats import Cell, Table, clip_durations, corpus_tables
-from launch.dataset_figure import draw_corpus
-
-EXIT_DONE, EXIT_CONFIG = 0, 2
+from launch.command import EXIT_CONFIG, EXIT_DONE, fail, show_log
 
 COMMANDS = {
     "check": "Decode every clip and list what is wrong.",
@@ -85,7 +85,6 @@ def check(config: RunConfig, output: Path | None, num_workers: int) -> int:
         min_duration_s=data.min_duration_s,
         max_duration_s=data.max_duration_s,
         num_workers=num_workers,
-        log=_log,
     )
     findings += check_train_split(rows, data.train_split, config.train.prompts_per_step)
     if output is not None:
@@ -120,7 +119,7 @@ def leaks(data: DataConfig, allowed: Sequence[str], output: Path | None) -> int:
     rows = _read_checked(data)
     unknown = list(dict.fromkeys(row["audio"] for row in rows if "sha256" not in row))
     paths = (Path(data.audio_root, audio) for audio in unknown)
-    sums = reported(map(file_sha256, paths), len(unknown), _log, "hashed {} of {} clips")
+    sums = reported(map(file_sha256, paths), len(unknown), "hashed {} of {} clips")
     hashes = dict(zip(unknown, sums, strict=True))
     found = find_leaks(({"sha256": hashes.get(row["audio"])} | row for row in rows), allowed)
     if output is not None:
@@ -288,6 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done and nothing wrong, 2 configuration, manifest, bad clips or leaks.
     """
     arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+    show_log()
     try:
         config = load_config(arguments.config, arguments.overrides)
         if arguments.command == "check":
@@ -295,9 +295,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "leaks":
             return leaks(config.data, arguments.allow, arguments.output)
         return stats(config.data, arguments.figure, arguments.workers)
-    except (ConfigError, ManifestError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_CONFIG
+    except (UserError, OSError) as error:
+        return fail(EXIT_CONFIG, error)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
-from launch.memory import estimate, find_device
-from launch.memory_table import describe_memory, memory_json
-from launch.model_size import ModelSizeError
+from launch.command import EXIT_CONFIG, EXIT_DONE, EXIT_PREFLIGHT
+from launch.memory.estimate import estimate, find_device
+from launch.memory.model_size import ModelSizeError
+from launch.memory.table import describe_memory, memory_json
 from launch.preflight import (
     Problem,
     check_authentication,
@@ -37,8 +38,6 @@ from launch.preflight import (
     in_ray_job,
     preflight,
 )
-
-EXIT_HEALTHY, EXIT_CONFIG, EXIT_PROBLEMS = 0, 2, 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join([*map(str, problems), text]))
         num_errors = sum(problem.level == "error" for problem in problems)
         print(f"\n{num_errors} errors, {len(problems) - num_errors} warnings")
-    return EXIT_PROBLEMS if stops else EXIT_HEALTHY
+    return EXIT_PREFLIGHT if stops else EXIT_DONE
 
 
 def check_machine() -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,22 +10,23 @@ from typing import Any
 import ray
 
 from configs.schema import RunConfig
-from data.judge_rows import JudgeRow, read_judge_rows
 from data.manifest import ManifestError
 from data.prompts import prompt_function
-from launch.assemble import SupervisedTask, run_supervised
-from launch.judge_calibration import (
+from data.splits import Splits, bad_clips
+from evaluation.calibration.run import (
     CalibratedJudge,
     local_judge,
     score_probes,
     write_calibration,
 )
-from launch.splits import Splits, bad_clips
-from trainer.calibration import agreement
-from trainer.console import log
+from evaluation.calibration.statistics import agreement
+from launch.build import SupervisedTask, run_supervised
+from rewards.judges.rows import JudgeRow, read_judge_rows
 from trainer.judge_prompts import JudgePrompts, learner_scores
 from trainer.learner_group import LearnerGroup
 from trainer.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _held_out(
         found = learner_scores(learner, prompts, builder)
         metrics: dict[str, float] = {}
         for name, known in agreement(found, gold).items():
-            log(f"{name}: {len(gold)} held-out texts, {known.describe()}")
+            logger.info(f"{name}: {len(gold)} held-out texts, {known.describe()}")
             metrics |= {f"judge_eval/{name}_{key}": x for key, x in known.metrics().items()}
         return metrics
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.schema import RunConfig
-from launch.memory import find_device
-from launch.memory_table import describe_memory
+from data.splits import Splits
+from evaluation.test_sets import QuestionSet
+from launch.memory.estimate import find_device
+from launch.memory.table import describe_memory
 from launch.placement import bundles, describe_need
-from launch.question_sets import QuestionSet
-from launch.splits import Splits
 
 
 def describe_plan(config: RunConfig, data: Splits | list[QuestionSet]) -> str:

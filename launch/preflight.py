@@ -69,7 +69,7 @@ def preflight(
             if the run starts here.
         learns: Whether it trains; an evaluation reads its test sets alone and saves no checkpoint.
     """
-    from launch.memory import check_memory  # it needs `Problem`
+    from launch.memory.estimate import check_memory  # it needs `Problem`
 
     found = [
         *check_versions(config.device),

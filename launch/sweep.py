@@ -7,6 +7,7 @@ python launch/sweep.py --config FILE [--dry-run] [--only NAME ...]
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -15,22 +16,25 @@ from pathlib import Path
 # The repository comes first on the path: its package names are common words.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from configs.load import ConfigError
+from configs.errors import UserError
 from configs.sweep import SweepConfig, load_sweep
-from launch.cli import (
+from launch.cli import QUIET
+from launch.command import (
     EXIT_CONFIG,
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_PREEMPTED,
     EXIT_PREFLIGHT,
-    QUIET,
+    fail,
+    show_log,
 )
 from launch.preflight import ROOT, check_authentication, check_upload
-from launch.sweep_plan import describe_runs, plan_runs, read_states, select_runs
-from launch.sweep_report import write_report
+from launch.sweep_plan import describe_runs, plan_runs, read_states, results_of, select_runs
 from launch.sweep_runner import Backend, LocalBackend, Outcome, Runner, StopSignals
-from trainer.console import log
-from trainer.run_folder import RunFolderError, lock_folder
+from report.sweep_results import write_report
+from trainer.run_folder import lock_folder
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = "attempts.jsonl"
 """File below the sweep's folder: one line for every execution of a run."""
@@ -64,13 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         stopped, and the same command goes on.
     """
     arguments = parse_arguments(argv)
+    show_log()
     try:
         sweep = load_sweep(arguments.config)
         everything = plan_runs(sweep)
         runs = select_runs(everything, arguments.only)
         states = read_states(runs)
-    except ConfigError as error:
-        return _fail(EXIT_CONFIG, error)
+    except UserError as error:
+        return fail(EXIT_CONFIG, error)
     if arguments.dry_run:
         print(describe_runs(runs, states))
         return EXIT_DONE
@@ -81,20 +86,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         lock_folder(sweep.folder)
         # What another sweep has done while this one was not yet alone.
         states = read_states(runs)
-    except (ConfigError, RunFolderError) as error:
-        return _fail(EXIT_CONFIG, error)
+    except UserError as error:
+        return fail(EXIT_CONFIG, error)
     except OSError as error:
-        return _fail(EXIT_CONFIG, ValueError(f"output_dir: {error}"))
+        return fail(EXIT_CONFIG, f"output_dir: {error}")
     backend = _backend(sweep)
     if isinstance(backend, int):
         return backend
     todo = [run for run in runs if states[run.title] != "done"]
-    log(f"sweep {sweep.name}: {len(runs)} runs, {len(runs) - len(todo)} done before")
+    logger.info(f"sweep {sweep.name}: {len(runs)} runs, {len(runs) - len(todo)} done before")
     attempts = sweep.folder / ATTEMPTS
     stop = StopSignals()
     outcomes = Runner(backend, sweep.concurrency, stop, attempts).execute(todo)
-    for path in write_report(sweep, everything, attempts):
-        log(f"wrote {path}")
+    for path in write_report(sweep, results_of(everything), attempts):
+        logger.info(f"wrote {path}")
     return _sum_up(outcomes, stopped=stop.count > 0)
 
 
@@ -105,8 +110,7 @@ def _backend(sweep: SweepConfig) -> Backend | int:
     from launch.sweep_jobs import JobsBackend, NoClusterError  # Ray takes seconds to import
 
     if Path.cwd().resolve() != ROOT:
-        problem = f"backend: jobs uploads the repository; start the sweep in {ROOT}"
-        return _fail(EXIT_CONFIG, ValueError(problem))
+        return fail(EXIT_CONFIG, f"backend: jobs uploads the repository; start the sweep in {ROOT}")
     problems = [*check_upload(ROOT), *check_authentication(submitting=True)]
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -115,28 +119,25 @@ def _backend(sweep: SweepConfig) -> Backend | int:
     try:
         return JobsBackend(sweep.address)
     except NoClusterError as error:
-        return _fail(EXIT_PREFLIGHT, error)
+        return fail(EXIT_PREFLIGHT, error)
 
 
 def _sum_up(outcomes: Sequence[Outcome], *, stopped: bool) -> int:
     """Name what is not done and return the exit code."""
     for outcome in outcomes:
         if outcome.ending == "not started":
-            log(f"not started: {outcome.run.title}: {outcome.reason}")
+            logger.info(f"not started: {outcome.run.title}: {outcome.reason}")
         elif outcome.ending != "done":
-            log(f"{outcome.ending}: {outcome.run.title} ({outcome.reason}): {outcome.run.log_path}")
+            logger.info(
+                f"{outcome.ending}: {outcome.run.title} ({outcome.reason}): {outcome.run.log_path}"
+            )
     endings = {outcome.ending for outcome in outcomes}
     if endings <= {"done"}:
         return EXIT_DONE
     if "failed" in endings and not stopped:
         return EXIT_FAILED
-    log("run the same command again to go on")
+    logger.info("run the same command again to go on")
     return EXIT_PREEMPTED
-
-
-def _fail(code: int, error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr, flush=True)
-    return code
 
 
 if __name__ == "__main__":

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import ray.exceptions
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from launch.cli import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED
+from launch.command import EXIT_DONE, EXIT_FAILED, EXIT_PREEMPTED
 from launch.preflight import ROOT
 from launch.sweep_plan import PlannedRun
-from trainer.console import log
+
+logger = logging.getLogger(__name__)
 
 RUN_KEY = "cadence_run"
 """Metadata of a job: the folder of its run."""
@@ -82,9 +84,9 @@ class JobsBackend:
                 runtime_env={"working_dir": str(ROOT)},
                 metadata={RUN_KEY: folder},
             )
-            log(f"{run.title} is job {job_id}")
+            logger.info(f"{run.title} is job {job_id}")
         else:
-            log(f"{run.title} is still running as job {job_id}")
+            logger.info(f"{run.title} is still running as job {job_id}")
         return Job(self._client, job_id, run)
 
 

@@ -13,6 +13,7 @@ from configs.load import ConfigError, config_differences, load_config
 from configs.schema import RunConfig
 from configs.sweep import LOGS, PREPARE, StageConfig, SweepConfig, fill, nearest, override
 from launch.preflight import joins_cluster
+from report.sweep_results import SweepRun
 from trainer.run_folder import RunFolder, RunFolderError
 
 State = Literal["new", "half-done", "done", "changed"]
@@ -69,6 +70,18 @@ class PlannedRun:
         if self.differences():
             return "changed"
         return "done" if status["state"] == "finished" else "half-done"
+
+
+def results_of(runs: Sequence[PlannedRun]) -> list[SweepRun]:
+    """Return the runs as the report of a sweep takes them."""
+    return [SweepRun(run.row, run.seed, run.title, _shown_state(run), run.folder) for run in runs]
+
+
+def _shown_state(run: PlannedRun) -> str:
+    try:
+        return run.state()
+    except RunFolderError:
+        return "not a run"
 
 
 def plan_runs(sweep: SweepConfig) -> list[PlannedRun]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from data.files import append_row
-from launch.cli import EXIT_DONE, EXIT_PREEMPTED
+from launch.command import EXIT_DONE, EXIT_PREEMPTED
 from launch.preflight import ROOT
 from launch.sweep_plan import PlannedRun
-from trainer.console import duration, log
+from trainer.progress import duration
 from trainer.run_folder import RunFolderError
+
+logger = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 60.0
 
@@ -141,7 +144,7 @@ class Runner:
                 self._end_if_over(title)
             waiting = self._start_ready(waiting)
             if time.monotonic() >= next_progress:
-                log(self._progress(len(todo)))
+                logger.info(self._progress(len(todo)))
                 next_progress = time.monotonic() + PROGRESS_EVERY_S
             if waiting or self._active:
                 time.sleep(self._backend.poll_s)
@@ -150,7 +153,9 @@ class Runner:
     def _pass_on_stop(self) -> None:
         while self._num_stops_sent < self._stop.count:
             self._num_stops_sent += 1
-            log(f"stop requested: passed on to {len(self._active)} runs, which save and leave")
+            logger.info(
+                f"stop requested: passed on to {len(self._active)} runs, which save and leave"
+            )
             for _, process, _ in self._active.values():
                 process.stop()
 
@@ -165,7 +170,9 @@ class Runner:
         record = {"run": title, "exit_code": code, "wall_s": round(wall_s, 1)}
         append_row(self._attempts_path, record)
         self._outcomes.append(Outcome(run, ending, reason))
-        log(f"{ending}: {title} after {duration(wall_s)}" + (f" ({reason})" if reason else ""))
+        logger.info(
+            f"{ending}: {title} after {duration(wall_s)}" + (f" ({reason})" if reason else "")
+        )
 
     def _start_ready(self, waiting: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Start what can be started; return what has to wait."""
@@ -183,7 +190,7 @@ class Runner:
                 still.append(run)
             else:
                 run.log_path.parent.mkdir(parents=True, exist_ok=True)
-                log(f"start: {run.title}; output in {run.log_path}")
+                logger.info(f"start: {run.title}; output in {run.log_path}")
                 self._active[run.title] = (run, self._backend.start(run), time.monotonic())
         return still
 

@@ -7,10 +7,15 @@ import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, SupportsFloat, cast
 
+from configs.reward_schema import RewardTermConfig
+from configs.schema import RunConfig
 from data.records import Group
+
+ACCURACY_TARGET = "rewards.accuracy:AccuracyReward"
+REASONING_TARGET = "rewards.reasoning:ReasoningReward"
 
 
 class RewardError(ValueError):
@@ -176,3 +181,23 @@ def _plain_value(where: str, index: int, value: object) -> float | None:
     if not math.isfinite(number) or not 0.0 <= number <= 1.0:
         raise RewardError(f"{found}, outside [0, 1]; return None for a completion left unscored")
     return number
+
+
+def with_run_options(config: RunConfig) -> list[RewardTermConfig]:
+    """Return the reward terms with what two of our own classes need to know of the run.
+
+    The accuracy term gets the label aliases, the reasoning term the context of its judge.
+    """
+    context = {
+        "audio_root": config.data.audio_root,
+        "device": config.device,
+        "packages": list(config.rewards.packages),
+    }
+    known = {
+        ACCURACY_TARGET: {"aliases": dict(config.rewards.aliases)},
+        REASONING_TARGET: {"context": context},
+    }
+    return [
+        replace(term, options=known.get(term.target, {}) | term.options)
+        for term in config.rewards.terms
+    ]

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from configs.schema import ModelConfig, RolloutConfig
+from configs.schema import ModelConfig, RolloutConfig, RunConfig
 from configs.vllm_env import vllm_environment
-from data.prompts import FORBIDDEN_LOGIT
+from data.prompts import FORBIDDEN_LOGIT, PromptBuilder
 from data.records import Completion, Prompt
 
 GIB = 1 << 30
@@ -43,6 +43,19 @@ class EngineSpec:
     """The one token that ends a completion."""
     forbidden_token_ids: tuple[int, ...]
     """Tokens a completion may not contain: the modality placeholders would break the learner."""
+
+    @classmethod
+    def of(cls, config: RunConfig, builder: PromptBuilder) -> EngineSpec:
+        """Return what every engine of a configured run shares."""
+        return cls(
+            model=config.model,
+            rollout=config.rollout,
+            transport=config.sync.transport,
+            device=config.device,
+            seed=config.seed,
+            end_token_id=builder.end_token_id,
+            forbidden_token_ids=tuple(builder.forbidden_token_ids),
+        )
 
 
 class SampleRequest(NamedTuple):
@@ -121,7 +134,7 @@ class RolloutEngine:
         from vllm.config.weight_transfer import WeightTransferConfig
         from vllm.sampling_params import RequestOutputKind
 
-        from rollout.weight_sync import register_host_receiver
+        from rollout.host_receiver import register_host_receiver
 
         self._spec = spec
         self._version = 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import ray
 
-from data.batching import spread_rows
+from data.balance import balanced_shares
 from data.records import Completion, Group, Prompt
 from rollout.engine import (
     EngineSpec,
@@ -162,7 +162,7 @@ class EnginePool:
         plan = plan_requests(ids, num_completions, len(self.actors), seed)
         costs = [len(prompts[part.position].token_ids) for part in plan]
         streams = {}
-        for actor, share in zip(self.actors, spread_rows(costs, len(self.actors)), strict=True):
+        for actor, share in zip(self.actors, balanced_shares(costs, len(self.actors)), strict=True):
             if share:
                 parts = [plan[i] for i in share]
                 work = [
@@ -228,3 +228,20 @@ def with_environment(options: Mapping[str, Any], variables: Mapping[str, str]) -
     runtime = dict(options.get("runtime_env", {}))
     runtime["env_vars"] = {**variables, **runtime.get("env_vars", {})}
     return {**options, "runtime_env": runtime}
+
+
+def ordered(groups: Iterable[Group], prompts: Sequence[Prompt]) -> list[Group]:
+    """Return the groups in the order of their prompts.
+
+    Args:
+        groups: In any order.
+        prompts: With different example ids.
+
+    Raises:
+        ValueError: There is not one group for every prompt.
+    """
+    found = {group.prompt.example.id: group for group in groups}
+    ids = [prompt.example.id for prompt in prompts]
+    if len(found) != len(ids) or found.keys() != set(ids):
+        raise ValueError(f"{len(ids)} prompts gave {len(found)} different groups")
+    return [found[example_id] for example_id in ids]

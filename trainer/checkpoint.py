@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -21,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trainer.console import log
+logger = logging.getLogger(__name__)
+
 
 STATE_NAME = "state.json"
 MANIFEST_NAME = "MANIFEST.json"
@@ -148,7 +150,7 @@ class CheckpointStore:
             try:
                 verify(target)
             except CheckpointError as err:
-                log(f"replacing a bad checkpoint: {err}")
+                logger.info(f"replacing a bad checkpoint: {err}")
                 self._hide_and_delete(target)
             else:
                 return target
@@ -163,7 +165,7 @@ class CheckpointStore:
             try:
                 self._hide_and_delete(path)
             except CheckpointError as err:
-                log(f"warning: old checkpoint could not be removed: {err}")
+                logger.warning(f"old checkpoint could not be removed: {err}")
 
     def _hide_and_delete(self, path: Path) -> None:
         # Hidden by a rename first: a kill in the middle must not leave half a checkpoint.
@@ -188,7 +190,7 @@ def latest_checkpoint(root: Path) -> Checkpoint | None:
             return verify(path)
         except CheckpointError as err:
             reasons.append(str(err))
-            log(f"warning: checkpoint skipped: {err}")
+            logger.warning(f"checkpoint skipped: {err}")
     if reasons:
         raise CheckpointError(
             f"{root}: none of {len(reasons)} checkpoints is usable; delete them to start over: "
@@ -348,7 +350,7 @@ def _delete(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except OSError as err:
-        log(f"warning: could not be removed: {err}")
+        logger.warning(f"could not be removed: {err}")
 
 
 def _sync(path: Path) -> None:

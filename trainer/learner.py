@@ -18,12 +18,12 @@ import torch
 
 from configs.schema import RunConfig
 from data.records import FloatArray, Microbatch
-from rollout.weight_sync import Sender, open_sender
-from rollout.weights import WeightSource
 from trainer.logprobs import PackedPolicy, PackedRow, to_device
 from trainer.losses import FrozenScores, policy_terms, sft_loss
 from trainer.offload import OptimizerOffload
 from trainer.policy import adapters_off, load_thinker, prepare_thinker
+from trainer.weight_sync import Sender, open_sender
+from trainer.weights import WeightSource
 
 CHECKPOINT_TAG = "learner"
 

@@ -14,10 +14,10 @@ import psutil
 import ray
 
 from configs.schema import RunConfig
-from data.batching import PADDING_ID, build_row, num_row_tokens, pack_rows, plan_update
 from data.records import FloatArray, Group, GroupSample, Microbatch
 from rollout.pool import with_environment
 from trainer.learner import Learner, LearnerSpec, learner_environment
+from trainer.packing import PADDING_ID, build_row, num_row_tokens, pack_rows, plan_update
 
 
 class LearnerError(RuntimeError):

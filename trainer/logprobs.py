@@ -1,6 +1,6 @@
 """Log-probabilities of packed rows: the policy's forward pass.
 
-A row holds several groups (see `data.batching`). Linear layers see the row as one sequence;
+A row holds several groups (see `trainer.packing`). Linear layers see the row as one sequence;
 attention never crosses a group, and inside one a token sees the prompt and its own completion.
 This gives the numbers of G padded rows per group while prompt and clip are computed once.
 """

@@ -23,11 +23,10 @@ from trainer.advantages import to_samples
 from trainer.alarms import Alarms
 from trainer.checkpoint import CheckpointStore
 from trainer.clock import StepClock
-from trainer.console import log, progress_line
-from trainer.evaluator import Evaluator
 from trainer.learner_group import LearnerGroup
 from trainer.lr import learning_rate
 from trainer.metrics import MetricsWriter, rollout_metrics, sample_rows
+from trainer.progress import log_step
 
 MAX_IDLE_STEPS = 20
 """Steps in a row without an optimizer update after which a run gives up."""
@@ -39,7 +38,7 @@ class NoSignalError(RuntimeError):
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of; `launch.assemble` builds it."""
+    """What a run is made of; `launch.build` builds it."""
 
     loader: PromptLoader
     engines: EnginePool
@@ -50,7 +49,7 @@ class Parts:
     learner: LearnerGroup
     writer: MetricsWriter
     store: CheckpointStore
-    evaluate: Evaluator
+    evaluate: Callable[[str, Sequence[Example]], dict[str, float]]
     eval_examples: Sequence[Example]
     """Evaluated during the run; may be empty."""
     test_examples: Sequence[Example]
@@ -111,7 +110,7 @@ def train(config: RunConfig, parts: Parts, step: int) -> int:
             aliases = config.rewards.aliases
             parts.writer.write_samples(step, sample_rows(step, scored, samples, aliases))
         parts.writer.write(step, metrics)
-        log(progress_line(step, config.train.num_steps, metrics), *parts.alarms.observe(metrics))
+        log_step(step, config.train.num_steps, metrics, parts.alarms.observe(metrics))
         if is_due(step, config.checkpoint.every_steps, config.train.num_steps):
             save_checkpoint(parts, step)
         idle_steps = idle_steps + 1 if metrics["optim/skipped"] else 0

@@ -13,8 +13,7 @@ import numpy as np
 
 from configs.schema import ParityConfig
 from data.records import Group, Prompt
-from rollout.pool import EnginePool
-from trainer.evaluate import ordered
+from rollout.pool import EnginePool, ordered
 from trainer.learner_group import LearnerGroup
 
 

@@ -17,7 +17,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from data.files import UserError, whole_lines, write_atomically
+from configs.errors import UserError
+from data.files import whole_lines, write_atomically
 
 STATES = ("running", "finished", "preempted", "failed")
 """What `state` in run_status.json may be."""

@@ -13,16 +13,16 @@ from data.prompts import PromptBuilder, target_text
 from data.records import Completion, Group, GroupSample, Prompt
 from trainer.checkpoint import CheckpointStore
 from trainer.clock import StepClock
-from trainer.console import log, progress_line
 from trainer.learner_group import LearnerGroup
 from trainer.loop import is_due
 from trainer.lr import learning_rate
 from trainer.metrics import MetricsWriter
+from trainer.progress import log_step
 
 
 @dataclass(frozen=True)
 class SftParts:
-    """What a supervised run is made of; `launch.assemble` builds it."""
+    """What a supervised run is made of; `launch.build` builds it."""
 
     loader: PromptLoader
     to_sample: Callable[[Prompt], GroupSample]
@@ -71,7 +71,7 @@ def train_sft(config: RunConfig, parts: SftParts, step: int) -> int:
         metrics |= clock.metrics()
         metrics["data/skipped_clips"] = parts.loader.num_skipped
         parts.writer.write(step, metrics)
-        log(progress_line(step, config.train.num_steps, metrics))
+        log_step(step, config.train.num_steps, metrics)
         if is_due(step, config.checkpoint.every_steps, config.train.num_steps):
             save_checkpoint(parts, step)
     if parts.stop_requested():

@@ -5,6 +5,7 @@ docs/metrics.md says where TensorBoard shows them.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -36,9 +37,10 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from data.audio import SAMPLE_RATE_HZ, wav_bytes
-from trainer.clips import read_clip
-from trainer.console import log
+from data.clips import read_clip
 from trainer.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
 
 NUM_SHOWN = 4
 """Completions of a sample file that are shown, each of another clip."""
@@ -182,7 +184,7 @@ class EventFile:
             self._give_up(err)
 
     def _give_up(self, err: OSError) -> None:
-        log(f"warning: no more TensorBoard events, the run goes on: {err}")
+        logger.warning(f"no more TensorBoard events, the run goes on: {err}")
         with suppress(OSError):
             self.close()
         self._file = None

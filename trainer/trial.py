@@ -12,10 +12,10 @@ import numpy as np
 
 from configs.schema import RunConfig
 from data.audio import SAMPLE_RATE_HZ
-from data.batching import build_row, num_row_tokens, padding_row
 from data.features import FRAMES_PER_TOKEN, HOP_SAMPLES, MIN_FRAMES, NUM_MEL_BINS
 from data.prompts import PromptBuilder
 from data.records import Completion, Example, FloatArray, Group, GroupSample, Microbatch, Prompt
+from trainer.packing import build_row, num_row_tokens, padding_row
 
 
 def longest_prompt(
@@ -52,7 +52,7 @@ def longest_prompt(
 def largest_row(prompt: Prompt, config: RunConfig, token_id: int) -> Microbatch:
     """Return a row as long as the token budget allows, of groups of the longest completions.
 
-    A single group above the budget is a row of its own, as in `data.batching.pack_rows`.
+    A single group above the budget is a row of its own, as in `trainer.packing.pack_rows`.
 
     Args:
         prompt: from `longest_prompt`.

@@ -7,9 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from data.judge_data import DIMENSIONS as DIMENSIONS  # judges and their data share them
 from data.records import Prompt
 from rewards.base import find_class
+
+DIMENSIONS = (
+    "factual_alignment",
+    "interpretative_quality",
+    "caption_completeness",
+    "fluency_and_structural_clarity",
+)
+"""What reasoning is judged by, 1 to 5 each. Source: EmotionThinker, keys of its reward model."""
 
 LOWEST, HIGHEST = 1.0, 5.0
 """Range of a score. The reward divides by 5, so it lies in [0.2, 1]."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from data.claims import ATTRIBUTES, Claim, find_claims, truth_of
-from data.cot.lexicon import without_quotes
+from data.prosody.claim_words import without_quotes
+from data.prosody.claims import ATTRIBUTES, Claim, find_claims, truth_of
 from rewards.judges.measured import agreed_truth
 
 MARGIN = 0.25

@@ -1,7 +1,7 @@
 """A judge behind any OpenAI-compatible server, text-only or hearing the clip.
 
 Whatever the server does, a completion ends with scores or with a reason that can be counted; how it
-is asked, and asked again, is `data.chat`.
+is asked, and asked again, is `rewards.judges.chat`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from data.audio import AudioError, read_audio, wav_bytes
-from data.chat import ChatCall, ChatClient, ChatError, ChatFailure
 from data.records import Prompt
 from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, Judgement
+from rewards.judges.chat import ChatCall, ChatClient, ChatError, ChatFailure
 from rewards.judges.prompt import JudgePrompt, parse_scores, response_schema
 
 NOTHING: Mapping[str, float | None] = dict.fromkeys(DIMENSIONS, None)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from data.claims import ATTRIBUTES, Claim, find_claims, truth_of
+from data.prosody.claims import ATTRIBUTES, Claim, find_claims, truth_of
 from data.records import Prompt
 from rewards.judges.base import DIMENSIONS, HIGHEST, LOWEST, JudgeContext, JudgeError, Judgement
 
@@ -33,7 +33,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 class MeasuredJudge:
     """Scores reasoning by the prosody that the annotation step measured.
 
-    With claims found by `data.claims.find_claims`:
+    With claims found by `data.prosody.claims.find_claims`:
 
     - `factual_alignment`: 1 + 4 x the mean truth of the claims, once per attribute. A claim is true
       (1), false (0), or half true where the measurement lies within `margin` of the claimed level.

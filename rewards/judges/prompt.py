@@ -65,6 +65,9 @@ _DEFAULT_FILE = Path(__file__).with_name("prompt.txt")
 # [INST], <<SYS>>, <start_of_turn>, {{#system}}. A rule on characters misses no new family.
 _BRACKETS = str.maketrans("<>[]{}", "()()()")
 
+NO_CONCLUSION = "That is all there is to hear in this one."
+"""Last sentence of a text that concludes nothing, and the first of OPEN_ENDINGS."""
+
 
 def sanitize(text: str, max_chars: int = MAX_REASONING_CHARS) -> str:
     """Return foreign text as plain text that cannot pose as a part of a prompt.

@@ -13,7 +13,7 @@ from launch.compare import main as compare
 from launch.tables import main as tables
 from tests.e2e.command import RunFiles, Shell, command
 from tests.e2e.conftest import WriteConfig
-from tests.unit.test_metrics import documented_keys
+from tests.unit.trainer.test_metrics import documented_keys
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from annotate.judge_data import prescribed
 from data.files import read_rows, write_rows
-from data.judge_data import prescribed
+from evaluation.calibration.probes import NUM_ATTACKED
 from launch.preflight import ROOT
 from rewards.judges.base import DIMENSIONS
 from rewards.judges.injections import injections
 from tests.e2e.command import Shell, command, open_shell
-from trainer.judge_probes import NUM_ATTACKED
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 

@@ -15,9 +15,9 @@ import torch
 from configs.load import load_config
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Completion, FloatArray, Group, GroupSample
+from data.splits import read_data
 from demo.checkpoint import build_checkpoint
 from launch.cluster import connect, place
-from launch.splits import read_data
 from trainer.learner_group import LearnerGroup
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]

@@ -18,10 +18,9 @@ from configs.schema import RunConfig
 from data.audio import read_audio
 from data.prompts import FORBIDDEN_LOGIT, PromptBuilder, prompt_function
 from data.records import FloatArray, Group, GroupSample, Prompt
-from launch.assemble import engine_spec
+from data.splits import read_data
 from launch.cluster import connect, place
-from launch.splits import read_data
-from rollout.engine import RolloutError
+from rollout.engine import EngineSpec, RolloutError
 from rollout.pool import EnginePool
 from tests.e2e.command import RunFiles
 from trainer.checkpoint import latest_checkpoint
@@ -94,7 +93,7 @@ def stack(finished_run: RunFiles) -> Iterator[Stack]:
         forbidden_token_ids=builder.forbidden_token_ids,
         actor_options=place(config).learners,
     )
-    engines = EnginePool(engine_spec(config, builder), place(config).engines)
+    engines = EnginePool(EngineSpec.of(config, builder), place(config).engines)
     learner.start()
     engines.start()
     learner.connect(engines.actors)

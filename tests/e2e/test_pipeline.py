@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from configs.schema import NINE_LABELS
-from data.judge_rows import read_judge_rows
 from data.manifest import read_manifest
 from demo.corpus import build_corpus
 from launch.annotate import main
+from rewards.judges.rows import read_judge_rows
+from tests.unit.annotate.test_corpus_ravdess import build as build_ravdess
 from tests.unit.corpus_files import write_clip
-from tests.unit.test_corpus_ravdess import build as build_ravdess
 
 pytestmark = pytest.mark.e2e
 

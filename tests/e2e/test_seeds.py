@@ -10,10 +10,9 @@ import ray
 from configs.load import load_config
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Group, Prompt
-from launch.assemble import engine_spec
+from data.splits import read_data
 from launch.cluster import connect, place
-from launch.splits import read_data
-from rollout.engine import CPU_PREFILL_TOKENS
+from rollout.engine import CPU_PREFILL_TOKENS, EngineSpec
 from rollout.pool import EnginePool
 from tests.e2e.command import RunFiles
 
@@ -32,7 +31,7 @@ def pools(finished_run: RunFiles) -> Iterator[Pools]:
     build = prompt_function(builder, config.data, ray.put)
     prompts = [build(row) for row in read_data(config).train[:5]]
     options = place(config).engines
-    one, two = (EnginePool(engine_spec(config, builder), options * n) for n in (1, 2))
+    one, two = (EnginePool(EngineSpec.of(config, builder), options * n) for n in (1, 2))
     one.start()
     two.start()
     yield one, two, prompts

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from data.corpora.convert import build_rows
+from annotate.corpora.convert import build_rows
 
 GOLDEN = Path(__file__).parents[1] / "data" / "corpora"
 
@@ -35,7 +35,7 @@ def check_golden(corpus: str, root: Path, build: Callable[[Path], None]) -> list
     To write a new golden file: delete the old one, run the test, and read what it wrote.
     """
     build(root)
-    rows = build_rows(corpus, root, labels="own", num_workers=1, log=print).rows
+    rows = build_rows(corpus, root, labels="own", num_workers=1).rows
     path = GOLDEN / f"{corpus}.jsonl"
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     if not path.exists():

@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from data.cot.filters import Limits, find_faults
+from annotate.cot.filters import Limits, find_faults
 from demo.texts import NUM_PHRASINGS, describe
 from tests.unit.make_rows import ATTRIBUTES, LEVELS_OF
 
 _DATA = Path(__file__).parents[1] / "data"
 PARAGRAPHS = (_DATA / "phrasings.txt").read_text().split("\n\n")
-"""Free prose, whose first readings showed what `data.claims` did not understand.
+"""Free prose, whose first readings showed what `data.prosody.claims` did not understand.
 
 `{pitch:low|mid|high}` holds the words of each level in order, and what stands in square brackets is
 left out where a cue in it was not measured.
 """
 
 UNSEEN = (_DATA / "phrasings_unseen.txt").read_text().split("\n\n")
-"""The same, written when `data.claims` was done: nothing was changed for their sake. Keep it so;
-what they show is to be mended with other examples."""
+"""The same, written when `data.prosody.claims` was done: nothing was changed for their sake. Keep
+it so; what they show is to be mended with other examples."""
 
 EMOTIONS = {
     "neutral": "neutrality",

@@ -1,4 +1,4 @@
-"""Rows of an annotated manifest with drawn prosody, as `data.prosody_levels.describe` writes it."""
+"""Rows of an annotated manifest with drawn prosody, as `data.prosody.levels.describe` writes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from configs.schema import NINE_LABELS
-from data.prosody_levels import INTONATIONS, LEVELS
+from data.prosody.levels import INTONATIONS, LEVELS
 from demo.texts import SENTENCES
 
 ATTRIBUTES = (*LEVELS, "intonation")

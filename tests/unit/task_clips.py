@@ -9,8 +9,8 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-from data.prosody import measure
-from data.prosody_levels import Clip, calibrate, describe
+from data.prosody.levels import Clip, calibrate, describe
+from data.prosody.measure import measure
 from data.records import FloatArray
 from demo.speech import Synthesizer
 

@@ -1,0 +1,1 @@
+"""Corpora into training data: readers, prosody, reasoning texts, tasks, splits."""

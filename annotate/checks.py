@@ -1,0 +1,276 @@
+"""Everything that is wrong or odd in a corpus, found before a run meets it.
+
+A problem stops a run, or would train it on something else than the manifest says; a warning is
+worth a look. Nothing is repaired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from annotate.progress import reported
+from data.audio import AudioError, probe, read_audio
+from data.manifest import ALIASES
+from data.records import FloatArray
+
+PROBLEMS = {
+    "clip": "cannot be used",
+    "changed": "is not the file that the manifest describes",
+    "split": "a split that cannot be trained on",
+}
+"""Kinds of findings that make a check fail."""
+
+WARNINGS = {
+    "quiet": "never louder than -40 dB of full scale",
+    "clipping": "samples at full scale",
+    "offset": "the wave is not centred on zero",
+    "duplicate": "the same file twice in a split",
+}
+"""Kinds of findings that are counted."""
+
+QUIET_PEAK = 0.01
+"""Largest distance from the mean of a clip that is quiet: -40 dB of full scale."""
+
+FULL_SCALE = 0.999
+"""Samples from here on are at full scale."""
+
+CLIPPED_FRAC = 0.001
+"""Share of samples at full scale from which a clip is clipped. A clip that was only scaled to full
+scale has a few at its loudest peaks."""
+
+OFFSET = 0.01
+"""Mean of a clip from which it has an offset."""
+
+DURATION_TOLERANCE_S = 0.01
+"""How far a clip's length may be from its row's `duration_s`."""
+
+_TEXTS = ("id", "audio", "label", "split", "speaker", "session", "text", "sha256")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong or odd, in one row or in a whole split."""
+
+    kind: str
+    """One of `PROBLEMS` or `WARNINGS`."""
+    id: str | None
+    """The row; None if it is about a split."""
+    audio: str | None
+    """Path of its clip, relative to the audio root."""
+    message: str
+    """What was found and what to do."""
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether it makes a check fail."""
+        return self.kind in PROBLEMS
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What one file turned out to be."""
+
+    problem: str
+    """Why it cannot be used; empty if it can."""
+    oddities: tuple[tuple[str, str], ...]
+    """Kind and message of each warning."""
+    duration_s: float | None
+    sha256: str | None
+    """None if it cannot be opened."""
+
+
+def read_raw_rows(manifest: Path, audio_root: Path) -> list[dict[str, Any]]:
+    """Return a manifest's rows with all their fields, as far as they can be read.
+
+    `data.manifest.read_manifest` tells what is wrong with a manifest. Here, lines that are no
+    object or name no clip inside the audio root are left out, a row without an id is called by its
+    line, aliases are replaced, blank texts are left out, and other texts are made text.
+
+    Args:
+        manifest: JSON Lines file.
+        audio_root: Folder that the clips' paths are relative to.
+
+    Raises:
+        OSError: The manifest cannot be opened.
+    """
+    root = os.path.realpath(audio_root)
+    rows: list[dict[str, Any]] = []
+    lines = manifest.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            fields = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(fields, dict):
+            row = _plain(fields)
+            row.setdefault("id", f"line {number}")
+            if _is_inside(row.get("audio", ""), root):
+                rows.append(row)
+    return rows
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    row = {name: value for name, value in fields.items() if value is not None}
+    for name, alias in ALIASES.items():
+        if name not in row and alias in row:
+            row[name] = row.pop(alias)
+    row |= {name: str(row[name]) for name in _TEXTS if name in row}
+    return {name: value for name, value in row.items() if not _is_blank(value)}
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
+def _is_inside(audio: str, root: str) -> bool:
+    if not audio or "\0" in audio or any("\ud800" <= c <= "\udfff" for c in audio):
+        return False
+    return os.path.commonpath([root, os.path.realpath(os.path.join(root, audio))]) == root
+
+
+def check_clips_fully(
+    rows: Sequence[Row],
+    audio_root: Path,
+    *,
+    min_duration_s: float,
+    max_duration_s: float,
+    num_workers: int,
+) -> list[Finding]:
+    """Decode every clip and return what is wrong or odd about each row, in the order of the rows.
+
+    Args:
+        rows: As `read_raw_rows` returns them. `sha256` and `duration_s` (in seconds) are compared
+            with the file where a row has them. A clip that several rows share is read once.
+        audio_root: Folder that the clips' paths are relative to.
+        min_duration_s: Shortest clip.
+        max_duration_s: Longest clip.
+        num_workers: Threads.
+    """
+
+    def inspect(audio: str) -> _File:
+        return _inspect(audio_root / audio, min_duration_s, max_duration_s)
+
+    clips = list(dict.fromkeys(row["audio"] for row in rows))
+    with ThreadPoolExecutor(num_workers) as pool:
+        inspected = reported(pool.map(inspect, clips), len(clips), "decoded {} of {} clips")
+        files = dict(zip(clips, inspected, strict=True))
+    findings: list[Finding] = []
+    first: dict[tuple[str | None, str | None], str] = {}
+    for row in rows:
+        file = files[row["audio"]]
+        found = [*_row_findings(row, file)]
+        key = row.get("split"), file.sha256
+        if file.sha256 and key in first:
+            where = f"in split {row['split']!r}" if "split" in row else "without a split"
+            found.append(("duplicate", f"is the same file as {first[key]!r}, both {where}"))
+        first.setdefault(key, row["id"])
+        findings += [Finding(kind, row["id"], row["audio"], text) for kind, text in found]
+    return findings
+
+
+def _row_findings(row: Row, file: _File) -> Iterator[tuple[str, str]]:
+    """Yield kind and message of what is wrong with a row's file."""
+    if file.problem:
+        yield "clip", file.problem
+    sha256, duration_s = row.get("sha256"), row.get("duration_s")
+    if file.sha256 and sha256 is not None and sha256 != file.sha256:
+        yield (
+            "changed",
+            f"has SHA-256 {file.sha256[:12]}... and the row says {sha256[:12]}...: the file "
+            "changed since the manifest was written; restore it, or write the manifest again",
+        )
+    if duration_s is not None and file.duration_s is not None:
+        is_number = isinstance(duration_s, int | float) and not isinstance(duration_s, bool)
+        if not is_number or abs(duration_s - file.duration_s) > DURATION_TOLERANCE_S:
+            yield (
+                "changed",
+                f"lasts {file.duration_s:.3f} s and the row's duration_s is {duration_s!r}: the "
+                "file changed since the manifest was written; restore it, or write the manifest "
+                "again",
+            )
+    yield from file.oddities
+
+
+def _inspect(path: Path, min_duration_s: float, max_duration_s: float) -> _File:
+    problem, duration_s, sha256 = "", None, None
+    oddities: tuple[tuple[str, str], ...] = ()
+    try:
+        duration_s = probe(path).duration_s
+        samples = read_audio(path, min_duration_s=min_duration_s, max_duration_s=max_duration_s)
+        oddities = tuple(_oddities(samples))
+    except AudioError as error:
+        problem = str(error)
+    try:
+        sha256 = file_sha256(path) if path.is_file() else None  # to read a pipe would never end
+    except OSError as error:
+        problem = problem or f"{path}: {error.strerror}; make it readable"
+    return _File(problem, oddities, duration_s, sha256)
+
+
+def _oddities(samples: FloatArray) -> Iterator[tuple[str, str]]:
+    """Yield kind and message of what is odd about the samples that a model would hear."""
+    offset = float(samples.mean(dtype=np.float64))
+    peak = float(np.abs(samples - offset).max())
+    at_full_scale = float((np.abs(samples) >= FULL_SCALE).mean())
+    if peak < QUIET_PEAK:
+        yield "quiet", f"peaks at {20 * np.log10(peak):.0f} dB of full scale; listen to it"
+    if at_full_scale >= CLIPPED_FRAC:
+        yield "clipping", f"{at_full_scale:.1%} of its samples are at full scale"
+    if abs(offset) >= OFFSET:
+        yield "offset", f"its mean is {offset:+.3f} of full scale"
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_train_split(rows: Sequence[Row], split: str, prompts_per_step: int) -> list[Finding]:
+    """Return why a run could not train on a split, or would learn nothing from it.
+
+    Args:
+        rows: As `read_raw_rows` returns them.
+        split: Value of `split` in the training rows.
+        prompts_per_step: Rows that one step takes.
+    """
+    labels = [row.get("label") for row in rows if row.get("split") == split]
+    if not labels:
+        known = sorted({row["split"] for row in rows if "split" in row})
+        there = f"there are: {', '.join(known)}" if known else "no row has a split"
+        return [_of_split(f"no row is of split {split!r} ({there}); set data.train_split")]
+    findings: list[Finding] = []
+    if len(labels) < prompts_per_step:
+        findings.append(
+            _of_split(
+                f"split {split!r} has {len(labels)} rows and a step needs {prompts_per_step} "
+                "prompts; lower train.prompts_per_step or add rows"
+            )
+        )
+    if len(set(labels)) == 1:
+        findings.append(
+            _of_split(
+                f"every row of split {split!r} is labelled {labels[0]!r}: one answer would always "
+                "be right; add clips of other labels"
+            )
+        )
+    return findings
+
+
+def _of_split(message: str) -> Finding:
+    return Finding("split", None, None, message)

@@ -1,0 +1,64 @@
+"""Annotation files that corpora ship as JSON or JSON Lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from configs.errors import UserError
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file holds.
+
+    Raises:
+        UserError: It cannot be read, or is something else.
+    """
+    content = _parse(_read(path), str(path))
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a JSON {type(content).__name__}, not an object")
+    return content
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield `FILE:LINE` and row of a file with one JSON object a line.
+
+    A file named `.json` is one list of such objects instead; it has `FILE:NUMBER`, from 1.
+
+    Raises:
+        UserError: It cannot be read, or a row is not a JSON object.
+    """
+    text = _read(path)
+    if path.suffix == ".json":
+        rows = _parse(text, str(path))
+        if not isinstance(rows, list):
+            raise UserError(f"{path}: holds a JSON {type(rows).__name__}, not a list of rows")
+        numbered = [(f"{path}:{number}", row) for number, row in enumerate(rows, start=1)]
+    else:
+        # Not splitlines(), which also cuts at characters that JSON leaves inside a text.
+        lines = enumerate(text.split("\n"), start=1)
+        numbered = [
+            (f"{path}:{number}", _parse(line, f"{path}:{number}"))
+            for number, line in lines
+            if line.strip()
+        ]
+    for where, row in numbered:
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: is a JSON {type(row).__name__}; a row is an object")
+        yield where, row
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); download it again") from error
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: is not JSON ({error.msg}); download it again") from error

@@ -1,0 +1,177 @@
+"""From a corpus on disk to rows of a manifest: labels mapped, clips probed and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from annotate.corpora.base import CorpusClip
+from annotate.corpora.table import CORPORA
+from annotate.progress import reported
+from configs.errors import UserError
+from data.audio import AudioError, probe
+
+LABELS = Path(__file__).parent / "labels"
+"""One YAML file a corpus: maps from its labels to ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMap:
+    """How a corpus's labels become ours."""
+
+    targets: Mapping[str, str]
+    """Raw label -> label."""
+    drop: Mapping[str, str]
+    """Raw labels whose clips are left out -> why."""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The labels there are afterwards, in the map's order."""
+        return tuple(dict.fromkeys(self.targets.values()))
+
+    @property
+    def merges(self) -> dict[str, tuple[str, ...]]:
+        """Label -> the two or more raw labels that become it."""
+        sources: dict[str, list[str]] = {}
+        for raw, label in self.targets.items():
+            sources.setdefault(label, []).append(raw)
+        return {label: tuple(raw) for label, raw in sources.items() if len(raw) > 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A corpus as rows of a manifest."""
+
+    rows: list[dict[str, Any]]
+    """Sorted by id; without the clips that were dropped or cannot be used."""
+    failed: list[dict[str, str]]
+    """`id` and `reason` of each clip that cannot be used."""
+    dropped: Mapping[str, int]
+    """Raw label -> clips left out because the label map says so."""
+    labels: LabelMap
+    """What was applied."""
+
+
+def load_label_map(corpus: str, name: str) -> LabelMap:
+    """Return a label map of a corpus.
+
+    Args:
+        corpus: Name in the table of corpora.
+        name: `nine` (the paper's labels), `own` (the benchmark's own set), or the path of a YAML
+            file with the keys `labels` and, if need be, `drop`.
+
+    Raises:
+        UserError: No such map, or a file that is none.
+    """
+    path = LABELS / f"{corpus}.yaml" if name in ("nine", "own") else Path(name)
+    key = name if name in ("nine", "own") else "labels"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not a label map ({error}); see docs/corpora.md") from error
+    targets = content.get(key) if isinstance(content, dict) else None
+    drops = [content.get(f"drop{end}") or {} for end in ("", f"_{key}")] if targets else []
+    for what in (targets, *drops):
+        if not isinstance(what, dict) or not all(
+            isinstance(text, str) and text for pair in what.items() for text in pair
+        ):
+            raise UserError(
+                f"{path}: expected `{key}: {{raw: label, ...}}` and `drop: {{raw: reason, ...}}`, "
+                "all texts; see docs/corpora.md"
+            )
+    assert isinstance(targets, dict)
+    drop = {raw: why for part in drops for raw, why in part.items()}
+    both = sorted(targets.keys() & drop.keys())
+    if both:
+        raise UserError(f"{path}: both mapped and dropped: {', '.join(both)}")
+    return LabelMap(targets, drop)
+
+
+def build_rows(corpus: str, root: Path, *, labels: str, num_workers: int) -> Converted:
+    """Read a corpus and return its rows, unsplit where the corpus has no split of its own.
+
+    Args:
+        corpus: Name in the table of corpora.
+        root: Folder of the corpus as it is distributed.
+        labels: As for `load_label_map`.
+        num_workers: Threads that hash.
+
+    Raises:
+        UserError: An unknown corpus, another layout, or a label that the map does not know.
+    """
+    if corpus not in CORPORA:
+        raise UserError(f"corpus {corpus!r} is not known; choose from: {', '.join(CORPORA)}")
+    label_map = load_label_map(corpus, labels)
+    clips = CORPORA[corpus].read(root)
+    dropped = Counter(clip.raw_label for clip in clips if clip.raw_label in label_map.drop)
+    kept = [clip for clip in clips if clip.raw_label not in label_map.drop]
+    unknown = Counter(clip.raw_label for clip in kept if clip.raw_label not in label_map.targets)
+    if unknown:
+        listed = ", ".join(f"{label!r} ({n} clips)" for label, n in unknown.most_common())
+        raise UserError(
+            f"{root}: the label map {labels!r} of {corpus} does not know {listed}; map or drop them"
+        )
+    rows: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    with ThreadPoolExecutor(num_workers) as pool:
+        facts = pool.map(file_facts, [root / clip.audio for clip in kept])
+        for clip, found in zip(
+            kept, reported(facts, len(kept), "hashed {} of {} clips"), strict=True
+        ):
+            if isinstance(found, str):
+                failed.append({"id": clip.id, "reason": found})
+            else:
+                rows.append(_row(corpus, clip, label_map.targets[clip.raw_label], found))
+    return Converted(rows, failed, dropped, label_map)
+
+
+def describe_conversion(found: Converted) -> list[str]:
+    """Return what was merged, dropped and refused, one line each."""
+    lines = [f"merged: {' + '.join(raw)} -> {label}" for label, raw in found.labels.merges.items()]
+    lines += [
+        f"dropped: {n} clips labelled {label!r}: {found.labels.drop[label]}"
+        for label, n in found.dropped.items()
+    ]
+    if found.failed:
+        lines.append(f"cannot be used: {len(found.failed)} clips, such as {found.failed[0]['id']}")
+    return lines
+
+
+def file_facts(path: Path) -> dict[str, Any] | str:
+    """Return `duration_s`, `sample_rate` and `sha256` of a clip; or why it cannot be used."""
+    try:
+        info = probe(path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except (AudioError, OSError) as error:
+        return str(error)
+    return {
+        "duration_s": round(info.duration_s, 4),
+        "sample_rate": info.sample_rate,
+        "sha256": digest,
+    }
+
+
+def _row(corpus: str, clip: CorpusClip, label: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    row = {
+        "id": f"{corpus}/{clip.id}",
+        "audio": clip.audio,
+        "label": label,
+        "raw_label": clip.raw_label,
+        "dataset": corpus,
+        "speaker": clip.speaker and f"{corpus}/{clip.speaker}",
+        "session": clip.session and f"{corpus}/{clip.session}",
+        "split": clip.split,
+        "text": clip.text,
+        "sex": clip.sex,
+        "lang": clip.lang,
+    }
+    known = {name: value for name, value in row.items() if value is not None}
+    return {**known, **facts, **clip.extra}

@@ -1,0 +1,65 @@
+"""The corpora that can be read, by name."""
+
+from __future__ import annotations
+
+from annotate.corpora.base import Corpus
+from annotate.corpora.crema_d import read_crema_d
+from annotate.corpora.ears import read_ears
+from annotate.corpora.emobox import read_emobox
+from annotate.corpora.emotioncot import read_emotioncot
+from annotate.corpora.esd import read_esd
+from annotate.corpora.expresso import read_expresso
+from annotate.corpora.iemocap import read_iemocap
+from annotate.corpora.mead import read_mead
+from annotate.corpora.meld import read_meld
+from annotate.corpora.msp_podcast import read_msp_podcast
+from annotate.corpora.ravdess import read_ravdess
+from annotate.corpora.savee import read_savee
+
+CORPORA = {
+    "crema_d": Corpus(
+        read_crema_d, "speaker", {"transcript": "twelve sentences, said by everyone"}
+    ),
+    "ears": Corpus(read_ears, "speaker", {"transcript": "every speaker reads the same sentences"}),
+    "emobox": Corpus(
+        read_emobox,
+        "official",
+        {"transcript": "many of its acted corpora have few sentences, said by everyone"},
+    ),
+    "emotioncot": Corpus(
+        read_emotioncot,
+        "speaker",
+        {"transcript": "Expresso and EARS have the same sentences from everyone"},
+    ),
+    "esd": Corpus(
+        read_esd,
+        "speaker",
+        {
+            "transcript": "each sentence is said by everyone of a language with every emotion",
+        },
+    ),
+    "expresso": Corpus(
+        read_expresso,
+        "official",
+        {
+            "speaker": "four speakers, all in every split",
+            "session": "long dialogues are split by time",
+            "transcript": "the same sentences in several styles and voices",
+        },
+    ),
+    "iemocap": Corpus(
+        read_iemocap, "session", {"transcript": "the scripted dialogues recur in every session"}
+    ),
+    "mead": Corpus(read_mead, "speaker", {"transcript": "every actor says the same sentences"}),
+    "meld": Corpus(
+        read_meld,
+        "official",
+        {
+            "speaker": "the main characters are in every split",
+            "transcript": "short lines such as `Hey!` recur",
+        },
+    ),
+    "msp_podcast": Corpus(read_msp_podcast, "official"),
+    "ravdess": Corpus(read_ravdess, "speaker", {"transcript": "two sentences, said by everyone"}),
+    "savee": Corpus(read_savee, "speaker", {"transcript": "each speaker says the same sentences"}),
+}

@@ -1,0 +1,135 @@
+"""What makes a reasoning text unfit for training, beyond what its writer was asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from annotate.cot.lexicon import find_mentions
+from data.prosody.claim_words import without_quotes
+from data.prosody.claims import find_claims, truth_of
+
+_META = re.compile(
+    r"\b(?:label(?:led|ed|s)?|annotat\w+|ground[- ]truth|(?:given|provided|stated|true|target) "
+    r"(?:emotion|label|answer)|metadata|according to the (?:data|input|cues given)|as an ai"
+    r"|prompt|instruction\w*)\b",
+    re.IGNORECASE,
+)
+_TAGS = re.compile(r"</?(?:think|answer)>|<\|[^|]*\|>", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_SHINGLE_WORDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a text must keep to."""
+
+    min_words: int = 12
+    max_words: int = 250
+    margin: float = 0.25
+    """Distance to another level, in standard deviations, within which a claim of it is let pass."""
+
+
+def find_faults(
+    text: str, label: str, choices: Sequence[str], prosody: Mapping[str, Any] | None, limits: Limits
+) -> tuple[str, ...]:
+    """Return what is wrong with a reasoning text; empty for one that can be trained on.
+
+    - `length`: fewer or more words than allowed; `tags`: it holds tags or chat tokens.
+    - `contradicts ...`: a claim on the voice that the measurement denies.
+    - `no cue`: no claim on anything that was measured.
+    - `concludes ...` or `no conclusion`: the last emotion that it names is not the label.
+    - `opens with the label`: its first sentence names the label: the cues would be an afterthought.
+    - `label leak`: it speaks of the label as something it was given.
+
+    What stands in double quotes is the speaker's, and counts for nothing of this.
+
+    Args:
+        text: The reasoning alone.
+        label: The clip's label.
+        choices: All labels.
+        prosody: Of the clip's row; without measurements nothing is known to be true or false.
+        limits: Words and margin.
+    """
+    faults: list[str] = []
+    num_words = len(_WORD.findall(text))
+    if not limits.min_words <= num_words <= limits.max_words:
+        faults.append(f"length: {num_words} words")
+    if _TAGS.search(text):
+        faults.append("tags")
+    faults += _claim_faults(text, prosody or {}, limits.margin)
+    mentions = find_mentions(text, choices)
+    if not mentions:
+        faults.append("no conclusion")
+    elif mentions[-1].label != label:
+        faults.append(f"concludes {mentions[-1].label}")
+    bare = without_quotes(text)
+    first = _SENTENCE_END.search(bare)
+    end = first.start() if first else len(bare)
+    if any(mention.label == label and mention.start < end for mention in mentions):
+        faults.append("opens with the label")
+    if _META.search(bare):
+        faults.append("label leak")
+    return tuple(faults)
+
+
+def _claim_faults(text: str, prosody: Mapping[str, Any], margin: float) -> list[str]:
+    claims = find_claims(without_quotes(text))
+    truths = [truth_of(claim, prosody, margin) for claim in claims]
+    faults = [
+        f"contradicts: {'not ' if claim.negated else ''}{claim.level} {claim.attribute}"
+        for claim, truth in zip(claims, truths, strict=True)
+        if truth == 0
+    ]
+    stated: dict[str, set[str]] = {}
+    for claim in claims:
+        if not claim.negated:
+            stated.setdefault(claim.attribute, set()).add(claim.level)
+    faults += [
+        f"contradicts itself: {' and '.join(sorted(levels))} {attribute}"
+        for attribute, levels in stated.items()
+        if len(levels) > 1
+    ]
+    if all(truth is None for truth in truths):
+        faults.append("no cue")
+    return list(dict.fromkeys(faults))
+
+
+@dataclass
+class Duplicates:
+    """The texts that were kept so far, to find copies and near copies among new ones."""
+
+    threshold: float = 0.9
+    """Share of common runs of 4 words (Jaccard index) from which two texts are copies."""
+    _shingles: dict[str, frozenset[int]] = field(default_factory=dict[str, frozenset[int]])
+    _index: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+
+    def find(self, text: str) -> str | None:
+        """Return the id of a kept text that is nearly the same; None if there is none."""
+        runs = _runs_of_words(text)
+        shared: dict[str, int] = {}
+        for run in runs:
+            for name in self._index.get(run, ()):
+                shared[name] = shared.get(name, 0) + 1
+        for name, common in shared.items():
+            union = len(runs) + len(self._shingles[name]) - common
+            if common >= self.threshold * union:
+                return name
+        return None
+
+    def keep(self, name: str, text: str) -> None:
+        """Remember a text by its id."""
+        runs = _runs_of_words(text)
+        self._shingles[name] = runs
+        for run in runs:
+            self._index.setdefault(run, []).append(name)
+
+
+def _runs_of_words(text: str) -> frozenset[int]:
+    """Return hashes of the runs of 4 words; of the whole text if it is shorter."""
+    words = [word.lower() for word in _WORD.findall(text)]
+    last = max(1, len(words) - _SHINGLE_WORDS + 1)
+    return frozenset(hash(tuple(words[i : i + _SHINGLE_WORDS])) for i in range(last))

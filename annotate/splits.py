@@ -1,0 +1,175 @@
+"""Training, evaluation and test rows: whole speakers or sessions, or the corpus's own split."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from configs.errors import UserError
+from data.records import IntArray
+
+SPLITS = ("train", "eval", "test")
+"""The splits that are made."""
+
+NUM_DRAWS = 100
+"""Draws of which the best is kept: first by labels that a split lacks, then by its shares."""
+
+MAX_NAMED = 20
+"""Names that one message lists."""
+
+Row = Mapping[str, Any]
+
+
+def assign_splits(
+    rows: Sequence[Row],
+    *,
+    by: Literal["official", "session", "speaker"],
+    test: Sequence[str] = (),
+    eval_: Sequence[str] = (),
+    test_frac: float = 0.2,
+    eval_frac: float = 0.1,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Return new rows, in the same order, whose `split` is `train`, `eval` or `test`.
+
+    The same seed gives the same split, in whatever order the rows come.
+
+    Args:
+        rows: Rows of a manifest with `label` and, as `by` asks, `split`, `session` or `speaker`.
+        by: `official` keeps the rows' own split; otherwise no session, or speaker, is parted.
+        test: Sessions or speakers of the test split. With any, it gets these and no others.
+        eval_: The same for the evaluation split.
+        test_frac: Share of all clips, in [0, 1), that the groups drawn for the test split come
+            close to; 0 = none is drawn. Not used if `test` names groups.
+        eval_frac: The same for the evaluation split.
+        seed: Of the draw.
+
+    Raises:
+        UserError: No rows, rows without what `by` asks for, an unknown name, fractions that leave
+            nothing to train on, or too few groups.
+    """
+    if not rows:
+        raise UserError("there are no rows to split")
+    if by == "official":
+        _check_official(rows, [*test, *eval_])
+        return [dict(row) for row in rows]
+    if by not in ("session", "speaker"):
+        raise UserError(f"by is {by!r}; choose from: official, session, speaker")
+    _check_known(rows, by)
+    groups: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        groups[row[by]][row["label"]] += 1
+    splits = _named(groups, by, {"test": test, "eval": eval_})
+    shares = {"test": 0.0 if test else test_frac, "eval": 0.0 if eval_ else eval_frac}
+    if min(shares.values()) < 0 or sum(shares.values()) >= 1:
+        raise UserError(
+            f"test_frac {test_frac:g} and eval_frac {eval_frac:g} must not be negative, and "
+            "together stay below 1"
+        )
+    targets = {split: share * len(rows) for split, share in shares.items() if share > 0}
+    free = {name: counts for name, counts in groups.items() if name not in splits}
+    splits |= _drawn(free, by, targets, seed)
+    return [{**row, "split": splits[row[by]]} for row in rows]
+
+
+def _check_official(rows: Sequence[Row], named: Sequence[str]) -> None:
+    if named:
+        raise UserError(
+            f"{named[0]!r} is named for a split, but the corpus's own split is kept; name groups "
+            "with a split by session or speaker"
+        )
+    missing = sum(not row.get("split") for row in rows)
+    if missing:
+        raise UserError(
+            f"{missing} of {len(rows)} rows have no official split; split by speaker or session"
+        )
+    other = sorted({str(row["split"]) for row in rows} - set(SPLITS))
+    if other:
+        raise UserError(f"split {other[0]!r} is none of {', '.join(SPLITS)}; rename it")
+
+
+def _check_known(rows: Sequence[Row], by: str) -> None:
+    missing = sum(not row.get(by) for row in rows)
+    if missing:
+        other = "session" if by == "speaker" else "speaker"
+        raise UserError(
+            f"{missing} of {len(rows)} rows have no {by}, and nobody could tell whether they leak: "
+            f"add it, leave these rows out, or split by {other} or as the corpus does (official)"
+        )
+
+
+def _named(groups: Iterable[str], by: str, names: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return group -> split of the groups that are named."""
+    known = sorted(groups)
+    splits: dict[str, str] = {}
+    for split, wanted in names.items():
+        for name in wanted:
+            if name not in known:
+                raise UserError(
+                    f"no row has {by} {name!r}, named for {split}; {_near(name, known)}"
+                )
+            if splits.get(name, split) != split:
+                raise UserError(f"{by} {name!r} is named for both test and eval; keep one of them")
+            splits[name] = split
+    return splits
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    # Speakers stand in a manifest as `corpus/speaker`, and people type the second half.
+    near = [other for other in known if other.rpartition("/")[2] == name]
+    near = near or difflib.get_close_matches(name, known, n=3)
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    more = f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
+    return f"there are: {', '.join(known[:MAX_NAMED])}{more}"
+
+
+def _drawn(
+    groups: Mapping[str, Mapping[str, int]],
+    by: str,
+    targets: Mapping[str, float],
+    seed: int,
+) -> dict[str, str]:
+    """Return group -> split of the groups that are not named; targets are in clips."""
+    if len(groups) < len(targets) + 1:
+        wanted = ", ".join([*targets, "train"])
+        raise UserError(
+            f"{len(groups)} {by}s are not named and {wanted} need at least one each: name fewer, "
+            "set the fraction of a split to 0, or split by something finer"
+        )
+    names = sorted(groups)
+    labels = sorted({label for counts in groups.values() for label in counts})
+    counts = np.array([[groups[name].get(label, 0) for label in labels] for name in names])
+    rng = random.Random(seed)
+    draws = (_draw(counts, targets, rng) for _ in range(NUM_DRAWS))
+    best = min(draws, key=lambda members: _badness(counts, members, targets))
+    return {names[place]: split for split, places in best.items() for place in places}
+
+
+def _draw(
+    counts: IntArray, targets: Mapping[str, float], rng: random.Random
+) -> dict[str, list[int]]:
+    """Return split -> groups: in a random order, each split takes what brings it closest."""
+    order = list(range(len(counts)))
+    rng.shuffle(order)
+    members: dict[str, list[int]] = {}
+    for number, (split, target) in enumerate(targets.items()):
+        rest = len(targets) - number  # splits after this one, train among them: one group each
+        sizes = counts[order[: len(order) - rest]].sum(axis=1).cumsum()
+        end = int(np.abs(sizes - target).argmin()) + 1
+        members[split], order = order[:end], order[end:]
+    return {**members, "train": order}
+
+
+def _badness(
+    counts: IntArray, members: Mapping[str, Sequence[int]], targets: Mapping[str, float]
+) -> tuple[int, float]:
+    """Return how many labels the splits lack, and how many clips they are off."""
+    totals = {split: counts[list(places)].sum(axis=0) for split, places in members.items()}
+    missing = sum(int((total == 0).sum()) for total in totals.values())
+    return missing, sum(abs(float(totals[split].sum()) - n) for split, n in targets.items())

@@ -1,0 +1,102 @@
+"""What all tasks share: the row they write, the answers they train on, and their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from configs.errors import UserError
+from data.manifest import ALIASES
+
+Row = Mapping[str, Any]
+
+NEEDS: Mapping[str, str] = {
+    "pitch": "clips with a clear `pitch` level (launch/annotate.py writes `prosody`)",
+    "energy": "clips with a clear `energy` level (launch/annotate.py writes `prosody`)",
+    "rate": "clips with a clear `rate` level (launch/annotate.py writes `prosody`)",
+    "intonation": "clips with a clear `intonation` (launch/annotate.py writes `prosody`)",
+    "stress": "clips with stressed words: `words` from an aligner, then launch/annotate.py",
+    "comparison": "annotated clips with speech, short enough to be joined three times",
+    "emotion": "clips with `reasoning`",
+    "asr": "clips with a `text`",
+    "text": (
+        "a JSON Lines file of your own with `question` and `target`, or clips with `reasoning` and "
+        "at least two levels in their `prosody`"
+    ),
+}
+"""Name in a mix -> what its rows are made from."""
+
+
+def row_rng(seed: int, name: str) -> np.random.Generator:
+    """Return the generator of one row, so that no other row changes what it draws.
+
+    Args:
+        seed: 0 or more.
+        name: The row's name, such as its new id.
+    """
+    return np.random.default_rng([seed, *name.encode()])
+
+
+def text_of(row: Row, name: str) -> str | None:
+    """Return a text field of a manifest row by its name or alias; blank counts as absent."""
+    value = row.get(name)
+    if value is None and name in ALIASES:
+        value = row.get(ALIASES[name])
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def required_text(row: Row, name: str) -> str:
+    """Return a text field that every row of a manifest has.
+
+    Raises:
+        UserError: This one has not.
+    """
+    value = text_of(row, name)
+    if value is None:
+        where = f"row {row['id']!r}" if row.get("id") else f"row {str(dict(row))[:60]}"
+        raise UserError(f"{where} has no {name!r}; pass the rows of a manifest that was checked")
+    return value
+
+
+def reasoned_answer(reasoning: str, label: str) -> str:
+    """Return an answer with its reasoning, in the format that the policy is rewarded for."""
+    return f"<think>{reasoning}</think><answer>{label}</answer>"
+
+
+def task_row(
+    source: Row,
+    task: str,
+    *,
+    audio: str | None,
+    question: str,
+    choices: Sequence[str],
+    label: str,
+    target: str,
+) -> dict[str, Any]:
+    """Return a row of a task that is made from one clip.
+
+    Args:
+        source: The clip's manifest row; id, speaker, split and dataset are taken from it.
+        task: Name of the task; the row's id is TASK/ID of the clip.
+        audio: Path of the clip that is heard, relative to the audio root; None = text only.
+        question: What is asked, complete.
+        choices: Answers that there are to choose from; empty if the answer is free text.
+        label: The right one, or the free text.
+        target: What is trained on.
+    """
+    source_id = required_text(source, "id")
+    return {
+        "id": f"{task}/{source_id}",
+        "task": task,
+        "audio": audio,
+        "question": question,
+        "choices": list(choices),
+        "label": label,
+        "target": target,
+        "speaker": text_of(source, "speaker"),
+        "split": text_of(source, "split"),
+        "dataset": text_of(source, "dataset"),
+        "source": source_id,
+    }

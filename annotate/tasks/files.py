@@ -1,0 +1,133 @@
+"""The file for supervised fine-tuning: every task that has a share, mixed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from annotate.tasks.attributes import attribute_rows
+from annotate.tasks.base import reasoned_answer, row_rng, task_row
+from annotate.tasks.comparison import comparison_rows
+from annotate.tasks.language import asr_rows, described_rows, read_text_rows
+from annotate.tasks.mix import describe_mix, mix, quotas
+from annotate.tasks.stress import stress_rows
+from configs.annotate_schema import AnnotateConfig
+from configs.errors import UserError
+from data.prosody.levels import LEVELS
+
+logger = logging.getLogger(__name__)
+
+Row = Mapping[str, Any]
+
+TASKS = ("emotion", "pitch", "energy", "rate", "intonation", "comparison", "stress", "asr", "text")
+"""What `tasks.shares` may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFile:
+    """What goes into the file."""
+
+    rows: list[dict[str, Any]]
+    """The mix, in a random order; `audio` is relative to `audio_root`."""
+    failed: list[dict[str, str]]
+    """`id` and `reason` of clips that could not be altered."""
+    audio_root: Path
+    """Folder that holds both the corpus and the altered clips."""
+
+
+def emotion_rows(rows: Sequence[Row], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the cold start: the emotion is asked, and answered with the row's reasoning.
+
+    The question is the run's own (`data.question`), so it is left out of the row.
+    """
+    found = [
+        task_row(
+            row,
+            "emotion",
+            audio=row["audio"],
+            question="",
+            choices=labels,
+            label=row["label"],
+            target=reasoned_answer(row["reasoning"], row["label"]),
+        )
+        for row in rows
+        if row.get("reasoning")
+    ]
+    return [{key: value for key, value in row.items() if key != "question"} for row in found]
+
+
+def task_file(config: AnnotateConfig, rows: Sequence[Row], output: Path) -> TaskFile:
+    """Make the rows of all tasks that have a share, and mix them.
+
+    Args:
+        config: Its `tasks` are used, and root, workers, seed and the longest clip.
+        rows: Of an annotated manifest, of one split.
+        output: The file that they will stand in; altered clips go into a folder beside it.
+
+    Raises:
+        UserError: An unknown task, no rows, or a task with a share and without rows.
+    """
+    settings = config.tasks
+    unknown = sorted(settings.shares.keys() - set(TASKS))
+    if unknown:
+        raise UserError(f"tasks.shares: unknown task {unknown[0]!r}; there are {', '.join(TASKS)}")
+    if not rows:
+        raise UserError(f"tasks.split {settings.split!r}: no row of the manifest is in it")
+    audio_root, rows = with_common_root(config, rows, output.parent)
+    folder = (output.parent / "altered").resolve()
+    wanted = [task for task in TASKS if settings.shares.get(task, 0) > 0]
+    made = {task: _rows_of(task, config, rows) for task in wanted if task != "comparison"}
+    failed: list[dict[str, str]] = []
+    if "comparison" in wanted:
+        compared = comparison_rows(
+            _few(rows, quotas(settings.shares, settings.num_rows)["comparison"], config.seed),
+            tuple(LEVELS),
+            audio_root=audio_root,
+            folder=folder,
+            max_duration_s=config.max_duration_s,
+            seed=config.seed,
+            num_workers=config.workers,
+        )
+        made["comparison"], failed = compared.rows, compared.failed
+    for line in describe_mix(made, settings.shares, settings.num_rows):
+        logger.info(line)
+    return TaskFile(mix(made, settings.shares, settings.num_rows, config.seed), failed, audio_root)
+
+
+def with_common_root(
+    config: AnnotateConfig, rows: Sequence[Row], output: Path
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Return the folder that holds both corpus and output, and rows with paths relative to it."""
+    corpus, folder = Path(config.root).resolve(), output.resolve()
+    audio_root = Path(os.path.commonpath([corpus, folder / "altered"]))
+    prefix = corpus.relative_to(audio_root)
+    return audio_root, [{**row, "audio": (prefix / row["audio"]).as_posix()} for row in rows]
+
+
+def _few(rows: Sequence[Row], num_wanted: int, seed: int) -> list[Row]:
+    """Return enough clips, in random order, for so many comparisons: altering them takes long.
+
+    A clip gives up to three; half as many clips as questions leave some to choose from.
+    """
+    order = row_rng(seed, "comparison").permutation(len(rows))
+    return [rows[index] for index in order[: -(-num_wanted // 2)].tolist()]
+
+
+def _rows_of(task: str, config: AnnotateConfig, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return all rows of a task that needs no altered clips."""
+    labels = sorted({row["label"] for row in rows})
+    if task == "emotion":
+        return emotion_rows(rows, labels)
+    if task == "stress":
+        return stress_rows(rows, seed=config.seed)
+    if task == "asr":
+        return asr_rows(rows, seed=config.seed)
+    if task == "text" and config.tasks.text_file:
+        return read_text_rows(Path(config.tasks.text_file), split=config.tasks.split)
+    if task == "text":
+        return described_rows(rows, labels, seed=config.seed)
+    return attribute_rows(rows, task, seed=config.seed, margin=config.tasks.margin)

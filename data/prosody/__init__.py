@@ -1,0 +1,1 @@
+"""What a voice does, measured, and what a text claims of it."""

@@ -1,0 +1,1 @@
+"""Asking a policy about held-out clips, and what its answers are worth."""

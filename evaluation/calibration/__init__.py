@@ -1,0 +1,1 @@
+"""How far a judge's scores can be trusted."""

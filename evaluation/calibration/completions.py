@@ -1,0 +1,90 @@
+"""Completions of a run, judged again: does a judge prefer right answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from configs.errors import UserError
+from configs.load import load_config
+from configs.schema import RunConfig
+from data.files import read_rows
+from data.manifest import read_manifest
+from data.prompts import PromptBuilder, prompt_function
+from evaluation.calibration.run import CalibratedJudge
+from rewards.parse import parse_output
+
+NUM_PROMPTS = 200
+"""Prompts of the newest steps whose completions are judged."""
+
+
+def read_completions(run: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return group -> the well-formed completions of the newest prompts of a run.
+
+    Args:
+        run: Folder with `samples/*.jsonl`.
+
+    Returns:
+        At most `NUM_PROMPTS` groups; the rows as `trainer.metrics.sample_rows` writes them, with
+        the reasoning as `think`.
+
+    Raises:
+        UserError: There are none.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for file in sorted((run / "samples").glob("*.jsonl"), reverse=True):
+        for row in read_rows(file):
+            name = f"{row['step']}/{row['group']}"
+            think = parse_output(row["text"]).think
+            if think is None or (name not in found and len(found) >= NUM_PROMPTS):
+                continue
+            found.setdefault(name, []).append({**row, "think": think})
+        if len(found) >= NUM_PROMPTS:
+            break
+    if not found:
+        raise UserError(
+            f"{run}: has no samples/*.jsonl with well-formed completions; set log.samples_every"
+        )
+    return found
+
+
+def score_completions(config: RunConfig, judge: CalibratedJudge, run: Path) -> list[dict[str, Any]]:
+    """Return a run's completions with a judge's scores, for `accuracy_summary`.
+
+    Args:
+        config: Of the calibration.
+        judge: Ready.
+        run: Folder of an RL run; clips and facts are those of its manifest.
+
+    Raises:
+        UserError: It has no completions, or its manifest lacks their clips.
+    """
+    groups = read_completions(run)
+    data = load_config(run / "config.yaml").data
+    examples = {
+        example.id: example
+        for example in read_manifest(
+            data.manifest,
+            audio_root=data.audio_root,
+            choices=data.choices,
+            question_template=data.question,
+        )
+    }
+    lost = sorted({rows[0]["id"] for rows in groups.values()} - examples.keys())
+    if lost:
+        raise UserError(f"{run}: {data.manifest} has no row {lost[0]!r} any more")
+    build = prompt_function(PromptBuilder(config.model.path, data), data)
+    judged = judge.judge(
+        (build(examples[rows[0]["id"]]), [row["think"] for row in rows]) for rows in groups.values()
+    )
+    return [
+        _line(name, row, found.scores)
+        for (name, rows), judgements in zip(groups.items(), judged, strict=True)
+        for row, found in zip(rows, judgements, strict=True)
+    ]
+
+
+def _line(group: str, row: Mapping[str, Any], scores: Mapping[str, float | None]) -> dict[str, Any]:
+    scored = None not in scores.values()
+    return {"group": group, "correct": row["correct"], "scores": dict(scores) if scored else None}

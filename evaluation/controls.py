@@ -1,0 +1,120 @@
+"""Altered clips for grounding controls: what a policy says if the voice is gone or changed.
+
+Source: the question of the paper's reviewers whether the reasoning follows the voice or the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from data.audio import read_audio
+from data.prosody.renditions import Change, Voice, analyse, render
+from data.records import Example, FloatArray
+
+PITCH_ST, ENERGY_DB, RATE = 4.0, 6.0, 1.25
+"""Size of the changes: semitones, dB, factor of the speed."""
+
+SILENCE_PEAK = 1e-5
+"""Peak of the noise that stands for silence."""
+
+
+class Clip:
+    """A clip that controls alter: taken apart once, for all of them."""
+
+    def __init__(self, samples: FloatArray) -> None:
+        """Keep [S] float32 samples at 16 kHz."""
+        self.samples = samples
+
+    @cached_property
+    def voice(self) -> Voice:
+        """The clip taken apart, the first time that it is asked for."""
+        return analyse(self.samples)
+
+
+Alter = Callable[[Clip], FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One way to alter a clip, and what should follow."""
+
+    alter: Alter
+    """Clip -> [S] float32 altered samples at 16 kHz."""
+    attribute: str = ""
+    """What it moves: `pitch`, `energy` or `rate`; empty if nothing in particular."""
+    direction: int = 0
+    """+1 = up, -1 = down."""
+    baseline: str = ""
+    """Control that it is compared with; empty = the clips as they are. Pitch and rate are compared
+    with clips that were taken apart and put together unchanged, so that the sound of that does not
+    count."""
+
+
+def _silent(clip: Clip) -> FloatArray:
+    noise = np.random.default_rng(0).uniform(-SILENCE_PEAK, SILENCE_PEAK, len(clip.samples))
+    return noise.astype(np.float32)
+
+
+def _gain(db: float) -> Alter:
+    return lambda clip: (clip.samples * 10 ** (db / 20)).astype(np.float32)
+
+
+def _rendered(change: Change) -> Alter:
+    return lambda clip: render(clip.voice, change)
+
+
+CONTROLS: Mapping[str, Control] = {
+    "silence": Control(_silent),
+    "shuffle": Control(lambda clip: clip.samples),
+    "resynthesis": Control(_rendered(Change())),
+    "pitch_up": Control(_rendered(Change(pitch_st=PITCH_ST)), "pitch", 1, "resynthesis"),
+    "pitch_down": Control(_rendered(Change(pitch_st=-PITCH_ST)), "pitch", -1, "resynthesis"),
+    "energy_up": Control(_gain(ENERGY_DB), "energy", 1),
+    "energy_down": Control(_gain(-ENERGY_DB), "energy", -1),
+    "rate_up": Control(_rendered(Change(rate=RATE)), "rate", 1, "resynthesis"),
+    "rate_down": Control(_rendered(Change(rate=1 / RATE)), "rate", -1, "resynthesis"),
+}
+"""Name -> control. `shuffle` gives every example the clip of another one: `shuffled`."""
+
+
+def alter_clip(
+    path: Path, names: Sequence[str], min_duration_s: float, max_duration_s: float
+) -> dict[str, FloatArray]:
+    """Read a clip and return what each of the controls makes of it.
+
+    Args:
+        path: The clip.
+        names: Controls.
+        min_duration_s: As `data.audio.read_audio`.
+        max_duration_s: As `data.audio.read_audio`.
+
+    Raises:
+        AudioError: As `data.audio.read_audio`.
+    """
+    clip = Clip(read_audio(path, min_duration_s=min_duration_s, max_duration_s=max_duration_s))
+    return {name: CONTROLS[name].alter(clip) for name in names}
+
+
+def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
+    """Return the examples with each other's clips: of another speaker, as far as there are others.
+
+    Args:
+        examples: With speakers where known; every clip is given to one example.
+        seed: Draws the exchange.
+    """
+    rng = np.random.default_rng(seed)
+    order = [int(index) for index in rng.permutation(len(examples))]
+    # By speaker, then moved by the size of the largest one: no speaker meets himself if none has
+    # more than half of the clips.
+    order.sort(key=lambda index: str(examples[index].speaker))
+    speakers = [str(examples[index].speaker) for index in order]
+    step = max((speakers.count(name) for name in set(speakers)), default=0) % max(1, len(order))
+    step = step or (1 if len(order) > 1 else 0)
+    givers = order[step:] + order[:step]
+    exchanged = {taker: examples[giver].audio for taker, giver in zip(order, givers, strict=True)}
+    return [replace(example, audio=exchanged[i]) for i, example in enumerate(examples)]

@@ -1,0 +1,95 @@
+"""Whether answers and claims follow the voice: the same clips altered, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data.prosody.claims import LEVELS, find_claims
+from evaluation.controls import CONTROLS
+from rewards.parse import parse_output
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Follows:
+    """What became of the claims on one attribute when it was moved."""
+
+    num_examples: int
+    """Examples whose two texts name one level of the attribute each, and whose first one was not at
+    the end of the scale already."""
+    follow_frac: float | None
+    """Share of them whose claim moved the way the clip did; None without examples."""
+    against_frac: float | None
+    """Share of them whose claim moved the other way."""
+
+
+def claimed_level(text: str, attribute: str) -> int | None:
+    """Return the level that a completion claims of an attribute: 0, 1 or 2.
+
+    None if it claims none, denies one, or claims several.
+    """
+    reasoning = parse_output(text).think
+    if reasoning is None:
+        return None
+    claims = [claim for claim in find_claims(reasoning) if claim.attribute == attribute]
+    levels = {claim.level for claim in claims}
+    if len(levels) != 1 or any(claim.negated for claim in claims):
+        return None
+    return LEVELS[attribute].index(levels.pop())
+
+
+def follows(before: Sequence[Row], after: Sequence[Row], attribute: str, direction: int) -> Follows:
+    """Compare the claims on an attribute before and after it was moved.
+
+    Args:
+        before: Rows with `id` and `text`, of the clips before.
+        after: The same after; other examples are left out.
+        attribute: `pitch`, `energy` or `rate`.
+        direction: +1 if it was moved up, -1 if down.
+    """
+    texts = {row["id"]: row["text"] for row in after}
+    moves: list[int] = []
+    for row in before:
+        if row["id"] not in texts:
+            continue
+        first = claimed_level(row["text"], attribute)
+        second = claimed_level(texts[row["id"]], attribute)
+        if first is None or second is None or first == (2 if direction > 0 else 0):
+            continue
+        moves.append((second - first) * direction)
+    if not moves:
+        return Follows(0, None, None)
+    return Follows(
+        len(moves),
+        sum(move > 0 for move in moves) / len(moves),
+        sum(move < 0 for move in moves) / len(moves),
+    )
+
+
+def control_metrics(
+    plain: Sequence[Row], controls: Mapping[str, Sequence[Row]]
+) -> dict[str, float]:
+    """Return `control_NAME_X` of all controls: accuracy, changed answers, claims that follow.
+
+    Args:
+        plain: Rows of the clips as they are: `id`, `text`, `answer`, `correct`.
+        controls: Name of a control -> rows of the altered clips.
+    """
+    metrics: dict[str, float] = {}
+    answers = {row["id"]: row["answer"] for row in plain}
+    for name, rows in controls.items():
+        key = f"control_{name}"
+        metrics[f"{key}_accuracy"] = sum(bool(row["correct"]) for row in rows) / len(rows)
+        changed = sum(row["answer"] != answers[row["id"]] for row in rows)
+        metrics[f"{key}_changed_frac"] = changed / len(rows)
+        control = CONTROLS[name]
+        if control.attribute and (not control.baseline or control.baseline in controls):
+            before = controls[control.baseline] if control.baseline else plain
+            found = follows(before, rows, control.attribute, control.direction)
+            if found.follow_frac is not None and found.against_frac is not None:
+                metrics[f"{key}_follow_frac"] = found.follow_frac
+                metrics[f"{key}_against_frac"] = found.against_frac
+    return metrics

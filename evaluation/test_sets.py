@@ -1,0 +1,75 @@
+"""What an evaluation asks about: the test split and the benchmarks, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from configs.schema import BenchmarkConfig, DataConfig, RunConfig
+from data.manifest import ManifestError
+from data.records import Example
+from data.splits import benchmark_data, read_benchmark
+from evaluation.answer_reader import choices_of
+from rewards.parse import normalize_label
+
+
+@dataclass(frozen=True)
+class QuestionSet:
+    """A set of clips with their questions and labels."""
+
+    name: str
+    """Of the benchmark, or of the test split."""
+    is_benchmark: bool
+    """False for the test split."""
+    data: DataConfig
+    """`config.data` as it is for this set."""
+    examples: Sequence[Example]
+    """At least one."""
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it asks about something else than the emotion."""
+        return any(example.target is not None for example in self.examples)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The labels: those of the set, or, if rows bring others, all of these in their order."""
+        own = choices_of(self.examples)
+        known = {normalize_label(choice) for choice in self.data.choices}
+        inside = all(normalize_label(choice) in known for choice in own)
+        return tuple(self.data.choices) if inside else own
+
+
+def read_test_sets(config: RunConfig) -> list[QuestionSet]:
+    """Read and check what an evaluation asks about; needs no Ray.
+
+    Args:
+        config: The run; `eval.test_split` is one set, if it is named, each benchmark another one.
+
+    Raises:
+        ManifestError: As `data.splits.read_benchmark`, or rows without a clip.
+    """
+    return [
+        _read(entry, config, is_benchmark=is_benchmark) for entry, is_benchmark in _entries(config)
+    ]
+
+
+def _entries(config: RunConfig) -> list[tuple[BenchmarkConfig, bool]]:
+    """Return all test sets as benchmarks, and whether they are."""
+    split = config.eval.test_split
+    own = BenchmarkConfig(name=split, manifest=config.data.manifest, split=split)
+    found = [(benchmark, True) for benchmark in config.eval.benchmarks]
+    return [(own, False), *found] if split else found
+
+
+def _read(entry: BenchmarkConfig, config: RunConfig, *, is_benchmark: bool) -> QuestionSet:
+    rows = read_benchmark(entry, config)
+    silent = [row.id for row in rows if not row.audio]
+    if silent:
+        raise ManifestError(
+            f"{entry.manifest}: {len(silent)} rows have no clip, such as {silent[0]!r}; "
+            "an evaluation asks about clips"
+        )
+    if not rows:
+        raise ManifestError(f"{entry.manifest}: no clip is left to ask about")
+    return QuestionSet(entry.name, is_benchmark, benchmark_data(config, entry), rows)

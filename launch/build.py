@@ -1,0 +1,329 @@
+"""Builds the parts of a run from its configuration: data, engines, learner, rewards, files."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import ray
+
+from configs.load import config_differences, dump_config
+from configs.schema import RewardTermConfig, RunConfig
+from data.loader import PromptLoader
+from data.prompts import PromptBuilder, prompt_function
+from data.records import Example, GroupSample, Prompt
+from data.splits import Splits, benchmark_data
+from evaluation.choices import choice_metrics
+from evaluation.evaluator import Evaluator
+from evaluation.files import write_last_test
+from launch.cluster import Places, place
+from report.model_card import write_model_card
+from rewards.base import with_run_options
+from rewards.combine import CombineRules
+from rewards.pool import RewardPool
+from rewards.schedule import Schedule
+from rollout.engine import EngineSpec, RolloutError
+from rollout.pool import EnginePool
+from trainer.alarms import Alarms
+from trainer.checkpoint import Checkpoint, CheckpointStore
+from trainer.learner_group import LearnerError, LearnerGroup
+from trainer.loop import Parts, sync_weights, train
+from trainer.metrics import MetricsWriter
+from trainer.parity import check_parity, measure_parity
+from trainer.run_folder import RunFolder
+from trainer.sft import SftParts, target_sample, train_sft
+from trainer.trial import largest_row, longest_prompt
+
+logger = logging.getLogger(__name__)
+
+
+class Stateful(Protocol):
+    """A part of a run whose state lies in the checkpoint."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the state of a checkpoint."""
+        ...
+
+
+def run_rl(
+    config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
+) -> int:
+    """Build everything, resume if there is something to resume, and run the RL loop.
+
+    Args:
+        config: the run; Ray is connected.
+        folder: opened.
+        data: from `read_data`.
+        stop_requested: see `Parts`.
+
+    Returns:
+        The step reached.
+    """
+    builder, build_prompt, loader = _prompts(config, data)
+    terms = with_run_options(config)
+    engines, learner, rewards = _start_actors(config, builder, terms)
+    schedule = Schedule(terms, config.rewards.outcome)
+    alarms = Alarms(config.log, [term.name for term in terms if term.judged])
+    store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
+    _trial(config, builder, data.train, learner, engines)
+    engines.sleep()
+    step = _resume(
+        folder, store, learner, {"loader": loader, "schedule": schedule, "alarms": alarms}
+    )
+    writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
+    evaluate = Evaluator(config, engines, rewards, build_prompt)
+    parts = Parts(
+        loader=loader,
+        engines=engines,
+        rewards=rewards,
+        rules=CombineRules.from_config(config.rewards),
+        schedule=schedule,
+        alarms=alarms,
+        learner=learner,
+        writer=writer,
+        store=store,
+        evaluate=evaluate,
+        eval_examples=data.eval,
+        test_examples=data.test,
+        stop_requested=stop_requested,
+    )
+    # Before the gate, so that the gate is about weights that came the way of the training.
+    sync_weights(learner, engines, version=step)
+    clips = [build_prompt(row) for row in data.train[: config.parity.num_clips]]
+    first_row = _parity(config, engines, learner, clips)
+    if step == 0:
+        before = evaluate("eval", data.eval) | evaluate("test_before", data.test)
+        writer.write(0, first_row | before)
+    step = train(config, parts, step)
+    write_last_test(folder, config, evaluate.answered)
+    _finish(config, folder, learner, step)
+    for part in (writer, loader, rewards, engines, learner):
+        part.close()
+    return step
+
+
+def _start_actors(
+    config: RunConfig, builder: PromptBuilder, terms: Sequence[RewardTermConfig]
+) -> tuple[EnginePool, LearnerGroup, RewardPool]:
+    """Place and start everything that runs elsewhere, side by side where it can."""
+    places = place(config)
+    logger.info(f"places: {places.describe()}")
+    rewards = RewardPool(terms, config.rewards.packages, places=places.rewards)
+    learner = _learner(config, builder, places)
+    if config.rollout.colocate:
+        # An engine that starts on a learner's GPU takes what the learner leaves.
+        learner.start()
+    engines = EnginePool(EngineSpec.of(config, builder), places.engines)
+    if not config.rollout.colocate:
+        learner.start()
+    engines.start()
+    rewards.ping()
+    learner.connect(engines.actors)
+    logger.info(f"engines, learner and rewards are up: {', '.join(t.target for t in terms)}")
+    return engines, learner, rewards
+
+
+@dataclass(frozen=True)
+class SupervisedTask:
+    """What one supervised command trains that another does not."""
+
+    builder: PromptBuilder
+    to_sample: Callable[[Prompt], GroupSample]
+    """Prompt -> the answers that are trained on."""
+    evaluation: Callable[[LearnerGroup], Callable[[], dict[str, float]]]
+    """Started learner -> metrics of its current weights on what is held out."""
+
+
+def run_sft(
+    config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
+) -> int:
+    """Build the parts of a supervised run, resume if possible, and run it; see `run_rl`."""
+    builder = PromptBuilder(config.model.path, config.data)
+    task = SupervisedTask(
+        builder,
+        lambda prompt: target_sample(prompt, builder),
+        lambda learner: _choice_evaluation(config, data, builder, learner),
+    )
+    return run_supervised(config, folder, data, task, stop_requested)
+
+
+def run_supervised(
+    config: RunConfig,
+    folder: RunFolder,
+    data: Splits,
+    task: SupervisedTask,
+    stop_requested: Callable[[], bool],
+) -> int:
+    """Train on a task, from where the run folder left off; see `run_rl`."""
+    _, loader = _loader(config, data, task.builder)
+    learner = _learner(config, task.builder, place(config))
+    learner.start()
+    store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
+    _trial(config, task.builder, data.train, learner)
+    step = _resume(folder, store, learner, {"loader": loader})
+    writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
+    parts = SftParts(
+        loader,
+        task.to_sample,
+        learner,
+        writer,
+        store,
+        task.evaluation(learner),
+        stop_requested,
+    )
+    step = train_sft(config, parts, step)
+    _finish(config, folder, learner, step)
+    writer.close()
+    loader.close()
+    learner.close()
+    return step
+
+
+def _choice_evaluation(
+    config: RunConfig, data: Splits, builder: PromptBuilder, learner: LearnerGroup
+) -> Callable[[], dict[str, float]]:
+    """Return the evaluation of a supervised run: the likeliest choices on all benchmarks."""
+    prompts: dict[str, list[Prompt]] = {}
+    # One way to prompts per audio root: benchmarks that ask about the same clips share them.
+    builds: dict[str, Callable[[Example], Prompt]] = {}
+    with ThreadPoolExecutor(config.data.num_workers) as pool:
+        for benchmark in config.eval.benchmarks:
+            found = benchmark_data(config, benchmark)
+            build = builds.setdefault(found.audio_root, prompt_function(builder, found, ray.put))
+            prompts[benchmark.name] = list(pool.map(build, data.benchmarks[benchmark.name]))
+
+    def evaluate() -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        for name, asked in prompts.items():
+            metrics |= choice_metrics(name, learner, asked, builder)
+            logger.info(
+                f"{name}: {len(asked)} questions, accuracy {metrics[f'probe/{name}_accuracy']:.3f}"
+            )
+        return metrics
+
+    return evaluate
+
+
+def open_folder(config: RunConfig, folder: RunFolder) -> bool:
+    """Take the run folder for this configuration; True if it holds a run to resume."""
+    return folder.open(dump_config(config), lambda old: config_differences(old, config))
+
+
+def _prompts(
+    config: RunConfig, data: Splits
+) -> tuple[PromptBuilder, Callable[[Example], Prompt], PromptLoader]:
+    builder = PromptBuilder(config.model.path, config.data)
+    return builder, *_loader(config, data, builder)
+
+
+def _loader(
+    config: RunConfig, data: Splits, builder: PromptBuilder
+) -> tuple[Callable[[Example], Prompt], PromptLoader]:
+    # In shared memory: one copy of a clip's features per node, whoever reads them.
+    build_prompt = prompt_function(builder, config.data, ray.put)
+    loader = PromptLoader(
+        data.train,
+        build_prompt,
+        prompts_per_step=config.train.prompts_per_step,
+        seed=config.seed,
+        num_workers=config.data.num_workers,
+        bad_clips=config.data.bad_clips,
+    )
+    return build_prompt, loader
+
+
+def _learner(config: RunConfig, builder: PromptBuilder, places: Places) -> LearnerGroup:
+    return LearnerGroup(
+        config,
+        forbidden_token_ids=builder.forbidden_token_ids,
+        actor_options=places.learners,
+    )
+
+
+class TrialError(RuntimeError):
+    """The largest step of the run does not go through, most often for want of memory."""
+
+
+def _trial(
+    config: RunConfig,
+    builder: PromptBuilder,
+    examples: Sequence[Example],
+    learner: LearnerGroup,
+    engines: EnginePool | None = None,
+) -> None:
+    """Run a step of the largest size that leaves no trace; see `train.trial_step`.
+
+    Raises:
+        TrialError: it failed; the message has the reason and what makes a step smaller.
+    """
+    if not config.train.trial_step:
+        return
+    prompt = longest_prompt(builder, config, examples, ray.put)
+    row = largest_row(prompt, config, builder.end_token_id)
+    sizes = f"prompts of {len(prompt.token_ids)} tokens, a row of {len(row.input_ids)}"
+    logger.info(f"trial step at the largest size: {sizes}")
+    start = time.monotonic()
+    try:
+        if engines is not None:
+            longest = config.rollout.max_completion_tokens
+            prompts = [prompt] * config.train.prompts_per_step
+            deque(engines.generate(prompts, min_tokens=longest), maxlen=0)
+            engines.sleep()
+        peak = learner.trial(row)
+    except (ray.exceptions.RayError, RolloutError, LearnerError) as error:
+        raise TrialError(
+            f"the trial step ({sizes}) failed: {str(error).strip().splitlines()[-1]}\n"
+            "What makes it smaller: learner.tokens_per_microbatch, num_ranks and zero_stage, "
+            "model.gradient_checkpointing, rollout.max_completion_tokens, data.max_duration_s; "
+            "--dry-run prints an estimate. train.trial_step=false leaves the trial out."
+        ) from error
+    memory = f", {peak / 1e9:.1f} GB taken on a learner's GPU" if peak else ""
+    logger.info(f"trial step done in {time.monotonic() - start:.1f} s{memory}")
+
+
+def _resume(
+    folder: RunFolder,
+    store: CheckpointStore,
+    learner: LearnerGroup,
+    others: Mapping[str, Stateful],
+) -> int:
+    """Load the newest good checkpoint, if any, and drop what was written after it."""
+    checkpoint: Checkpoint | None = store.latest()
+    if checkpoint is None:
+        folder.truncate_after(-1)
+        return 0
+    learner.load(checkpoint.path)
+    for name, part in others.items():
+        part.load_state_dict(checkpoint.state[name])
+    folder.truncate_after(checkpoint.step)
+    logger.info(
+        f"resuming after step {checkpoint.step}: {checkpoint.path} is the newest good checkpoint"
+    )
+    return checkpoint.step
+
+
+def _parity(
+    config: RunConfig, engines: EnginePool, learner: LearnerGroup, clips: Sequence[Prompt]
+) -> dict[str, float]:
+    """Run the gate on the first clips of the training split."""
+    if not clips:
+        return {}
+    report = measure_parity(engines, learner, clips, seed=config.seed)
+    check_parity(report, config.parity)
+    logger.info(
+        f"parity: log-prob gap max {report.max_gap:.1e}, 99 % below {report.p99_gap:.1e}, mean "
+        f"{report.mean_gap:.1e}, correlation {report.correlation:.6f} on {len(clips)} clips"
+    )
+    return report.to_metrics()
+
+
+def _finish(config: RunConfig, folder: RunFolder, learner: LearnerGroup, step: int) -> None:
+    if config.checkpoint.export and step == config.train.num_steps:
+        learner.export(folder.export_dir)
+        write_model_card(folder)
+        logger.info(f"exported {folder.export_dir}")

@@ -1,0 +1,1 @@
+"""How much memory each role of a run takes, before it starts."""

@@ -1,0 +1,1 @@
+"""Pages about runs: report, model card, sweep results."""

@@ -1,0 +1,229 @@
+"""What the report shows of a run folder, as plain data."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.errors import UserError
+from data.audio import SAMPLE_RATE_HZ, wav_bytes
+from data.clips import read_clip
+from data.files import read_rows
+from data.prosody.claims import claim_pieces
+from data.prosody.measure import pitch_curve
+from data.records import FloatArray
+from report.run_facts import RunFacts, manifest_rows, read_facts
+from trainer.run_folder import RunFolder
+
+WAVE_POINTS = 240
+"""Points of a clip's drawn waveform."""
+
+PITCH_POINTS = 600
+"""Most points of a clip's drawn pitch."""
+
+MAX_SOUND_S = 150.0
+"""Sound in the page, over all clips: 6.4 MB. Clips beyond have waveform and pitch, no player."""
+
+LEVELS = ("pitch", "energy", "rate", "intonation")
+
+Row = Mapping[str, Any]
+
+
+def collect(run: Path, *, num_samples: int, num_clips: int) -> dict[str, Any]:
+    """Return everything that the page needs.
+
+    Args:
+        run: Folder of a run.
+        num_samples: Most completions in the browser, the newest first.
+        num_clips: Clips that are embedded with audio, waveform and pitch: the most frequent ones
+            among the samples.
+
+    Raises:
+        UserError: No run_status.json or config.yaml, or no metrics.
+    """
+    facts = read_run(run)
+    if not facts.rows:
+        raise UserError(f"{RunFolder(run).metrics_path}: holds no step yet")
+    samples, source = _samples(run, num_samples)
+    sources = _sources(facts.config, {sample.get("benchmark") for sample in samples})
+    heard = Counter((sample.get("benchmark"), sample["audio"]) for sample in samples)
+    wanted = {
+        clip_name(benchmark, audio): (sources[benchmark].root, audio)
+        for (benchmark, audio), _ in heard.most_common(num_clips)
+    }
+    shown: list[dict[str, Any]] = []
+    measured: dict[str, str] = {}
+    for sample in samples:
+        prosody = sources[sample.get("benchmark")].prosody.get(sample["id"])
+        shown.append(shown_sample(sample, prosody))
+        if prosody is not None:
+            measured[shown[-1]["audio"]] = levels(prosody)
+    return {
+        "facts": facts,
+        "config": RunFolder(run).config_path.read_text(encoding="utf-8"),
+        "samples": shown,
+        "samples_of": source,
+        "levels": measured,
+        "clips": shown_clips(wanted, MAX_SOUND_S),
+        "evaluation": _evaluation(run),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the clips of some samples come from."""
+
+    root: Path
+    """Folder of the clips."""
+    prosody: Mapping[str, Mapping[str, Any]]
+    """Example id -> measurements, where its manifest is still here and has some."""
+
+
+def _sources(config: Mapping[str, Any], names: Iterable[str | None]) -> dict[str | None, Source]:
+    """Return benchmark -> source; None stands for the run's own data."""
+    found: dict[str | None, Source] = {None: _source(config["data"], config["data"])}
+    for benchmark in config["eval"]["benchmarks"]:
+        if benchmark["name"] in names:
+            found[benchmark["name"]] = _source(benchmark, config["data"])
+    return found
+
+
+def _source(data: Mapping[str, Any], default: Mapping[str, Any]) -> Source:
+    rows = manifest_rows(Path(data["manifest"]))
+    root = Path(data["audio_root"] or default["audio_root"])
+    return Source(root, {row["id"]: row["prosody"] for row in rows if row.get("prosody")})
+
+
+def clip_name(benchmark: str | None, audio: str) -> str:
+    """Return the name of a clip in the page; paths of two benchmarks may be the same."""
+    return audio if benchmark is None else f"{benchmark}: {audio}"
+
+
+def read_run(run: Path) -> RunFacts:
+    """Return the facts of a run folder.
+
+    Raises:
+        UserError: No run_status.json, config.yaml or metrics.jsonl.
+    """
+    folder = RunFolder(run)
+    for path in (folder.config_path, folder.status_path, folder.metrics_path):
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; name the folder of a run or of a sweep")
+    return read_facts(run)
+
+
+def _samples(run: Path, num: int) -> tuple[list[dict[str, Any]], str]:
+    """Return the newest completions, whole files at a time, cut at `num`, and what they are."""
+    found: list[dict[str, Any]] = []
+    for path in sorted(RunFolder(run).samples_dir.glob("step_*.jsonl"), reverse=True):
+        found += read_rows(path)
+        if len(found) >= num:
+            break
+    if found:
+        return found[:num], "sampled in training, the newest first"
+    answers = run / "evaluation" / "answers.jsonl"
+    if answers.is_file():
+        return read_rows(answers)[:num], "greedy answers of the evaluation"
+    return [], ""
+
+
+def _evaluation(run: Path) -> dict[str, Any] | None:
+    path = run / "evaluation" / "summary.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a completion as the browser shows it.
+
+    Args:
+        sample: Row of a sample file, or of an evaluation's answers.
+        prosody: Measurements of its clip, where known.
+
+    Returns:
+        The row's facts without those that it lacks, and `pieces`: the text cut at its claims, each
+        with `true`, `half`, `false` or `unknown`, and with an empty class for what claims nothing.
+    """
+    kept = ("id", "step", "group", "label", "answer", "correct")
+    credit = ("trust", "reward", "advantage", "weights")
+    scores = {
+        name: found["scores"]
+        for name, found in (sample.get("details") or {}).items()
+        if found.get("scores")
+    }
+    return {
+        **{key: sample.get(key) for key in kept},
+        "audio": clip_name(sample.get("benchmark"), sample["audio"]),
+        **{key: _rounded(sample[key]) for key in credit if key in sample},
+        **({"scores": scores} if scores else {}),
+        "terms": _rounded(sample.get("terms") or {}),
+        "pieces": claim_pieces(sample["text"], prosody or {}),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """Return numbers with four decimals, which is what can be told apart in the page."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def levels(prosody: Mapping[str, Any]) -> str:
+    """Return the measured levels of a clip in words."""
+    return ", ".join(f"{name} {prosody.get(name) or 'not measured'}" for name in LEVELS)
+
+
+def shown_clips(
+    wanted: Mapping[str, tuple[Path, str]], max_sound_s: float
+) -> dict[str, dict[str, Any]]:
+    """Return name -> clip as the browser shows it; those that cannot be read are left out.
+
+    Args:
+        wanted: Name -> root folder and path below it, the most wanted first.
+        max_sound_s: Sound of all clips together; one that does not fit has no `source`.
+    """
+    clips: dict[str, dict[str, Any]] = {}
+    left_s = max_sound_s
+    for name, (root, audio) in wanted.items():
+        samples = read_clip(root, audio)
+        if samples is None:
+            continue
+        clip = shown_clip(samples)
+        if clip["duration_s"] <= left_s:
+            left_s -= clip["duration_s"]
+            packed = base64.b64encode(wav_bytes(samples)).decode("ascii")
+            clip["source"] = f"data:audio/wav;base64,{packed}"
+        clips[name] = clip
+    return clips
+
+
+def shown_clip(samples: FloatArray) -> dict[str, Any]:
+    """Return the length, waveform and pitch curve of a clip, without its sound.
+
+    Args:
+        samples: [S] at 16 kHz.
+
+    Returns:
+        `duration_s`; `wave`, peaks of WAVE_POINTS equal parts, 0 to 1 of the loudest; `pitch`,
+        pairs of time in 10 ms and Hz, where the voice has one.
+    """
+    frames, pitch_hz = pitch_curve(samples)
+    points = [[int(f), round(float(hz), 1)] for f, hz in zip(frames, pitch_hz, strict=True)]
+    parts = np.array_split(np.abs(samples), min(WAVE_POINTS, len(samples)))
+    peaks = np.array([part.max() for part in parts])
+    return {
+        "duration_s": round(len(samples) / SAMPLE_RATE_HZ, 3),
+        "wave": np.round(peaks / max(float(peaks.max()), 1e-9), 3).tolist(),
+        "pitch": points[:: max(1, -(-len(points) // PITCH_POINTS))],
+    }
+
+
+def label_counts(samples: Iterable[Row]) -> list[str]:
+    """Return the labels of the samples, sorted."""
+    return sorted({str(sample["label"]) for sample in samples})

@@ -1,0 +1,147 @@
+"""The report of a run or a sweep: one HTML file that opens from a disk, without a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from report import sections
+from report.data import collect, label_counts
+from report.figures import figures, trial_figure
+from report.run_facts import RunFacts
+from report.runs import (
+    Block,
+    compared,
+    place_in_sweep,
+    sweep_blocks,
+    sweep_curves,
+    sweep_of,
+    sweep_picture,
+    sweep_runs,
+)
+
+HERE = Path(__file__).parent
+
+
+def write_report(
+    run: Path, *, num_samples: int = 2000, num_clips: int = 60, compare: Sequence[Path] = ()
+) -> Path:
+    """Write `report.html` into a run folder and return its path.
+
+    Args:
+        run: Folder of a run.
+        num_samples: Most completions in the sample browser.
+        num_clips: Clips that are drawn; those that fit into `report.data.MAX_SOUND_S` are embedded
+            with their sound, 43 kB a second.
+        compare: Folders of runs that a table sets beside this one.
+
+    Raises:
+        UserError: A folder holds no run.
+    """
+    found = collect(run, num_samples=num_samples, num_clips=num_clips)
+    data = {key: found[key] for key in ("samples", "clips", "levels")}
+    page = _render(
+        "report.html",
+        **_page_facts(found),
+        **_run_tables(run, compare),
+        data=_json(data),
+    )
+    return _write(run / "report.html", page)
+
+
+def write_sweep_report(sweep: Path) -> Path:
+    """Write `report.html` into the folder of a sweep and return its path.
+
+    Args:
+        sweep: Folder that `launch/sweep.py` has written results into.
+    """
+    runs, num_done, num_runs = sweep_runs(sweep)
+    curves = sweep_curves(sweep)
+    title = "accuracy of the rollouts, mean over seeds"
+    page = _render(
+        "report_sweep.html",
+        name=sweep.resolve().name,
+        num_done=num_done,
+        num_runs=num_runs,
+        blocks=sweep_blocks(sweep)[1:],  # the first is the title
+        picture=Markup(sweep_picture(sweep)),
+        curves=Markup(trial_figure(curves, title)) if curves else "",
+        runs=runs,
+    )
+    return _write(sweep / "report.html", page)
+
+
+def _render(template: str, **facts: Any) -> str:
+    """Return a page whose only code is ours, and which loads nothing."""
+    # Everything of the run goes through autoescape; what is marked as safe is our own: figures,
+    # style, script, and JSON that holds no "<".
+    environment = Environment(autoescape=True, loader=FileSystemLoader(HERE))
+    script = (HERE / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    style = (HERE / "report.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render(
+        style=Markup(style), script=Markup(script), script_sha256=digest, **facts
+    )
+
+
+def _json(data: Mapping[str, Any]) -> Markup:
+    """Return JSON without "<", so that no text can end the element that carries it."""
+    text = json.dumps(data, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _write(path: Path, page: str) -> Path:
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _page_facts(found: Mapping[str, Any]) -> dict[str, Any]:
+    facts: RunFacts = found["facts"]
+    evaluation = found["evaluation"]
+    trained = any("time/step_s" in row for row in facts.rows)
+    samples = found["samples"]
+    matrix, matrix_help = sections.confusion(facts.config, evaluation, samples)
+    return {
+        "name": facts.config["name"],
+        "state": facts.status["state"],
+        "step": facts.status["step"] if trained else None,
+        "reason": facts.status["reason"],
+        "headline": sections.headline(facts, evaluation),
+        "what": sections.what_was_run(facts, evaluation is not None and not trained),
+        "cards": sections.cards(facts),
+        "alarms": sections.alarm_lines(facts),
+        "alarm_help": sections.alarm_help(facts),
+        "figures": [
+            {"title": figure.title, "svg": Markup(figure.svg), "help": figure.help}
+            for figure in figures(facts.rows)
+            if trained
+        ],
+        "emotions": sections.emotions(facts, evaluation),
+        "test_sets": sections.test_sets(evaluation),
+        "confusion": Markup(matrix),
+        "confusion_help": matrix_help,
+        "controls": sections.controls(facts),
+        "num_samples": len(samples),
+        "samples_of": found["samples_of"],
+        "labels": label_counts(samples),
+        "terms": sorted({name for sample in samples for name in sample["terms"]}),
+        "config": found["config"],
+    }
+
+
+def _run_tables(run: Path, compare: Sequence[Path]) -> dict[str, Any]:
+    """Return the tables of other runs: of the sweep that this one belongs to, and of named ones."""
+    sweep = sweep_of(run)
+    blocks: list[Block] = sweep_blocks(sweep)[1:] if sweep else []
+    return {
+        "place": f"{place_in_sweep(run, sweep)}, in the sweep {sweep.name}" if sweep else "",
+        "sweep_blocks": blocks,
+        "compared": compared(run, compare) if compare else None,
+    }

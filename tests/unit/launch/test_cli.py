@@ -1,0 +1,48 @@
+"""How a command ends: what it leaves in the folder of a run that fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+FULL_DISK = """
+import resource, signal, sys
+from configs.load import load_config
+import launch.build, launch.cli, launch.cluster
+from trainer.metrics import MetricsWriter
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write fails with an error, as on a full disk
+launch.cluster.connect = lambda config, learns: []
+
+def run(config, folder, data, stop):
+    writer = MetricsWriter(folder, tensorboard=False, first_step=1)
+    writer.write(1, {"reward/mean": 1.0})
+    room = folder.metrics_path.stat().st_size + 200
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+    writer.write(2, {f"test/{n}": 0.123456789 for n in range(100)})
+
+launch.build.run_rl = run
+config = load_config("configs/tiny.yaml", [f"output_dir={sys.argv[1]}", "name=full"])
+sys.exit(launch.cli._execute("policy", config, None, "python launch/rl.py again"))
+"""
+
+
+def test_a_full_disk_leaves_the_step_and_the_reason(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 4, done.stderr
+    lines = (tmp_path / "full" / "metrics.jsonl").read_bytes().split(b"\n")
+    assert len(lines) == 2 and lines[1].startswith(b'{"step": 2'), "the fault was not injected"
+    status = json.loads((tmp_path / "full" / "run_status.json").read_text())
+    assert status["state"] == "failed" and status["step"] == 1
+    assert "OSError: [Errno 27] File too large" in status["reason"]
+    assert status["resume_cmd"] == "python launch/rl.py again"
+
+    report = [sys.executable, "launch/report.py", str(tmp_path / "full")]
+    shown = subprocess.run(report, cwd=ROOT, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert "File too large" in (tmp_path / "full" / "report.html").read_text()

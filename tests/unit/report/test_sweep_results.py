@@ -1,0 +1,106 @@
+"""The tables of a sweep, with numbers worked out by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from configs.sweep import MetricConfig, load_sweep
+from launch.sweep_plan import plan_runs, results_of
+from report.sweep_results import estimate, interval_factor, read_result, write_report
+from tests.unit.launch.test_sweep import leave_behind, write_sweep
+
+KEY = "test_after/accuracy"
+
+
+def test_the_interval_is_students():
+    found = estimate([1.0, 2.0, 3.0])
+    assert found is not None
+    assert (found.num, found.mean) == (3, 2.0)
+    # t(0.975, 2) = 4.3027, s = 1, sqrt(3) = 1.7321
+    assert found.half_width == pytest.approx(2.4841, abs=1e-4)
+    # t = 2 sqrt(3) = 3.4641 with 2 degrees of freedom: p = 1 - t / sqrt(2 + t^2) = 0.0742
+    assert found.p_value == pytest.approx(0.0742, abs=1e-4)
+    assert interval_factor(2) == pytest.approx(8.985, abs=1e-3)
+
+
+def test_differences_are_tested_as_a_paired_t_test():
+    ours, base = [0.61, 0.58, 0.66, 0.59], [0.55, 0.57, 0.60, 0.58]
+    found = estimate([a - b for a, b in zip(ours, base, strict=True)])
+    assert found is not None
+    assert found.p_value == pytest.approx(stats.ttest_rel(ours, base).pvalue)
+
+
+def test_what_cannot_be_known_is_not_said():
+    assert estimate([]) is None
+    one = estimate([0.5])
+    assert one is not None
+    assert (one.mean, one.half_width, one.p_value) == (0.5, None, None)
+    same = estimate([0.5, 0.5])
+    assert same is not None
+    assert (same.half_width, same.p_value) == (0.0, None)
+
+
+@pytest.mark.parametrize(("at", "value"), [("last", 0.4), ("first", 0.0), ("max", 0.7), ("min", 0)])
+def test_a_metric_names_its_row(tmp_path: Path, at: str, value: float):
+    run = plan_runs(load_sweep(write_sweep(tmp_path)))[4]
+    leave_behind(run, "finished")
+    rows = [
+        {"step": 2, "a": 0.7},
+        {"step": 0, "a": 0.0},
+        {"step": 5, "b": 1},
+        {"step": 4, "a": 0.4},
+    ]
+    run.folder.metrics_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    metrics = [MetricConfig(key="a", at=at), MetricConfig(key="c")]
+    result = read_result(*results_of([run]), metrics, None)
+    assert list(result.values.values()) == [value]
+
+
+def test_the_report_leaves_empty_what_is_missing(tmp_path: Path):
+    three = ("[0, 1]", "[0, 1, 2]")
+    sweep = load_sweep(write_sweep(tmp_path, three, ("accuracy}", "accuracy, label: WA}")))
+    runs = plan_runs(sweep)
+    by_title = {run.title: run for run in runs}
+    for seed, (plain, untrained) in enumerate([(0.50, 0.61), (0.52, 0.62), (0.51, 0.66)]):
+        leave_behind(by_title[f"plain/seed_{seed}"], "finished", **{KEY: plain})
+        state = "running" if seed == 2 else "finished"
+        leave_behind(by_title[f"untrained/seed_{seed}"], state, **{KEY: untrained})
+    attempts = tmp_path / "attempts.jsonl"
+    lines = [{"run": "plain/seed_0", "exit_code": code, "wall_s": 60.0} for code in (75, 0)]
+    attempts.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    page_path, csv_path, figure_path = write_report(sweep, results_of(runs), attempts)
+    rows = list(csv.DictReader(csv_path.open()))
+    assert [(row["trial"], row["seed"], row[KEY]) for row in rows] == [
+        ("plain", "0", "0.5"),
+        ("plain", "1", "0.52"),
+        ("plain", "2", "0.51"),
+        ("untrained", "0", "0.61"),
+        ("untrained", "1", "0.62"),
+        ("untrained", "2", ""),
+    ]
+    assert [row["wall_s"] for row in rows[:2]] == ["120.0", ""]
+    assert rows[5]["state"] == "half-done"
+    page = page_path.read_text()
+    assert "Unfinished: 5 of 6 runs are done." in page
+    # s = 0.01 and 2.484 of it around 0.51; two seeds: s = 0.00707 and 8.985 of it.
+    assert "| plain | 3 | 0.510 [0.485, 0.535] | 2m00s |" in page
+    assert "| untrained | 2 | 0.615 [0.551, 0.679] |  |" in page
+    # Differences 0.11 and 0.10: t = 0.105 / 0.005 = 21, and p = 2 / pi x atan(1 / 21).
+    assert "| untrained | WA | 2 | +0.105 | +0.041 to +0.169 | 0.030 |" in page
+    assert "above 2.5 standard deviations" in page
+    assert figure_path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_empty_sweep_has_a_report_too(tmp_path: Path):
+    sweep = load_sweep(write_sweep(tmp_path))
+    sweep.folder.mkdir(parents=True)
+    page_path, _, _ = write_report(sweep, results_of(plan_runs(sweep)), tmp_path / "none")
+    page = page_path.read_text()
+    assert "| plain | 0 |  |  |" in page
+    assert "| untrained | test_after/accuracy | 0 | | | |" in page

@@ -1,0 +1,162 @@
+"""New weights from the learner to the engines, over vLLM's native weight-transfer API.
+
+Three transports behind one protocol (init, start, update, finish):
+
+- `nccl`: engines on their own GPUs; vLLM's broadcast in packed buckets.
+- `ipc`: engines that share the learners' GPUs; vLLM's CUDA memory handles.
+- `host`: CPU; ours. Rank 0 puts buckets into the node's shared memory, engines map and load them.
+
+All start with `open_sender` on every learner rank and go through `Sender.send_weights`; rank 0
+talks to the engines, the others only take part in the gathering.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import ray
+import torch
+
+from configs.schema import SyncConfig
+from rollout.host_receiver import WeightInfo
+from trainer.weights import WeightSource
+
+MEGABYTE = 1 << 20
+
+
+class Sender(Protocol):
+    """The learner's side of one transport."""
+
+    def send_weights(self) -> None:
+        """Bring every engine to the learner's current weights. Collective over the ranks."""
+        ...
+
+
+class EngineClient:
+    """Drives the weight-transfer calls of all engines from learner rank 0.
+
+    Args:
+        engines: handles of the engine actors.
+        workers_per_engine: GPUs per engine; places engines in the transfer group.
+    """
+
+    def __init__(self, engines: Sequence[Any], workers_per_engine: int) -> None:
+        self._engines = list(engines)
+        self._workers = workers_per_engine
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        """Open the receiving side; every engine gets its own ranks in the transfer group."""
+        calls = []
+        for index, engine in enumerate(self._engines):
+            info = dict(init_info)
+            if "rank_offset" in info:
+                info["rank_offset"] += index * self._workers
+            calls.append(engine.init_weight_transfer.remote(info))
+        ray.get(calls)
+
+    def start_weight_update(self) -> None:
+        """Prepare every engine for new weights."""
+        ray.get([engine.start_weight_update.remote() for engine in self._engines])
+
+    def update_weights(self, update_info: Any) -> None:
+        """Hand one bucket to every engine and wait until all have loaded it."""
+        ray.get([engine.update_weights.remote(update_info) for engine in self._engines])
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        """Put the new weights in service."""
+        ray.get([engine.finish_weight_update.remote() for engine in self._engines])
+
+
+def open_sender(
+    config: SyncConfig,
+    source: WeightSource,
+    *,
+    rank: int,
+    engines: Sequence[Any],
+    workers_per_engine: int,
+    address: str,
+    port: int,
+) -> Sender:
+    """Open the learner's side of the configured transport.
+
+    Args:
+        config: transport and bucket size.
+        source: the weights to send.
+        rank: this learner rank; rank 0 sends.
+        engines: handles of the engine actors.
+        workers_per_engine: GPUs per engine.
+        address: address of rank 0, for the `nccl` rendezvous.
+        port: free port there.
+
+    Returns:
+        The sender; collective over all ranks.
+    """
+    client = EngineClient(engines, workers_per_engine)
+    # vLLM refuses a tensor that is larger than its buffer.
+    bucket_bytes = max(config.bucket_mb * MEGABYTE, largest_bytes(source.metadata()))
+    if config.transport == "host":
+        return HostSender(source, client, rank == 0, bucket_bytes)
+    # vLLM's trainer side needs CUDA, so it is imported only where it is used.
+    from vllm.distributed.weight_transfer.factory import WeightTransferTrainerFactory
+    from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
+    from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
+
+    if config.transport == "nccl":
+        info = NCCLTrainerInitInfo(
+            master_address=address,
+            master_port=port,
+            world_size=1 + len(engines) * workers_per_engine,
+            packed_buffer_size_bytes=bucket_bytes,
+            rank=rank,
+        )
+    else:
+        info = IPCTrainerInitInfo(packed=True, packed_buffer_size_bytes=bucket_bytes, rank=rank)
+    return WeightTransferTrainerFactory.trainer_init(info, client=client, source=source)
+
+
+def largest_bytes(weights: Sequence[WeightInfo]) -> int:
+    """Return the size of the largest weight."""
+    return max(math.prod(weight.shape) * weight.dtype.itemsize for weight in weights)
+
+
+class HostSender:
+    """Sends weights through the shared memory of the node: one copy in, mapped by every engine."""
+
+    def __init__(
+        self, source: WeightSource, client: EngineClient, is_sender: bool, bucket_bytes: int
+    ) -> None:
+        self._source = source
+        self._client = client
+        self._is_sender = is_sender
+        self._bucket_bytes = bucket_bytes
+        if is_sender:
+            client.init_weight_transfer_engine({})
+
+    def send_weights(self) -> None:
+        """Send every weight in buckets; see `Sender`."""
+        if not self._is_sender:
+            for _ in self._source:
+                pass
+            return
+        self._client.start_weight_update()
+        for bucket in self._buckets():
+            self._client.update_weights({"bucket": bucket})
+        self._client.finish_weight_update()
+
+    def _buckets(self) -> Iterator[ray.ObjectRef]:
+        """Stored lists of (WeightInfo, bytes)."""
+        bucket: list[tuple[WeightInfo, np.ndarray]] = []
+        size = 0
+        for name, weight in self._source:
+            info = WeightInfo(name, weight.dtype, tuple(weight.shape))
+            weight = weight.cpu().contiguous()
+            bucket.append((info, weight.reshape(-1).view(torch.uint8).numpy()))
+            size += weight.nbytes
+            if size >= self._bucket_bytes:
+                yield ray.put(bucket)
+                bucket, size = [], 0
+        if bucket:
+            yield ray.put(bucket)
