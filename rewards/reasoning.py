@@ -18,7 +18,6 @@ from rewards.judges.base import (
     Judgement,
     load_judge,
 )
-from rewards.parse import parse_output
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """No options."""
@@ -65,7 +64,7 @@ class ReasoningReward:
 
     def score(self, group: Group) -> Scores:
         """Return G values in [0.2, 1] or None; details: `scores`, `missing` and the judge's own."""
-        thinks = [parse_output(completion.text).think for completion in group.completions]
+        thinks = [completion.parsed.think for completion in group.completions]
         places = [i for i, think in enumerate(thinks) if think is not None]
         values: list[float | None] = [None] * len(thinks)
         details: list[Mapping[str, Any]] = [MALFORMED] * len(thinks)

@@ -11,9 +11,9 @@ from configs.load import load_config
 from configs.schema import RunConfig
 from data.files import read_rows
 from data.manifest import read_manifest
+from data.parsing import parse_output
 from data.prompts import PromptBuilder, prompt_function
 from evaluation.calibration.run import CalibratedJudge
-from rewards.parse import parse_output
 
 NUM_PROMPTS = 200
 """Prompts of the newest steps whose completions are judged."""
