@@ -8,7 +8,7 @@ import numpy as np
 
 from data.prompts import PromptBuilder, answer
 from data.records import Completion, Group, Prompt
-from evaluation.answers import classification_report
+from evaluation.statistics import classification_report
 from trainer.learner_group import LearnerGroup
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.records import Group
-from evaluation.answers import Reading
+from evaluation.answer_reader import AnswerReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class Votes:
         return sum(answer == self.label for answer in self.answers) / len(self.answers)
 
 
-def votes_of(group: Group, reading: Reading) -> Votes:
+def votes_of(group: Group, reader: AnswerReader) -> Votes:
     """Return the votes of a sampled group."""
     example = group.prompt.example
-    answers = tuple(reading.answer(example, found.text) for found in group.completions)
-    return Votes(answers, reading.label(example))
+    answers = tuple(reader.answer(example, found.text) for found in group.completions)
+    return Votes(answers, reader.label(example))
 
 
 def vote_row(votes: Votes) -> dict[str, Any]:

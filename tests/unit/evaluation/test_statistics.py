@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluation.answers import classification_report
-from evaluation.statistics import bootstrap, compare, mean_share_interval, numbers, share_interval
+from evaluation.statistics import classification_intervals as intervals_of
+from evaluation.statistics import (
+    classification_report,
+    compare,
+    mean_share_interval,
+    numbers,
+    share_interval,
+)
 
 CHOICES = ("a", "b", "c")
 
@@ -36,7 +42,7 @@ def test_intervals_cover_the_truth_at_their_rate():
     covered = {"accuracy": 0, "ua": 0}
     for repeat in range(300):
         labels = [CHOICES[i % 3] for i in range(120)]
-        found = bootstrap(labels, answers_of(labels, 0.7, draw), CHOICES, seed=repeat)
+        found = intervals_of(labels, answers_of(labels, 0.7, draw), CHOICES, seed=repeat)
         for name in covered:
             covered[name] += found[name].low <= 0.7 <= found[name].high
     for name, count in covered.items():
@@ -55,8 +61,8 @@ def test_intervals_over_speakers_cover_where_those_over_clips_do_not():
             labels += own
             answers += answers_of(own, ease, draw)
             speakers += [str(speaker)] * 30
-        clips = bootstrap(labels, answers, CHOICES, seed=repeat)["accuracy"]
-        voices = bootstrap(labels, answers, CHOICES, clusters=speakers, seed=repeat)["accuracy"]
+        clips = intervals_of(labels, answers, CHOICES, seed=repeat)["accuracy"]
+        voices = intervals_of(labels, answers, CHOICES, clusters=speakers, seed=repeat)["accuracy"]
         over_clips += clips.low <= 0.7 <= clips.high
         over_speakers += voices.low <= 0.7 <= voices.high
     assert over_clips / 200 < 0.6
@@ -68,8 +74,8 @@ def test_counting_cells_draws_as_drawing_examples_does():
     draw = np.random.default_rng(2)
     labels = [CHOICES[i % 3] for i in range(90)]
     answers = answers_of(labels, 0.7, draw)
-    short = bootstrap(labels, answers, CHOICES, seed=0)
-    long = bootstrap(labels, answers, CHOICES, clusters=[str(i) for i in range(90)], seed=1)
+    short = intervals_of(labels, answers, CHOICES, seed=0)
+    long = intervals_of(labels, answers, CHOICES, clusters=[str(i) for i in range(90)], seed=1)
     for name, interval in short.items():
         assert interval.low == pytest.approx(long[name].low, abs=0.02)
         assert interval.high == pytest.approx(long[name].high, abs=0.02)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from evaluation.page import cell, evaluation_page
+from evaluation.formats import cell
+from evaluation.page import evaluation_page
 from evaluation.summary import (
     MAX_CLASSES,
     AnsweredSet,
