@@ -39,8 +39,8 @@ def likeliest_choices(
     """
     scores = learner.logprobs([choice_group(prompt, builder) for prompt in prompts])
     return [
-        prompt.example.choices[int(np.argmax([values.sum() for values in found]))]
-        for prompt, found in zip(prompts, scores, strict=True)
+        prompt.example.choices[int(np.argmax([values.sum() for values in logprobs]))]
+        for prompt, logprobs in zip(prompts, scores, strict=True)
     ]
 
 

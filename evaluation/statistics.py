@@ -81,11 +81,16 @@ def classification_report(
     size = len(choices)
     gold, answered = _places(labels, answers, choices)
     confusion = confusion_matrix(gold, answered, labels=range(size + 1))[:size]
-    *rates, examples = precision_recall_fscore_support(
-        gold, answered, labels=range(size), zero_division=math.nan
+    precision, recall, f1, examples = np.array(
+        precision_recall_fscore_support(
+            gold,
+            answered,
+            labels=range(size),
+            zero_division=math.nan,  # type: ignore[arg-type]
+        )
     )
-    _, recall, f1 = rates
-    present = np.asarray(examples) > 0
+    rates = {"precision": precision, "recall": recall, "f1": f1}
+    present = examples > 0
     return ClassificationReport(
         num_examples=len(labels),
         accuracy=float(np.mean(gold == answered)),
@@ -97,7 +102,7 @@ def classification_report(
                 "examples": int(examples[place]),
                 **{
                     name: None if math.isnan(rate[place]) else float(rate[place])
-                    for name, rate in zip(("precision", "recall", "f1"), rates, strict=True)
+                    for name, rate in rates.items()
                 },
             }
             for place, choice in enumerate(choices)

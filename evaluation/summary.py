@@ -198,8 +198,8 @@ def _numbers(rows: Sequence[Row], choices: Sequence[str], seed: int) -> dict[str
     by_speaker = len(speakers) == len(rows) and len(set(speakers)) >= MIN_SPEAKERS
 
     def intervals(clusters: Sequence[str] | None) -> dict[str, Any]:
-        found = classification_intervals(labels, answers, choices, clusters=clusters, seed=seed)
-        return {name: asdict(interval) for name, interval in found.items()}
+        ends = classification_intervals(labels, answers, choices, clusters=clusters, seed=seed)
+        return {name: asdict(interval) for name, interval in ends.items()}
 
     return {
         **numbers,

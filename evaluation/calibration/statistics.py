@@ -28,6 +28,9 @@ from rewards.judges.prompt import SCORES
 NUM_BINS = 8
 """Bins of the calibration curve: half a point each."""
 
+CHUNK = 1000
+"""Pairs whose ranks are computed at a time: bounds the memory, whatever the number of texts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -84,7 +87,7 @@ def agree(judged: Sequence[float], gold: Sequence[float]) -> Agreement:
     )
 
 
-def _is_constant(*scores: Values) -> bool:
+def _is_constant(*scores: NDArray[Any]) -> bool:
     return any(len(x) < 2 or np.ptp(x) == 0 for x in scores)
 
 
@@ -157,20 +160,22 @@ def rank_correlations(x: Values, y: Values, counts: Counts) -> dict[str, Values]
         y: [N].
         counts: [R, N] how often each pair is drawn.
     """
-    # float32 holds these sums of -1, 0 and 1 exactly: none is above N.
+    # float32 holds the sums of -1, 0 and 1 exactly: none is above N.
     weights = counts.astype(np.float32)
-    s, t = (np.sign(v[:, None] - v).astype(np.float32) for v in (x, y))
-    rank_x, rank_y = weights @ s.T, weights @ t.T
-
-    def correlation(xy: Values, xx: Values, yy: Values) -> Values:
-        xy, xx, yy = (np.einsum("rn,rn->r", counts, v, dtype=np.float64) for v in (xy, xx, yy))
-        with np.errstate(invalid="ignore"):  # 0 / 0: one of them is constant
-            return xy / np.sqrt(xx * yy)
-
-    return {
-        "spearman": correlation(rank_x * rank_y, rank_x**2, rank_y**2),
-        "kendall": correlation(weights @ (s * t), weights @ s**2, weights @ t**2),
-    }
+    sums = np.zeros((6, len(counts)))
+    for first in range(0, len(x), CHUNK):
+        here = slice(first, first + CHUNK)
+        s, t = (np.sign(v[here, None] - v).astype(np.float32) for v in (x, y))
+        rank_x, rank_y = weights @ s.T, weights @ t.T
+        products = [rank_x * rank_y, rank_x**2, rank_y**2]
+        products += [weights @ signs.T for signs in (s * t, s**2, t**2)]
+        sums += [
+            np.einsum("rn,rn->r", counts[:, here], product, dtype=np.float64)
+            for product in products
+        ]
+    with np.errstate(invalid="ignore"):  # 0 / 0: one of them is constant
+        spearmans, kendalls = (xy / np.sqrt(xx * yy) for xy, xx, yy in (sums[:3], sums[3:]))
+    return {"spearman": spearmans, "kendall": kendalls}
 
 
 def curve(judged: Sequence[float], gold: Sequence[float]) -> list[dict[str, float]]:

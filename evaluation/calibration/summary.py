@@ -54,7 +54,7 @@ def calibration_summary(
     Raises:
         UserError: Not one held-out text was scored.
     """
-    held = [row for row in rows if row["kind"] == "held_out" and row["scores"]]
+    held = _held_out(rows)
     missing = Counter(row["missing"] for row in rows if not row["scores"])
     if not held:
         raise UserError(f"no held-out text was scored: {dict(missing)}")
@@ -66,6 +66,11 @@ def calibration_summary(
         "style": {kind: _changes(rows, kind, names) for kind in ("lower", "filler")},
         "attacks": {kind: _attacks(rows, kind) for kind in ("bare", "padded")},
     }
+
+
+def _held_out(rows: Sequence[Row]) -> list[Row]:
+    """Return the texts as they are, those that were scored."""
+    return [row for row in rows if row["kind"] == "held_out" and row["scores"]]
 
 
 def _dimension(rows: Sequence[Row], name: str, seed: int, resamples: int) -> dict[str, Any]:
@@ -130,12 +135,8 @@ def drift_summary(before: Sequence[Row], after: Sequence[Row]) -> dict[str, Any]
     Raises:
         UserError: They share none, or an id has another text.
     """
-    known = {row["id"]: row for row in before if row["kind"] == "held_out" and row["scores"]}
-    both = [
-        (known[row["id"]], row)
-        for row in after
-        if row["id"] in known and row["kind"] == "held_out" and row["scores"]
-    ]
+    earlier = {row["id"]: row for row in _held_out(before)}
+    both = [(earlier[row["id"]], row) for row in _held_out(after) if row["id"] in earlier]
     changed = [row["id"] for old, row in both if old["text_sha256"] != row["text_sha256"]]
     if changed:
         raise UserError(
@@ -240,9 +241,7 @@ def human_summary(
     Raises:
         UserError: No scored text has a rating.
     """
-    held = [
-        row for row in rows if row["kind"] == "held_out" and row["scores"] and row["row"] in ratings
-    ]
+    held = [row for row in _held_out(rows) if row["row"] in ratings]
     if not held:
         raise UserError("no id of the ratings is that of a held-out text that was scored")
     summary: dict[str, Any] = {"num": len(held), "dimensions": {}}
