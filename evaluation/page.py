@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evaluation.controls import CONTROLS
+from configs.schema import CONTROL_NAMES
 from evaluation.formats import render
 from evaluation.summary import NUMBERS
 
@@ -20,4 +20,4 @@ def evaluation_page(summary: Mapping[str, Any]) -> str:
         summary: Of `evaluation.summary.summary_of_sets`, with `model`, `mode`, `judges`
             (term -> who judges) and `latency` (with `device`, or None).
     """
-    return render(TEMPLATE, {**summary, "numbers": NUMBERS, "controls": CONTROLS})
+    return render(TEMPLATE, {**summary, "numbers": NUMBERS, "controls": CONTROL_NAMES})

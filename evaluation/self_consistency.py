@@ -6,10 +6,12 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.records import Group
-from evaluation.answer_reader import AnswerReader
+
+if TYPE_CHECKING:  # pages and tables need no processor
+    from evaluation.answer_reader import AnswerReader
 
 
 @dataclass(frozen=True, slots=True)
