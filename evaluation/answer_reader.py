@@ -22,12 +22,7 @@ NO_REASONING = "<think>none</think>"
 
 
 def prefilled_prompt(prompt: Prompt, builder: PromptBuilder) -> Prompt:
-    """Return a prompt whose completion goes on after `PREFILL`.
-
-    Args:
-        prompt: Ends where the policy would begin to write.
-        builder: Of the policy's checkpoint.
-    """
+    """Return a prompt, which ends where the policy begins to write, with `PREFILL` after it."""
     prefill = builder.encode_target(PREFILL)[:-1]  # without the end token
     return replace(
         prompt, text=prompt.text + PREFILL, token_ids=np.concatenate([prompt.token_ids, prefill])
@@ -53,7 +48,7 @@ def read_answer(text: str, aliases: Mapping[str, str], *, bare: bool) -> str | N
     """Return the label that a completion answers with, in canonical form; None if unreadable.
 
     Args:
-        text: The decoded completion.
+        text: Of the completion.
         aliases: Answer -> label it counts as.
         bare: An answer block alone is readable too: the completion was prefilled with its tag, or
             the question is a probe, whose reference answers have no reasoning.

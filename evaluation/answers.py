@@ -38,8 +38,8 @@ def evaluate(engines: Generator, prompts: Sequence[Prompt], reader: AnswerReader
 
     Args:
         engines: the engine pool.
-        prompts: prompts with different example ids, prefilled if the reader says so.
-        reader: of the choices, as the report names them.
+        prompts: of different example ids, prefilled if the reader says so.
+        reader: of the choices.
 
     Raises:
         ValueError: no prompts, a gold label that is no choice, or groups that do not match the
@@ -56,14 +56,7 @@ def evaluate(engines: Generator, prompts: Sequence[Prompt], reader: AnswerReader
 
 
 def answer_row(group: Group, reader: AnswerReader) -> dict[str, Any]:
-    """Return id, audio, label, text, answer, correct, finish_reason and policy_version.
-
-    Named as in the sample files of training; `completion_tokens` and `prompt_tokens` besides.
-
-    Args:
-        group: Of one completion.
-        reader: Of the choices.
-    """
+    """Return the row of a group of one completion, named as in the sample files of training."""
     example = group.prompt.example
     (completion,) = group.completions
     label, answer = reader.label(example), reader.answer(example, completion.text)

@@ -31,11 +31,6 @@ def likeliest_choices(
     """Return the choice of each prompt whose answer has the highest probability as a whole.
 
     Prompt and clip are computed once for all choices of a question.
-
-    Args:
-        learner: Started.
-        prompts: Their examples have choices.
-        builder: Of the policy's checkpoint.
     """
     scores = learner.logprobs([choice_group(prompt, builder) for prompt in prompts])
     return [

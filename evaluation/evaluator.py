@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from configs.schema import RewardTermConfig, RunConfig
@@ -20,30 +21,19 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 
+@dataclass
 class Evaluator:
-    """Evaluates the weights that the engines serve."""
+    """Evaluates the weights that the engines serve, in a training run."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        engines: EnginePool,
-        rewards: RewardPool,
-        build_prompt: Callable[[Example], Prompt],
-    ) -> None:
-        """Keep the parts.
-
-        Args:
-            config: The run; labels, aliases, and whether judges are asked.
-            engines: Started.
-            rewards: Holds all terms of the run.
-            build_prompt: Example -> prompt, features as references.
-        """
-        self._config = config
-        self._engines = engines
-        self._rewards = rewards
-        self._build_prompt = build_prompt
-        self.answered: dict[str, AnsweredSet] = {}
-        """Prefix -> its newest results."""
+    config: RunConfig
+    engines: EnginePool
+    """Started."""
+    rewards: RewardPool
+    """Holds all terms of the run."""
+    build_prompt: Callable[[Example], Prompt]
+    """Features as references."""
+    answered: dict[str, AnsweredSet] = field(default_factory=dict, init=False)
+    """Prefix -> its newest results."""
 
     def __call__(self, prefix: str, examples: Sequence[Example]) -> dict[str, float]:
         """Return greedy results on a fixed set, as metrics `PREFIX/...`; nothing for an empty set.
@@ -52,11 +42,11 @@ class Evaluator:
         """
         if not examples:
             return {}
-        config = self._config
-        prompts = [self._build_prompt(example) for example in examples]
+        config = self.config
+        prompts = [self.build_prompt(example) for example in examples]
         choices = config.data.choices
         reader = AnswerReader.of(choices, config.rewards.aliases)
-        answers = evaluate(self._engines, prompts, reader)
+        answers = evaluate(self.engines, prompts, reader)
         report = answers.report
         logger.info(
             f"{prefix}: {report.num_examples} clips, accuracy {report.accuracy:.3f}, "
@@ -70,7 +60,7 @@ class Evaluator:
         ]
         judged = [term.name for term in config.rewards.terms if term.judged]
         if config.eval.judged and judged:
-            terms = ask_judges(self._rewards, config.rewards.terms, answers.groups)
+            terms = ask_judges(self.rewards, config.rewards.terms, answers.groups)
             metrics |= judged_evaluation(prefix, judged, list(terms.values()))
             rows = [row | judge_fields(terms[row["id"]], judged) for row in rows]
         self.answered[prefix] = AnsweredSet(

@@ -81,7 +81,7 @@ def write_last_test(
     Args:
         folder: The run's.
         config: The run.
-        evaluations: Prefix of the metrics -> newest results.
+        evaluations: `Evaluator.answered`.
     """
     answered = evaluations.get("test_after")
     if answered is None:

@@ -30,13 +30,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def interval(ends: Sequence[float] | None, digits: int = 2, scale: float = 1) -> str:
-    """Return ` [low, high]`, with the blank before it; nothing for None.
-
-    Args:
-        ends: Low and high.
-        digits: After the point.
-        scale: What both are multiplied with.
-    """
+    """Return ` [low, high]`, both times the scale, with the blank before it; nothing for None."""
     if ends is None:
         return ""
     low, high = (number(scale * end, digits) for end in ends)

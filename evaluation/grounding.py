@@ -78,7 +78,7 @@ def control_metrics(
 
     Args:
         plain: Rows of the clips as they are: `id`, `text`, `answer`, `correct`.
-        controls: Name of a control -> rows of the altered clips.
+        controls: Name -> rows of the altered clips.
     """
     metrics: dict[str, float] = {}
     answers = {row["id"]: row["answer"] for row in plain}
