@@ -9,25 +9,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from report import sections
 from report.data import collect, label_counts
 from report.figures import figures, trial_figure
+from report.render import HERE, render
 from report.run_facts import RunFacts
 from report.runs import (
-    Block,
     compared,
     place_in_sweep,
-    sweep_blocks,
     sweep_curves,
     sweep_of,
     sweep_picture,
     sweep_runs,
 )
+from report.sweep_results import read_results, result_blocks
 
-HERE = Path(__file__).parent
+CURVES_TITLE = "accuracy of the rollouts, mean over seeds"
 
 
 def write_report(
@@ -47,7 +46,7 @@ def write_report(
     """
     found = collect(run, num_samples=num_samples, num_clips=num_clips)
     data = {key: found[key] for key in ("samples", "clips", "levels")}
-    page = _render(
+    page = _page(
         "report.html",
         **_page_facts(found),
         **_run_tables(run, compare),
@@ -62,32 +61,30 @@ def write_sweep_report(sweep: Path) -> Path:
     Args:
         sweep: Folder that `launch/sweep.py` has written results into.
     """
-    runs, num_done, num_runs = sweep_runs(sweep)
-    curves = sweep_curves(sweep)
-    title = "accuracy of the rollouts, mean over seeds"
-    page = _render(
+    results = read_results(sweep)
+    curves = sweep_curves(sweep, results)
+    page = _page(
         "report_sweep.html",
         name=sweep.resolve().name,
-        num_done=num_done,
-        num_runs=num_runs,
-        blocks=sweep_blocks(sweep)[1:],  # the first is the title
+        num_done=results.num_done,
+        num_runs=len(results.runs),
+        blocks=result_blocks(results),
         picture=Markup(sweep_picture(sweep)),
-        curves=Markup(trial_figure(curves, title)) if curves else "",
-        runs=runs,
+        curves=Markup(trial_figure(curves, CURVES_TITLE)) if curves else "",
+        runs=sweep_runs(sweep, results),
     )
     return _write(sweep / "report.html", page)
 
 
-def _render(template: str, **facts: Any) -> str:
+def _page(template: str, **facts: Any) -> str:
     """Return a page whose only code is ours, and which loads nothing."""
     # Everything of the run goes through autoescape; what is marked as safe is our own: figures,
     # style, script, and JSON that holds no "<".
-    environment = Environment(autoescape=True, loader=FileSystemLoader(HERE))
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     style = (HERE / "report.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(
-        style=Markup(style), script=Markup(script), script_sha256=digest, **facts
+    return render(
+        template, style=Markup(style), script=Markup(script), script_sha256=digest, **facts
     )
 
 
@@ -139,9 +136,9 @@ def _page_facts(found: Mapping[str, Any]) -> dict[str, Any]:
 def _run_tables(run: Path, compare: Sequence[Path]) -> dict[str, Any]:
     """Return the tables of other runs: of the sweep that this one belongs to, and of named ones."""
     sweep = sweep_of(run)
-    blocks: list[Block] = sweep_blocks(sweep)[1:] if sweep else []
+    results = read_results(sweep) if sweep else None
     return {
-        "place": f"{place_in_sweep(run, sweep)}, in the sweep {sweep.name}" if sweep else "",
-        "sweep_blocks": blocks,
+        "place": place_in_sweep(run, sweep, results) if sweep and results else "",
+        "sweep_blocks": result_blocks(results) if results else [],
         "compared": compared(run, compare) if compare else None,
     }
