@@ -25,8 +25,9 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     shown = (formats.percent, formats.number, formats.signed, formats.interval, formats.cell)
-    for function in (*shown, escape, code_span, indented):
+    for function in (*shown, code_span, indented):
         environment.filters[function.__name__] = function
+    environment.filters["plain"] = escape  # jinja has an `escape` of its own, for HTML
     return environment
 
 
@@ -35,7 +36,7 @@ def render(template: str, **facts: Any) -> str:
 
     Args:
         template: File in this folder. Facts are escaped in `.html`; in Markdown the template says
-            where, with `escape`, `code_span`, `indented` or `cell`.
+            where, with `plain`, `code_span`, `indented` or `cell`.
         facts: What it names.
     """
     return _environment().get_template(template).render(**facts)
