@@ -142,9 +142,12 @@ class EventFile:
 
     def close(self) -> None:
         """Finish the file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        try:
+            if writer is not None:
+                writer.close()
+        except OSError as err:  # of the last write, as the thread that writes has said it late
+            self._give_up(err)
 
     def _summarize(self, step: int, *values: Any) -> None:
         """Write one event: `add_scalar` makes one per key, which took 14 times as long."""
@@ -158,9 +161,10 @@ class EventFile:
 
     def _give_up(self, err: OSError) -> None:
         logger.warning(f"no more TensorBoard events, the run goes on: {err}")
+        writer, self._writer = self._writer, None
         with suppress(OSError):
-            self.close()
-        self._writer = None
+            if writer is not None:
+                writer.close()
 
 
 def charts_of(kind: str, terms: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
