@@ -222,8 +222,3 @@ def shown_clip(samples: FloatArray) -> dict[str, Any]:
         "wave": np.round(peaks / max(float(peaks.max()), 1e-9), 3).tolist(),
         "pitch": points[:: max(1, -(-len(points) // PITCH_POINTS))],
     }
-
-
-def label_counts(samples: Iterable[Row]) -> list[str]:
-    """Return the labels of the samples, sorted."""
-    return sorted({str(sample["label"]) for sample in samples})

@@ -15,6 +15,7 @@ import matplotlib
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text: small, and can be searched
 matplotlib.rcParams["svg.hashsalt"] = "report"  # the same run gives the same page
+from markupsafe import Markup
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
@@ -32,7 +33,8 @@ class Figure:
     """A picture with its words."""
 
     title: str
-    svg: str
+    svg: Markup
+    """An element whose texts are escaped."""
     help: str
     """How to read it, in a sentence."""
 
@@ -149,13 +151,13 @@ def figures(rows: Sequence[Row]) -> list[Figure]:
         if (match := re.fullmatch(r"gate/(\w+)_opened_at", key))
     }
     shown = [
-        Figure(plan.title, svg, plan.help)
+        Figure(plan.title, Markup(svg), plan.help)
         for plan in PLANS
         if (svg := _curves(rows, plan, marks if plan.marked else {}))
     ]
     if stack := _stack(rows):
         text = "Where the time of each step went, in seconds; generation and scoring overlap."
-        shown.append(Figure("Time of a step", stack, text))
+        shown.append(Figure("Time of a step", Markup(stack), text))
     return shown
 
 

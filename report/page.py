@@ -12,10 +12,10 @@ from typing import Any
 from markupsafe import Markup
 
 from report import sections
-from report.data import collect, label_counts
-from report.figures import figures, trial_figure
+from report.data import collect
+from report.figures import confusion_figure, figures, trial_figure
 from report.render import HERE, render
-from report.run_facts import RunFacts
+from report.run_facts import RunFacts, alarms_of
 from report.runs import (
     compared,
     place_in_sweep,
@@ -100,34 +100,33 @@ def _write(path: Path, page: str) -> Path:
 
 
 def _page_facts(found: Mapping[str, Any]) -> dict[str, Any]:
-    facts: RunFacts = found["facts"]
-    evaluation = found["evaluation"]
-    trained = any("time/step_s" in row for row in facts.rows)
-    samples = found["samples"]
-    matrix, matrix_help = sections.confusion(facts.config, evaluation, samples)
+    run: RunFacts = found["facts"]
+    evaluation, samples = found["evaluation"], found["samples"]
+    trained = any("time/step_s" in row for row in run.rows)
+    confusion = sections.confusion(run.config, evaluation, samples)
     return {
-        "name": facts.config["name"],
-        "state": facts.status["state"],
-        "step": facts.status["step"] if trained else None,
-        "reason": facts.status["reason"],
-        "headline": sections.headline(facts, evaluation),
-        "what": sections.what_was_run(facts, evaluation is not None and not trained),
-        "cards": sections.cards(facts),
-        "alarms": sections.alarm_lines(facts),
-        "alarm_help": sections.alarm_help(facts),
-        "figures": [
-            {"title": figure.title, "svg": Markup(figure.svg), "help": figure.help}
-            for figure in figures(facts.rows)
-            if trained
-        ],
-        "emotions": sections.emotions(facts, evaluation),
+        "name": run.config["name"],
+        "run": run,
+        "settings": run.config,
+        "trained": trained,
+        "before": run.last("test_before"),
+        "after": run.last("test_after"),
+        "gate": run.last("gate"),
+        "what": sections.what_was_run(run, evaluation is not None and not trained),
+        "alarms": alarms_of(run) if run.is_rl else [],
+        "skipped": [row["step"] for row in run.rows if row.get("optim/skipped")],
+        "figures": figures(run.rows) if trained else [],
+        "evaluation": evaluation,
+        "evaluated": (evaluation or {}).get("of", "the test split"),
+        "emotions": sections.emotions(run, evaluation),
         "test_sets": sections.test_sets(evaluation),
-        "confusion": Markup(matrix),
-        "confusion_help": matrix_help,
-        "controls": sections.controls(facts),
+        "confusion": Markup(confusion_figure(*confusion)) if confusion else "",
+        "num_counted": sum(map(sum, confusion[1])) if confusion else 0,
+        "steps": sorted({sample["step"] for sample in samples if sample["step"] is not None}),
+        "controls": sections.controls(run),
         "num_samples": len(samples),
         "samples_of": found["samples_of"],
-        "labels": label_counts(samples),
+        "labels": sorted({str(sample["label"]) for sample in samples}),
         "terms": sorted({name for sample in samples for name in sample["terms"]}),
         "config": found["config"],
     }
