@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 
 def percent(value: float | None, missing: str = "") -> str:
     """Return a share in percent."""
@@ -26,15 +24,9 @@ def measured(value: float | None, *, sign: bool = False) -> str:
     return (signed if sign else number)(value, digits)
 
 
-def interval(low: float, high: float, show: Callable[[float], str] = measured) -> str:
-    """Return an interval in brackets.
-
-    Args:
-        low: Its lower end.
-        high: Its upper end.
-        show: Format of the ends.
-    """
-    return f"[{show(low)}, {show(high)}]"
+def interval(low: float, high: float) -> str:
+    """Return an interval in brackets."""
+    return f"[{measured(low)}, {measured(high)}]"
 
 
 def cell(text: str) -> str:

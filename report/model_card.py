@@ -98,9 +98,9 @@ def checkpoint_name(start: Path, header: Mapping[str, Any]) -> str:
 
 def front_matter(card: str) -> dict[str, Any]:
     """Return the YAML header of a card; empty if it has none that can be read."""
-    found = re.match(r"---\r?\n(.*?)\r?\n---\r?\n", card, re.DOTALL)
+    match = re.match(r"---\r?\n(.*?)\r?\n---\r?\n", card, re.DOTALL)
     try:
-        header = yaml.safe_load(found[1]) if found else {}
+        header = yaml.safe_load(match[1]) if match else {}
     except yaml.YAMLError:
         return {}
     return header if isinstance(header, dict) else {}

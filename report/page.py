@@ -44,11 +44,11 @@ def write_report(
     Raises:
         UserError: A folder holds no run.
     """
-    found = collect(run, num_samples=num_samples, num_clips=num_clips)
-    data = {key: found[key] for key in ("samples", "clips", "levels")}
+    shown = collect(run, num_samples=num_samples, num_clips=num_clips)
+    data = {key: shown[key] for key in ("samples", "clips", "levels")}
     page = _page(
         "report.html",
-        **_page_facts(found),
+        **_page_facts(shown),
         **_run_tables(run, compare),
         data=_json(data),
     )
@@ -99,9 +99,9 @@ def _write(path: Path, page: str) -> Path:
     return path
 
 
-def _page_facts(found: Mapping[str, Any]) -> dict[str, Any]:
-    run: RunFacts = found["facts"]
-    evaluation, samples = found["evaluation"], found["samples"]
+def _page_facts(shown: Mapping[str, Any]) -> dict[str, Any]:
+    run: RunFacts = shown["facts"]
+    evaluation, samples = shown["evaluation"], shown["samples"]
     trained = any("time/step_s" in row for row in run.rows)
     confusion = sections.confusion(run.config, evaluation, samples)
     return {
@@ -125,10 +125,10 @@ def _page_facts(found: Mapping[str, Any]) -> dict[str, Any]:
         "steps": sorted({sample["step"] for sample in samples if sample["step"] is not None}),
         "controls": sections.controls(run),
         "num_samples": len(samples),
-        "samples_of": found["samples_of"],
+        "samples_of": shown["samples_of"],
         "labels": sorted({str(sample["label"]) for sample in samples}),
         "terms": sorted({name for sample in samples for name in sample["terms"]}),
-        "config": found["config"],
+        "config": shown["config"],
     }
 
 

@@ -97,15 +97,15 @@ def compared(run: Path, others: Sequence[Path]) -> Block:
     Raises:
         UserError: One of them holds no run.
     """
-    found = [read_run(folder) for folder in (run, *others)]
-    columns = _columns(found)
+    runs = [read_run(folder) for folder in (run, *others)]
+    columns = _columns(runs)
     rows = [
         [str(facts.config["name"]), str(facts.status["state"])]
         + [columns[head][index] for head in columns]
-        + ["" if facts is found[0] else differences(found[0].config, facts.config)]
-        for index, facts in enumerate(found)
+        + ["" if facts is runs[0] else differences(runs[0].config, facts.config)]
+        for index, facts in enumerate(runs)
     ]
-    heads = ["run", "state", *columns, f"differs from {found[0].config['name']} in"]
+    heads = ["run", "state", *columns, f"differs from {runs[0].config['name']} in"]
     return {"heads": heads, "rows": rows}
 
 
@@ -118,9 +118,9 @@ def _columns(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
     columns = {
         "seed": [str(facts.config["seed"]) for facts in runs],
         "steps": [str(facts.step) for facts in runs],
-        "accuracy before": [percent(found.get("accuracy")) for found in before],
-        "accuracy after": [percent(found.get("accuracy")) for found in after],
-        "UA after": [percent(found.get("ua")) for found in after],
+        "accuracy before": [percent(values.get("accuracy")) for values in before],
+        "accuracy after": [percent(values.get("accuracy")) for values in after],
+        "UA after": [percent(values.get("ua")) for values in after],
         **{f"{name} after": [number(x.get(f"{name}_mean"), 3) for x in after] for name in judged},
         "last evaluation": [percent(facts.last("eval").get("accuracy")) for facts in runs],
         "time of all steps": [duration(seconds) if seconds else "" for seconds in times],

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from report import formats
 from report.describe_run import (
     NOT_RECORDED,
     machine_words,
@@ -53,7 +52,7 @@ def what_was_run(facts: RunFacts, evaluated: bool) -> list[tuple[str, list[str]]
     method = (
         "Evaluation: greedy answers, nothing was trained." if evaluated else method_words(facts)
     )
-    found = [
+    entries = [
         ("what", [method]),
         ("command", [facts.status["resume_cmd"] or NOT_RECORDED]),
         ("started", started),
@@ -66,7 +65,7 @@ def what_was_run(facts: RunFacts, evaluated: bool) -> list[tuple[str, list[str]]
         ("machine", [machine_words(facts)]),
         ("versions", [version_words(facts)]),
     ]
-    return [(head, lines) for head, lines in found if lines]
+    return [(head, lines) for head, lines in entries if lines]
 
 
 def _start_words(start: Row) -> str:
@@ -144,10 +143,10 @@ def test_sets(evaluation: Mapping[str, Any] | None) -> list[list[str]]:
     """Return name, clips, accuracy with interval, UA of each test set, if there are several."""
     sets = evaluation.get("sets", {}) if evaluation else {}
     rows: list[list[str]] = []
-    for name, found in sets.items() if len(sets) > 1 else ():
-        overall, interval = found["overall"], found["overall"]["interval"]["accuracy"]
-        ends = [100 * interval[end] for end in ("low", "high")]
-        accuracy = f"{percent(overall['accuracy'])} {formats.interval(*ends, '{:.1f}'.format)}"
+    for name, answers in sets.items() if len(sets) > 1 else ():
+        overall, interval = answers["overall"], answers["overall"]["interval"]["accuracy"]
+        low, high = 100 * interval["low"], 100 * interval["high"]
+        accuracy = f"{percent(overall['accuracy'])} [{low:.1f}, {high:.1f}]"
         rows.append([name, f"{overall['examples']:,}", accuracy, percent(overall["ua"])])
     return rows
 

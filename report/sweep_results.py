@@ -235,8 +235,9 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     if len(set(values)) == 1:
         return Estimate(num, mean, None if num == 1 else 0.0)
     test = stats.ttest_1samp(values, 0.0)
+    _, p_value = test
     low, high = test.confidence_interval(CONFIDENCE)
-    return Estimate(num, mean, float(high - low) / 2, float(test.pvalue))
+    return Estimate(num, mean, float(high - low) / 2, float(p_value))
 
 
 def interval_factor(num: int) -> float:

@@ -151,11 +151,12 @@ class EventFile:
 
     def _summarize(self, step: int, *values: Any) -> None:
         """Write one event: `add_scalar` makes one per key, which took 14 times as long."""
-        if self._writer is None:
+        file = self._writer.file_writer if self._writer else None
+        if file is None:
             return
         try:
-            self._writer.file_writer.add_summary(Summary(value=values), step)
-            self._writer.flush()  # a kill loses nothing, and an error shows here
+            file.add_summary(Summary(value=values), step)
+            file.flush()  # a kill loses nothing, and an error shows here
         except OSError as err:
             self._give_up(err)
 

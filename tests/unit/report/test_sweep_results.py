@@ -57,7 +57,8 @@ def test_a_metric_names_its_row(tmp_path: Path, at: str, value: float):
     ]
     run.folder.metrics_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     metrics = [MetricConfig(key="a", at=at), MetricConfig(key="c")]
-    result = read_result(*results_of([run]), "a trial", metrics, None)
+    (done,) = results_of([run])
+    result = read_result(done, "a trial", metrics, None)
     assert list(result.values.values()) == [value]
 
 
