@@ -234,10 +234,9 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     num, mean = len(values), statistics.fmean(values)
     if len(set(values)) == 1:
         return Estimate(num, mean, None if num == 1 else 0.0)
-    test = stats.ttest_1samp(values, 0.0)
-    _, p_value = test
+    test: Any = stats.ttest_1samp(values, 0.0)  # its class has no types
     low, high = test.confidence_interval(CONFIDENCE)
-    return Estimate(num, mean, float(high - low) / 2, float(p_value))
+    return Estimate(num, mean, float(high - low) / 2, float(test.pvalue))
 
 
 def interval_factor(num: int) -> float:
