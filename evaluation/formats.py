@@ -14,19 +14,19 @@ MISSING = "-"
 """Of what was not measured."""
 
 
-def number(value: float | None, digits: int = 2) -> str:
+def number(value: float | None, digits: int = 2, *, missing: str = MISSING) -> str:
     """Return a number with so many digits after the point."""
-    return MISSING if value is None else f"{value:.{digits}f}"
+    return missing if value is None else f"{value:.{digits}f}"
 
 
-def signed(value: float | None, digits: int = 2) -> str:
+def signed(value: float | None, digits: int = 2, *, missing: str = MISSING) -> str:
     """Return a difference with its sign."""
-    return MISSING if value is None else f"{value:+.{digits}f}"
+    return missing if value is None else f"{value:+.{digits}f}"
 
 
-def percent(value: float | None, digits: int = 1) -> str:
+def percent(value: float | None, digits: int = 1, *, missing: str = MISSING) -> str:
     """Return a share as a percentage."""
-    return MISSING if value is None else f"{100 * value:.{digits}f} %"
+    return missing if value is None else f"{100 * value:.{digits}f} %"
 
 
 def interval(ends: Sequence[float] | None, digits: int = 2, scale: float = 1) -> str:
@@ -60,32 +60,26 @@ def indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def bullets(lines: Sequence[str]) -> str:
-    """Return Markdown lines as a list."""
-    return "\n".join(f"- {line}" for line in lines)
+def environment(folder: Path) -> Environment:
+    """Return what makes pages from a folder's templates.
 
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table of Markdown cells; all columns but the first align right."""
-    ruler = "|---|" + "--:|" * (len(heads) - 1)
-    return [f"| {' | '.join(heads)} |", ruler, *(f"| {' | '.join(row)} |" for row in rows)]
-
-
-def render(template: Path, values: Mapping[str, Any]) -> str:
-    """Return a Markdown page.
-
-    Args:
-        template: Jinja file. A tag on a line of its own leaves no line behind; a name or key that
-            is not there is an error. Texts that are not ours go through `cell`.
-        values: Name -> value.
+    HTML is escaped; Markdown is not, and says where by a filter. A tag on a line of its own leaves
+    no line behind; a name or key that is not there is an error.
     """
     environment = Environment(
-        loader=FileSystemLoader(template.parent),
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for function in (number, signed, percent, interval, cell):
+    for function in (number, signed, percent, interval, cell, code_span, indented):
         environment.filters[function.__name__] = function
-    return environment.get_template(template.name).render(values)
+    environment.filters["plain"] = escape  # jinja has an `escape` of its own, for HTML
+    return environment
+
+
+def render(template: Path, values: Mapping[str, Any]) -> str:
+    """Return a Markdown page from a Jinja file and its values; texts not ours go through `cell`."""
+    return environment(template.parent).get_template(template.name).render(values)

@@ -33,7 +33,7 @@ from trainer.alarms import Alarms
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.learner_group import LearnerError, LearnerGroup
 from trainer.loop import Parts, sync_weights, train
-from trainer.metrics import MetricsWriter
+from trainer.metrics_writer import MetricsWriter
 from trainer.parity import check_parity, measure_parity
 from trainer.run_folder import RunFolder
 from trainer.sft import SftParts, target_sample, train_sft

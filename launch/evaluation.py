@@ -15,7 +15,7 @@ from rewards.base import with_run_options
 from rewards.pool import RewardPool
 from rollout.engine import EngineSpec
 from rollout.pool import EnginePool
-from trainer.metrics import MetricsWriter
+from trainer.metrics_writer import MetricsWriter
 from trainer.run_folder import RunFolder
 
 

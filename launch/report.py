@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from configs.errors import UserError
 from launch.command import EXIT_CONFIG, EXIT_DONE, fail
 from report.page import write_report, write_sweep_report
-from report.runs import RESULTS
+from report.sweep_results import VALUES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--clips", type=int, default=60, help="clips drawn, with their sound")
     arguments = parser.parse_args(argv)
     try:
-        if (arguments.run / RESULTS).is_file():
+        if (arguments.run / VALUES).is_file():
             path = write_sweep_report(arguments.run)
         else:
             path = write_report(

@@ -88,11 +88,11 @@ class Source:
 
 def _sources(config: Mapping[str, Any], names: Iterable[str | None]) -> dict[str | None, Source]:
     """Return benchmark -> source; None stands for the run's own data."""
-    found: dict[str | None, Source] = {None: _source(config["data"], config["data"])}
+    sources: dict[str | None, Source] = {None: _source(config["data"], config["data"])}
     for benchmark in config["eval"]["benchmarks"]:
         if benchmark["name"] in names:
-            found[benchmark["name"]] = _source(benchmark, config["data"])
-    return found
+            sources[benchmark["name"]] = _source(benchmark, config["data"])
+    return sources
 
 
 def _source(data: Mapping[str, Any], default: Mapping[str, Any]) -> Source:
@@ -121,13 +121,13 @@ def read_run(run: Path) -> RunFacts:
 
 def _samples(run: Path, num: int) -> tuple[list[dict[str, Any]], str]:
     """Return the newest completions, whole files at a time, cut at `num`, and what they are."""
-    found: list[dict[str, Any]] = []
+    samples: list[dict[str, Any]] = []
     for path in sorted(RunFolder(run).samples_dir.glob("step_*.jsonl"), reverse=True):
-        found += read_rows(path)
-        if len(found) >= num:
+        samples += read_rows(path)
+        if len(samples) >= num:
             break
-    if found:
-        return found[:num], "sampled in training, the newest first"
+    if samples:
+        return samples[:num], "sampled in training, the newest first"
     answers = run / "evaluation" / "answers.jsonl"
     if answers.is_file():
         return read_rows(answers)[:num], "greedy answers of the evaluation"
@@ -153,9 +153,9 @@ def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, An
     kept = ("id", "step", "group", "label", "answer", "correct")
     credit = ("trust", "reward", "advantage", "weights")
     scores = {
-        name: found["scores"]
-        for name, found in (sample.get("details") or {}).items()
-        if found.get("scores")
+        name: detail["scores"]
+        for name, detail in (sample.get("details") or {}).items()
+        if detail.get("scores")
     }
     return {
         **{key: sample.get(key) for key in kept},
@@ -222,8 +222,3 @@ def shown_clip(samples: FloatArray) -> dict[str, Any]:
         "wave": np.round(peaks / max(float(peaks.max()), 1e-9), 3).tolist(),
         "pitch": points[:: max(1, -(-len(points) // PITCH_POINTS))],
     }
-
-
-def label_counts(samples: Iterable[Row]) -> list[str]:
-    """Return the labels of the samples, sorted."""
-    return sorted({str(sample["label"]) for sample in samples})

@@ -59,7 +59,7 @@ def _is_ptr(config: Config) -> bool:
 
 def reward_words(config: Config) -> list[tuple[str, str]]:
     """Return (name of a reward term, its weight and course in words), in the order of the terms."""
-    found: list[tuple[str, str]] = []
+    terms: list[tuple[str, str]] = []
     for term in config["rewards"]["terms"]:
         words = f"weight {term['weight']:g}, {_course_words(term['schedule'])}"
         if not term["weight"]:
@@ -72,8 +72,8 @@ def reward_words(config: Config) -> list[tuple[str, str]]:
                 words += (
                     ", damped where it prefers wrong answers" if trusted else ", always trusted"
                 )
-        found.append((str(term["name"]), words))
-    return found
+        terms.append((str(term["name"]), words))
+    return terms
 
 
 def _course_words(course: Config) -> str:
@@ -110,12 +110,12 @@ def optimiser_words(config: Config) -> str:
 def used_splits(facts: RunFacts) -> dict[str, str]:
     """Return split -> what the run uses it for; splits that it does not use are left out."""
     config = facts.config
-    found = {str(config["data"]["train_split"]): "training"}
+    splits = {str(config["data"]["train_split"]): "training"}
     if facts.is_rl and config["eval"]["every_steps"] and config["eval"]["split"]:
-        found[str(config["eval"]["split"])] = "evaluation during the run"
+        splits[str(config["eval"]["split"])] = "evaluation during the run"
     if facts.is_rl and config["eval"]["test_split"]:
-        found[str(config["eval"]["test_split"])] = "test before and after"
-    return found
+        splits[str(config["eval"]["test_split"])] = "test before and after"
+    return splits
 
 
 def split_words(split: SplitFacts | None) -> str:

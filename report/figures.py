@@ -6,7 +6,7 @@ import html
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import matplotlib
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text: small, and can be searched
 matplotlib.rcParams["svg.hashsalt"] = "report"  # the same run gives the same page
+from markupsafe import Markup
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
@@ -22,12 +23,6 @@ Row = Mapping[str, Any]
 
 TIMES = ("rollout", "reward", "update", "sync", "eval", "checkpoint", "data")
 """Parts of a step's time, `time/NAME_s`."""
-
-ACCURACIES = {
-    "rollout/accuracy": "training rollouts",
-    "eval/accuracy": "evaluation",
-    "eval/ua": "evaluation, UA",
-}
 
 SIZE_INCHES = (5.4, 2.7)
 LEGEND_ROW, LONG_LABEL = 0.2, 20
@@ -38,7 +33,8 @@ class Figure:
     """A picture with its words."""
 
     title: str
-    svg: str
+    svg: Markup
+    """An element whose texts are escaped."""
     help: str
     """How to read it, in a sentence."""
 
@@ -48,12 +44,99 @@ class Plan:
     """What a figure of curves shows."""
 
     title: str
-    series: Mapping[str, str]
-    """Metric -> name in the legend."""
+    series: Mapping[str, str | Callable[[str], str]]
+    """Pattern of whole metrics -> name in the legend, or what makes it of the pattern's group."""
     help: str
     unit: str = ""
     marked: bool = False
     """Show when a gate opened."""
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
+
+
+PLANS = [
+    Plan(
+        "Accuracy",
+        {
+            "rollout/accuracy": "training rollouts",
+            "eval/accuracy": "evaluation",
+            "eval/ua": "evaluation, UA",
+        },
+        "Share of right answers: sampled ones in training, greedy ones in the evaluation.",
+        marked=True,
+    ),
+    Plan(
+        "Recall by emotion",
+        {r"eval/recall_(.+)": _spaced},
+        "Evaluation: share of each emotion's clips that were answered right.",
+    ),
+    Plan(
+        "Reward terms",
+        {r"reward/(\w+)_mean": str},
+        "Mean raw value of each term, before weights and trust.",
+        marked=True,
+    ),
+    Plan(
+        "Weights, trust and gate",
+        {
+            r"reward/(\w+)_weight": "weight of {}".format,
+            "trust/mean": "trust, mean",
+            "trust/below_one_frac": "groups with trust below 1",
+            r"gate/\w+_open": "gate open",
+        },
+        "How much each term counts; trust is below 1 where the judge prefers wrong answers.",
+    ),
+    Plan(
+        "Judge, right and wrong answers",
+        {r"judge/(.+_(?:right|wrong))_mean": _spaced},
+        "The judge's opinion of reasoning that led to a right or a wrong answer.",
+    ),
+    Plan(
+        "Loss of supervised training",
+        {"sft/nll": "training"},
+        "Negative log-likelihood of the reference answers.",
+        "nats per token",
+    ),
+    Plan(
+        "Judge against known scores",
+        {r"judge_eval/(\w+)_spearman": _spaced},
+        "Rank correlation on held-out texts.",
+    ),
+    Plan(
+        "Benchmarks",
+        {r"probe/(\w+)_accuracy": _spaced},
+        "Share of questions whose right choice is the likeliest one.",
+    ),
+    Plan(
+        "KL and entropy",
+        {"policy/kl": "KL to the start", "policy/entropy": "entropy"},
+        "How far the policy has moved, and how spread its choices are; entropy near 0 is a "
+        "collapse.",
+        "nats per token",
+    ),
+    Plan(
+        "Gap of engine and learner",
+        {"policy/logprob_gap": "mean", "policy/logprob_gap_max": "largest"},
+        "Difference of both log-probabilities of a token; a jump means stale weights.",
+        "nats",
+    ),
+    Plan(
+        "Length of completions",
+        {"rollout/completion_tokens_mean": "mean", "rollout/completion_tokens_max": "longest"},
+        "Steady growth without better answers: a reward may pay for length.",
+        "tokens",
+    ),
+    Plan(
+        "Groups and completions without use",
+        {
+            "advantage/flat_frac": "flat groups",
+            "rollout/truncated_frac": "completions cut at the limit",
+        },
+        "A flat group has equal rewards only and teaches nothing.",
+    ),
+]
 
 
 def figures(rows: Sequence[Row]) -> list[Figure]:
@@ -62,131 +145,36 @@ def figures(rows: Sequence[Row]) -> list[Figure]:
     Args:
         rows: Of metrics.jsonl, by step.
     """
-    keys = sorted({key for row in rows for key in row})
     marks = {
-        f"gate of {key[5:-10]} opens": float(row[key])
-        for row in rows[-1:]
-        for key in keys
-        if key.startswith("gate/") and key.endswith("_opened_at") and key in row
+        f"gate of {match[1]} opens": float(step)
+        for key, step in sorted(rows[-1].items() if rows else ())
+        if (match := re.fullmatch(r"gate/(\w+)_opened_at", key))
     }
-    found = [
-        Figure(plan.title, svg, plan.help)
-        for plan in [*_learning_plans(keys), *_policy_plans()]
+    shown = [
+        Figure(plan.title, Markup(svg), plan.help)
+        for plan in PLANS
         if (svg := _curves(rows, plan, marks if plan.marked else {}))
     ]
     if stack := _stack(rows):
         text = "Where the time of each step went, in seconds; generation and scoring overlap."
-        found.append(Figure("Time of a step", stack, text))
-    return found
+        shown.append(Figure("Time of a step", Markup(stack), text))
+    return shown
 
 
-def _learning_plans(keys: Sequence[str]) -> list[Plan]:
-    """Return what shows whether the run learned, and what it was paid for."""
-    terms = [key[7:-5] for key in keys if re.fullmatch(r"reward/\w+_mean", key)]
-    judged = [name for name in terms if f"schedule/{name}" in keys]
-    recalls = [key for key in keys if key.startswith("eval/recall_")]
-    return [
-        Plan(
-            "Accuracy",
-            ACCURACIES,
-            "Share of right answers: sampled ones in training, greedy ones in the evaluation.",
-            marked=True,
-        ),
-        Plan(
-            "Recall by emotion",
-            {key: key.removeprefix("eval/recall_").replace("_", " ") for key in recalls},
-            "Evaluation: share of each emotion's clips that were answered right.",
-        ),
-        Plan(
-            "Reward terms",
-            {f"reward/{name}_mean": name for name in terms},
-            "Mean raw value of each term, before weights and trust.",
-            marked=True,
-        ),
-        Plan(
-            "Weights, trust and gate",
-            {
-                **{f"reward/{name}_weight": f"weight of {name}" for name in judged},
-                "trust/mean": "trust, mean",
-                "trust/below_one_frac": "groups with trust below 1",
-                **{key: "gate open" for key in keys if re.fullmatch(r"gate/\w+_open", key)},
-            },
-            "How much each term counts; trust is below 1 where the judge prefers wrong answers.",
-        ),
-        Plan(
-            "Judge, right and wrong answers",
-            {
-                key: key.removeprefix("judge/").replace("_mean", "").replace("_", " ")
-                for key in keys
-                if key.endswith(("_right_mean", "_wrong_mean"))
-            },
-            "The judge's opinion of reasoning that led to a right or a wrong answer.",
-        ),
-        Plan(
-            "Loss of supervised training",
-            {"sft/nll": "training"},
-            "Negative log-likelihood of the reference answers.",
-            "nats per token",
-        ),
-        _agreement_plan(keys),
-        Plan(
-            "Benchmarks",
-            {
-                key: key.removeprefix("probe/").removesuffix("_accuracy").replace("_", " ")
-                for key in keys
-                if re.fullmatch(r"probe/\w+_accuracy", key)
-            },
-            "Share of questions whose right choice is the likeliest one.",
-        ),
-    ]
-
-
-def _agreement_plan(keys: Sequence[str]) -> Plan:
-    """Return what shows how well a trained judge agrees with known scores."""
-    found = [key for key in keys if re.fullmatch(r"judge_eval/\w+_spearman", key)]
-    names = {key: key[len("judge_eval/") : -len("_spearman")].replace("_", " ") for key in found}
-    return Plan("Judge against known scores", names, "Rank correlation on held-out texts.")
-
-
-def _policy_plans() -> list[Plan]:
-    """Return what shows whether the run is sound."""
-    return [
-        Plan(
-            "KL and entropy",
-            {"policy/kl": "KL to the start", "policy/entropy": "entropy"},
-            "How far the policy has moved, and how spread its choices are; entropy near 0 is a "
-            "collapse.",
-            "nats per token",
-        ),
-        Plan(
-            "Gap of engine and learner",
-            {"policy/logprob_gap": "mean", "policy/logprob_gap_max": "largest"},
-            "Difference of both log-probabilities of a token; a jump means stale weights.",
-            "nats",
-        ),
-        Plan(
-            "Length of completions",
-            {
-                "rollout/completion_tokens_mean": "mean",
-                "rollout/completion_tokens_max": "longest",
-            },
-            "Steady growth without better answers: a reward may pay for length.",
-            "tokens",
-        ),
-        Plan(
-            "Groups and completions without use",
-            {
-                "advantage/flat_frac": "flat groups",
-                "rollout/truncated_frac": "completions cut at the limit",
-            },
-            "A flat group has equal rewards only and teaches nothing.",
-        ),
-    ]
+def names_of(rows: Sequence[Row], plan: Plan) -> dict[str, str]:
+    """Return metric -> name in the legend of what the rows have of a figure."""
+    keys = sorted({key for row in rows for key in row})
+    return {
+        key: name if isinstance(name, str) else name(match[1])
+        for pattern, name in plan.series.items()
+        for key in keys
+        if (match := re.fullmatch(pattern, key))
+    }
 
 
 def _curves(rows: Sequence[Row], plan: Plan, marks: Mapping[str, float]) -> str:
     """Draw some metrics over the steps; empty if the run has none of them."""
-    shown = {key: label for key, label in plan.series.items() if any(key in row for row in rows)}
+    shown = names_of(rows, plan)
     if not shown:
         return ""
     figure, axes = plt.subplots(figsize=SIZE_INCHES, layout="constrained")

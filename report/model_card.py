@@ -10,25 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub import EvalResult, ModelCardData
 
 from data.files import write_atomically
 from data.manifest import fill_choices
-from evaluation.formats import bullets, code_span, escape, indented
-from report.card_results import limits, results
-from report.describe_run import (
-    machine_words,
-    method_words,
-    optimiser_words,
-    reward_words,
-    split_words,
-    used_splits,
-    version_words,
-)
-from report.run_facts import RunFacts, judged_terms, read_facts
+from report import describe_run
+from report.render import render
+from report.run_facts import RunFacts, alarms_of, judged_terms, read_facts
 from rewards.judges.base import DIMENSIONS
 from trainer.export import BASE_CARD, CARD
 from trainer.progress import duration
 from trainer.run_folder import RunFolder
+
+TASK = "audio-text-to-text"
+
+DIMENSION_WORDS = {name: name.replace("_", " ") for name in DIMENSIONS}
+"""Dimension of a judge's scores -> its name for people."""
 
 TAG = "cadence-rl"
 """Tag by which a card of ours is known again."""
@@ -36,21 +33,16 @@ TAG = "cadence-rl"
 INHERITED = ("license", "license_name", "license_link", "language")
 """Keys of the start checkpoint's header that hold for what is trained from it."""
 
-USE = """\
-```python
-import soundfile
-from transformers import AutoProcessor, Qwen2_5OmniThinkerForConditionalGeneration
+SHARES = {
+    "accuracy": "accuracy (WA)",
+    "ua": "mean recall of the emotions (UA)",
+    "macro_f1": "macro F1",
+    "format_frac": "readable answers",
+}
+"""Metrics of an evaluation that are shares, and their names."""
 
-folder = "."  # this folder
-processor = AutoProcessor.from_pretrained(folder)
-model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(folder, dtype="auto")
-messages = {messages}
-samples, rate = soundfile.read("clip.wav")  # one channel, 16 kHz
-text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-inputs = processor(text=text, audio=samples, sampling_rate=rate, return_tensors="pt")
-tokens = model.generate(**inputs, max_new_tokens={max_tokens}, do_sample=False)
-print(processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :])[0])
-```"""
+HUB_METRICS = {"ua": "recall", "macro_f1": "f1"}
+"""Metrics that the hub calls otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +98,16 @@ def checkpoint_name(start: Path, header: Mapping[str, Any]) -> str:
 
 def front_matter(card: str) -> dict[str, Any]:
     """Return the YAML header of a card; empty if it has none that can be read."""
-    found = re.match(r"---\r?\n(.*?)\r?\n---\r?\n", card, re.DOTALL)
+    match = re.match(r"---\r?\n(.*?)\r?\n---\r?\n", card, re.DOTALL)
     try:
-        header = yaml.safe_load(found[1]) if found else {}
+        header = yaml.safe_load(match[1]) if match else {}
     except yaml.YAMLError:
         return {}
     return header if isinstance(header, dict) else {}
 
 
 def model_card(facts: CardFacts) -> str:
-    """Return the card: a YAML header, then Markdown.
+    """Return the card: a YAML header with the results, then Markdown.
 
     What is missing in the facts is said to be missing. Names and paths are escaped: they can hold
     anything.
@@ -124,138 +116,127 @@ def model_card(facts: CardFacts) -> str:
         facts: Of a run; it may be unfinished.
     """
     run = facts.run
-    parts = [
-        _header(facts),
-        f"# {escape(run.config['name'])}",
-        _what(facts),
-        "## How it was made",
-        _made(run),
-        "## Results",
-        *results(run),
-        "## Limits",
-        bullets(limits(run)),
-        "## How to use",
-        *_use(run),
-        "## Licence",
-        _licence(facts),
-        "## Make it again",
-        *_again(run),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _header(facts: CardFacts) -> str:
-    kind = "reinforcement-learning" if facts.run.is_rl else "supervised-fine-tuning"
-    kind = "judge" if facts.run.is_judge else kind
-    header = {
-        # Licence and languages are the start checkpoint's; what its card does not say is left out.
-        **{key: facts.start_header[key] for key in INHERITED if key in facts.start_header},
-        "base_model": facts.start_name,
-        "library_name": "transformers",
-        "pipeline_tag": "audio-text-to-text",
-        "tags": [TAG, "audio", "speech-emotion-recognition", "reasoning", kind],
-    }
-    return "---\n" + yaml.safe_dump(header, sort_keys=False, allow_unicode=True) + "---"
-
-
-def _what(facts: CardFacts) -> str:
-    local = "" if "/" in facts.start_name else " (a local folder; `base_model` wants the hub's id)"
-    start = f"It started from {code_span(facts.start_name)}{local}."
-    if facts.run.is_judge:
-        dimensions = ", ".join(name.replace("_", " ") for name in DIMENSIONS)
-        return (
-            "A judge of reasoning about speech: it hears a clip, reads what was said about the "
-            f"voice, and gives 1 to 5 for each of: {dimensions}. {start}"
-        )
-    labels = ", ".join(map(escape, facts.run.config["data"]["choices"]))
-    return (
-        "A speech emotion model: it hears a clip, reasons about how it is said between `<think>` "
-        "and `</think>`, and answers one of these labels between `<answer>` and `</answer>`: "
-        f"{labels}. {start}"
+    tested = run.last("test_after")
+    after = tested or run.last("eval")
+    split = tested_split(run)
+    recalls = {key[7:].replace("_", " "): v for key, v in after.items() if key[:7] == "recall_"}
+    return render(
+        "model_card.md.j2",
+        header=header(facts).to_yaml(),
+        run=run,
+        config=run.config,
+        start_name=facts.start_name,
+        licence=facts.start_header.get("license_name") or facts.start_header.get("license"),
+        base_card=BASE_CARD,
+        words=describe_run,
+        duration=duration,
+        dimensions=DIMENSION_WORDS,
+        judged=judged_terms(run.config),
+        gate=run.last("gate"),
+        judge_eval=run.last("judge_eval"),
+        probes=probe_accuracies(run),
+        has_test=bool(tested),
+        before=run.last("test_before") if tested else {},
+        after=after,
+        shares=SHARES,
+        opinions=opinions(run),
+        split=split,
+        tested=run.splits.get(split),
+        labels=run.splits[split].labels if split in run.splits else {},
+        recalls=recalls,
+        worst=min(recalls, key=recalls.__getitem__, default=""),
+        best=max(recalls, key=recalls.__getitem__, default=""),
+        alarms=alarms_of(run) if run.is_rl else [],
+        messages=json.dumps(_messages(run.config["data"]), ensure_ascii=False),
     )
 
 
-def _made(run: RunFacts) -> str:
-    config = run.config
-    num_steps = config["train"]["num_steps"]
-    lines = [escape(method_words(run)), f"Done: {run.step} of {num_steps} steps."]
-    for split, use in used_splits(run).items():
-        found = run.splits.get(split)
-        origin = ""
-        if found and found.datasets:
-            shares = [f"{escape(name)} {count:,}" for name, count in sorted(found.datasets.items())]
-            origin = f" (corpora: {', '.join(shares)})"
-        lines.append(f"Data, {use}: split {escape(split)}, {split_words(found)}{origin}.")
-    if run.is_rl:
-        lines += [
-            f"Reward {escape(name)}: {escape(words)}." for name, words in reward_words(config)
-        ]
-    opened = {k: v for k, v in run.last("gate").items() if k.endswith("_opened_at")}
-    for name in judged_terms(config) if run.is_rl else []:
-        if f"{name}_open" in run.last("gate"):
-            step = opened.get(f"{name}_opened_at")
-            when = "never opened" if step is None else f"opened after step {step:.0f}"
-            lines.append(f"The gate of {escape(name)} {when}.")
-    lines += [
-        f"Optimiser: {escape(optimiser_words(config))}.",
-        f"Seed: {config['seed']}. Number format: {escape(config['model']['dtype'])}.",
-        f"Time: {duration(run.seconds())} for all steps. Machine: {escape(machine_words(run))}.",
-        f"Versions: {escape(version_words(run))}.",
-    ]
-    return bullets(lines)
+def header(facts: CardFacts) -> ModelCardData:
+    """Return what the hub reads of a card.
+
+    Licence and languages are the start checkpoint's; what its card does not say is left out.
+    """
+    run = facts.run
+    kind = "reinforcement-learning" if run.is_rl else "supervised-fine-tuning"
+    kind = "judge" if run.is_judge else kind
+    results = eval_results(run)
+    return ModelCardData(
+        **{key: facts.start_header[key] for key in INHERITED if key in facts.start_header},
+        base_model=facts.start_name,
+        library_name="transformers",
+        pipeline_tag=TASK,
+        tags=[TAG, "audio", "speech-emotion-recognition", "reasoning", kind],
+        model_name=str(run.config["name"]) if results else None,
+        eval_results=results or None,
+    )
 
 
-def _use(run: RunFacts) -> list[str]:
+def eval_results(run: RunFacts) -> list[EvalResult]:
+    """Return the results of the trained weights, as the card's tables have them."""
+    manifest, split = Path(run.config["data"]["manifest"]).stem, tested_split(run)
     if run.is_judge:
-        return [
-            "As `judge: rewards.judges.local:LocalJudge` of a reasoning term, with this folder as "
-            "`model_path` and the message template that it was trained with "
-            "(`judge.prompt_file`). `launch/calibrate.py` says how far it can be believed."
-        ]
-    config = run.config
-    data = config["data"]
+        scores = run.last("judge_eval")
+        names = {
+            f"{dimension}_{kind}": f"{words}, {name}"
+            for dimension, words in DIMENSION_WORDS.items()
+            for kind, name in (("spearman", "rank correlation"), ("mae", "mean absolute error"))
+        }
+    else:
+        scores = run.last("test_after") or run.last("eval")
+        recalls = {key: key.replace("_", " ") for key in scores if key.startswith("recall_")}
+        names = {**SHARES, **opinions(run), **recalls}
+    measured = [
+        (manifest, split, HUB_METRICS.get(key, key), name, scores[key])
+        for key, name in names.items()
+        if key in scores
+    ]
+    measured += [
+        (name, None, "accuracy", "accuracy of the likeliest choice", value)
+        for name, value in probe_accuracies(run).items()
+    ]
+    return [
+        EvalResult(
+            task_type=TASK,
+            dataset_type=data,
+            dataset_name=f"{data}, split {part}" if part else data,
+            dataset_split=part,
+            metric_type=kind,
+            metric_name=name,
+            metric_value=value,
+        )
+        for data, part, kind, name, value in measured
+    ]
+
+
+def tested_split(run: RunFacts) -> str:
+    """Return the split that the results are of."""
+    is_test = run.is_judge or run.last("test_after")
+    return str(run.config["eval"]["test_split" if is_test else "split"])
+
+
+def probe_accuracies(run: RunFacts) -> dict[str, float]:
+    """Return benchmark -> accuracy of the likeliest choice, of a supervised run."""
+    end = "_accuracy"
+    return {k.removesuffix(end): v for k, v in run.last("probe").items() if k.endswith(end)}
+
+
+def opinions(run: RunFacts) -> dict[str, str]:
+    """Return metric -> name of what the judges say."""
+    names: dict[str, str] = {}
+    for term in judged_terms(run.config):
+        names[f"{term}_mean"] = f"{term}, mean (0 to 1)"
+        for dimension, words in DIMENSION_WORDS.items():
+            names[f"{term}_{dimension}"] = f"{term}: {words} (1 to 5)"
+    return names
+
+
+def _messages(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages of a question, for the processor's chat template."""
     question = fill_choices(data["question"], data["choices"])
     user = [{"type": "audio", "audio": "clip.wav"}, {"type": "text", "text": question}]
-    messages: list[dict[str, Any]] = [{"role": "user", "content": user}]
-    if data["system_prompt"]:
-        system = [{"type": "text", "text": data["system_prompt"]}]
-        messages.insert(0, {"role": "system", "content": system})
-    code = USE.format(
-        messages=json.dumps(messages, ensure_ascii=False),
-        max_tokens=config["rollout"]["max_completion_tokens"],
-    )
-    return [
-        f"Clips of {data['min_duration_s']:g} to {data['max_duration_s']:g} s, one speaker. Ask as "
-        "in training, the clip before the question:",
-        code,
-        "The answer looks like `<think>...</think><answer>LABEL</answer>`. Weights of the talker "
-        "(speech output) and of the vision tower are the start checkpoint's.",
-    ]
-
-
-def _licence(facts: CardFacts) -> str:
-    licence = facts.start_header.get("license_name") or facts.start_header.get("license")
-    if licence is None:
-        return (
-            "The start checkpoint names no licence in its card. Find out what it is under before "
-            "these weights are passed on; the licences of the training data may add to it."
-        )
-    return (
-        f"As the start checkpoint: {escape(licence)} (its card is kept as `{BASE_CARD}`). The "
-        "licences of the training data may add to it."
-    )
-
-
-def _again(run: RunFacts) -> list[str]:
-    command = run.status["resume_cmd"]
-    if not command:
-        return ["The command was not recorded; `config.yaml` of the run folder has all settings."]
-    manifest, start = run.config["data"]["manifest"], run.config["model"]["path"]
-    return [
-        indented(command),
-        f"with the manifest {code_span(manifest)} and the start checkpoint {code_span(start)}; "
-        "`config.yaml` of the run folder has all settings.",
-    ]
+    system = [{"type": "text", "text": data["system_prompt"]}]
+    prompted = [{"role": "system", "content": system}] if data["system_prompt"] else []
+    return [*prompted, {"role": "user", "content": user}]
 
 
 def _texts(value: Any) -> list[str]:

@@ -9,25 +9,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from report import sections
-from report.data import collect, label_counts
-from report.figures import figures, trial_figure
-from report.run_facts import RunFacts
+from report.data import collect
+from report.figures import confusion_figure, figures, trial_figure
+from report.render import HERE, render
+from report.run_facts import RunFacts, alarms_of
 from report.runs import (
-    Block,
     compared,
     place_in_sweep,
-    sweep_blocks,
     sweep_curves,
     sweep_of,
     sweep_picture,
     sweep_runs,
 )
+from report.sweep_results import read_results, result_blocks
 
-HERE = Path(__file__).parent
+CURVES_TITLE = "accuracy of the rollouts, mean over seeds"
 
 
 def write_report(
@@ -45,11 +44,11 @@ def write_report(
     Raises:
         UserError: A folder holds no run.
     """
-    found = collect(run, num_samples=num_samples, num_clips=num_clips)
-    data = {key: found[key] for key in ("samples", "clips", "levels")}
-    page = _render(
+    shown = collect(run, num_samples=num_samples, num_clips=num_clips)
+    data = {key: shown[key] for key in ("samples", "clips", "levels")}
+    page = _page(
         "report.html",
-        **_page_facts(found),
+        **_page_facts(shown),
         **_run_tables(run, compare),
         data=_json(data),
     )
@@ -62,32 +61,30 @@ def write_sweep_report(sweep: Path) -> Path:
     Args:
         sweep: Folder that `launch/sweep.py` has written results into.
     """
-    runs, num_done, num_runs = sweep_runs(sweep)
-    curves = sweep_curves(sweep)
-    title = "accuracy of the rollouts, mean over seeds"
-    page = _render(
+    results = read_results(sweep)
+    curves = sweep_curves(sweep, results)
+    page = _page(
         "report_sweep.html",
         name=sweep.resolve().name,
-        num_done=num_done,
-        num_runs=num_runs,
-        blocks=sweep_blocks(sweep)[1:],  # the first is the title
+        num_done=results.num_done,
+        num_runs=len(results.runs),
+        blocks=result_blocks(results),
         picture=Markup(sweep_picture(sweep)),
-        curves=Markup(trial_figure(curves, title)) if curves else "",
-        runs=runs,
+        curves=Markup(trial_figure(curves, CURVES_TITLE)) if curves else "",
+        runs=sweep_runs(sweep, results),
     )
     return _write(sweep / "report.html", page)
 
 
-def _render(template: str, **facts: Any) -> str:
+def _page(template: str, **facts: Any) -> str:
     """Return a page whose only code is ours, and which loads nothing."""
     # Everything of the run goes through autoescape; what is marked as safe is our own: figures,
     # style, script, and JSON that holds no "<".
-    environment = Environment(autoescape=True, loader=FileSystemLoader(HERE))
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     style = (HERE / "report.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(
-        style=Markup(style), script=Markup(script), script_sha256=digest, **facts
+    return render(
+        template, style=Markup(style), script=Markup(script), script_sha256=digest, **facts
     )
 
 
@@ -102,46 +99,45 @@ def _write(path: Path, page: str) -> Path:
     return path
 
 
-def _page_facts(found: Mapping[str, Any]) -> dict[str, Any]:
-    facts: RunFacts = found["facts"]
-    evaluation = found["evaluation"]
-    trained = any("time/step_s" in row for row in facts.rows)
-    samples = found["samples"]
-    matrix, matrix_help = sections.confusion(facts.config, evaluation, samples)
+def _page_facts(shown: Mapping[str, Any]) -> dict[str, Any]:
+    run: RunFacts = shown["facts"]
+    evaluation, samples = shown["evaluation"], shown["samples"]
+    trained = any("time/step_s" in row for row in run.rows)
+    confusion = sections.confusion(run.config, evaluation, samples)
     return {
-        "name": facts.config["name"],
-        "state": facts.status["state"],
-        "step": facts.status["step"] if trained else None,
-        "reason": facts.status["reason"],
-        "headline": sections.headline(facts, evaluation),
-        "what": sections.what_was_run(facts, evaluation is not None and not trained),
-        "cards": sections.cards(facts),
-        "alarms": sections.alarm_lines(facts),
-        "alarm_help": sections.alarm_help(facts),
-        "figures": [
-            {"title": figure.title, "svg": Markup(figure.svg), "help": figure.help}
-            for figure in figures(facts.rows)
-            if trained
-        ],
-        "emotions": sections.emotions(facts, evaluation),
+        "name": run.config["name"],
+        "run": run,
+        "settings": run.config,
+        "trained": trained,
+        "before": run.last("test_before"),
+        "after": run.last("test_after"),
+        "gate": run.last("gate"),
+        "what": sections.what_was_run(run, evaluation is not None and not trained),
+        "alarms": alarms_of(run) if run.is_rl else [],
+        "skipped": [row["step"] for row in run.rows if row.get("optim/skipped")],
+        "figures": figures(run.rows) if trained else [],
+        "evaluation": evaluation,
+        "evaluated": (evaluation or {}).get("of", "the test split"),
+        "emotions": sections.emotions(run, evaluation),
         "test_sets": sections.test_sets(evaluation),
-        "confusion": Markup(matrix),
-        "confusion_help": matrix_help,
-        "controls": sections.controls(facts),
+        "confusion": Markup(confusion_figure(*confusion)) if confusion else "",
+        "num_counted": sum(map(sum, confusion[1])) if confusion else 0,
+        "steps": sorted({sample["step"] for sample in samples if sample["step"] is not None}),
+        "controls": sections.controls(run),
         "num_samples": len(samples),
-        "samples_of": found["samples_of"],
-        "labels": label_counts(samples),
+        "samples_of": shown["samples_of"],
+        "labels": sorted({str(sample["label"]) for sample in samples}),
         "terms": sorted({name for sample in samples for name in sample["terms"]}),
-        "config": found["config"],
+        "config": shown["config"],
     }
 
 
 def _run_tables(run: Path, compare: Sequence[Path]) -> dict[str, Any]:
     """Return the tables of other runs: of the sweep that this one belongs to, and of named ones."""
     sweep = sweep_of(run)
-    blocks: list[Block] = sweep_blocks(sweep)[1:] if sweep else []
+    results = read_results(sweep) if sweep else None
     return {
-        "place": f"{place_in_sweep(run, sweep)}, in the sweep {sweep.name}" if sweep else "",
-        "sweep_blocks": blocks,
+        "place": place_in_sweep(run, sweep, results) if sweep and results else "",
+        "sweep_blocks": result_blocks(results) if results else [],
         "compared": compared(run, compare) if compare else None,
     }

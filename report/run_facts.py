@@ -66,12 +66,12 @@ class RunFacts:
 
     def last(self, area: str) -> dict[str, float]:
         """Return the newest values of a metric area, `area/` taken off the keys."""
-        found: dict[str, float] = {}
+        values: dict[str, float] = {}
         for row in self.rows:
             for key, value in row.items():
                 if key.startswith(f"{area}/"):
-                    found[key.removeprefix(f"{area}/")] = value
-        return found
+                    values[key.removeprefix(f"{area}/")] = value
+        return values
 
     def seconds(self) -> float:
         """Return the time of all steps, in seconds; starting up is not in it."""
@@ -101,20 +101,20 @@ def read_facts(run: Path) -> RunFacts:
 
 def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration with the defaults of keys that did not exist when it was written."""
-    found = _over(asdict(RunConfig()), config)
+    complete = _over(asdict(RunConfig()), config)
     term = asdict(RewardTermConfig())
-    found["rewards"]["terms"] = [_over(term, given) for given in found["rewards"]["terms"]]
-    return found
+    complete["rewards"]["terms"] = [_over(term, given) for given in complete["rewards"]["terms"]]
+    return complete
 
 
 def _over(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(defaults)
+    merged = dict(defaults)
     for key, value in given.items():
         below = defaults.get(key)
         if isinstance(below, dict) and isinstance(value, dict):
             value = _over(cast(dict[str, Any], below), cast(dict[str, Any], value))
-        found[key] = value
-    return found
+        merged[key] = value
+    return merged
 
 
 def manifest_rows(path: Path) -> list[dict[str, Any]]:

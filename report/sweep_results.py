@@ -1,25 +1,40 @@
-"""What a sweep has found: results.md, results.csv and results.png."""
+"""What a sweep has come to: results.csv and results.json, and results.md and results.png of them.
+
+The CSV holds the values of the runs, the JSON how to read them; every page is made from the two.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scipy import stats
 
 from configs.sweep import MetricConfig, SweepConfig, reported
 from data.files import read_appended, write_atomically
-from report.sweep_figure import Row, draw_results
+from report.formats import interval, measured, number
+from report.render import render
+from report.sweep_figure import draw_results
 from trainer.progress import duration
 from trainer.run_folder import RunFolder
 
+VALUES, SETTINGS = "results.csv", "results.json"
+FACTS = ("trial", "label", "seed", "state", "wall_s")
+"""First columns of results.csv; the others are metrics."""
+
 CONFIDENCE = 0.95
+
+Block = dict[str, Any]
+"""A piece of a page: `heading`; `text`, which may be `strong`; or `heads` and `rows` of a table,
+whose first `num_texts` columns are words."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +53,47 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one run came to."""
+    """What one run came to: a line of results.csv."""
 
+    trial: str
+    label: str
+    """Name of the trial in tables."""
     seed: int
     state: str
     """`done`, or why it has no values."""
-    values: Mapping[str, float]
-    """Column -> value; without those that the run does not have."""
     wall_s: float | None
     """Time of all its executions in this sweep; None if it was not executed here."""
+    values: Mapping[str, float]
+    """Column -> value; without those that the run does not have."""
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """What all runs came to, and how to read it: results.json without the runs."""
+
+    name: str
+    num_seeds: int
+    """Planned for every trial."""
+    concurrency: int | None
+    """Runs at a time; None where an older version did not write it down."""
+    baseline: str
+    """Trial that the others are compared with; empty = no comparison."""
+    heads: Mapping[str, str]
+    """Column of a metric -> its head in tables."""
+    runs: Sequence[RunResult]
+
+    @property
+    def trials(self) -> dict[str, list[RunResult]]:
+        """Trial -> its runs, in the order of the tables."""
+        trials: dict[str, list[RunResult]] = defaultdict(list)
+        for run in self.runs:
+            trials[run.trial].append(run)
+        return dict(trials)
+
+    @property
+    def num_done(self) -> int:
+        """How many runs have values."""
+        return sum(run.state == "done" for run in self.runs)
 
 
 @dataclass(frozen=True)
@@ -60,6 +107,12 @@ class Estimate:
     p_value: float | None = None
     """Two-sided, that the mean is zero; None if it cannot be tested."""
 
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Ends of the interval."""
+        half = self.half_width
+        return None if half is None else (self.mean - half, self.mean + half)
+
 
 def write_report(sweep: SweepConfig, runs: Sequence[SweepRun], attempts: Path) -> list[Path]:
     """Write the tables and the figure of what is done so far.
@@ -70,35 +123,28 @@ def write_report(sweep: SweepConfig, runs: Sequence[SweepRun], attempts: Path) -
         attempts: record of the executions.
 
     Returns:
-        The files.
+        The files for people.
     """
     wall_s = read_wall_times(attempts)
-    shown = dict(reported(sweep))
-    results: dict[str, list[RunResult]] = {row: [] for row in shown}
-    for run in runs:
-        if run.row in results:
-            results[run.row].append(read_result(run, sweep.metrics, wall_s.get(run.title)))
-    labels = {row: stage.label or stage.name for row, stage in shown.items()}
+    results = SweepResults(
+        name=sweep.name,
+        num_seeds=len(sweep.seeds),
+        concurrency=sweep.concurrency,
+        baseline=sweep.baseline,
+        heads={column(metric): metric.label or metric.key for metric in sweep.metrics},
+        runs=[
+            read_result(run, stage.label or stage.name, sweep.metrics, wall_s.get(run.title))
+            for row, stage in reported(sweep)
+            for run in runs
+            if run.row == row
+        ],
+    )
     folder = sweep.folder
-    write_atomically(folder / "results.csv", results_csv(sweep.metrics, results, labels))
-    write_atomically(folder / "results.md", results_page(sweep, results, labels))
-    panels = [
-        (head(metric), {labels[row]: _drawn(found, metric) for row, found in results.items()})
-        for metric in sweep.metrics[:3]
-    ]
-    draw_results(sweep.name, panels, folder / "results.png")
+    write_results(folder, results)
+    page = render("sweep_results.md.j2", name=results.name, blocks=result_blocks(results))
+    write_atomically(folder / "results.md", page)
+    draw_results(results.name, _panels(results), folder / "results.png")
     return [folder / f"results.{suffix}" for suffix in ("md", "csv", "png")]
-
-
-def _drawn(results: Sequence[RunResult], metric: MetricConfig) -> Row:
-    values = values_of(results, metric)
-    found = estimate(values)
-    return (values, None, None) if found is None else (values, found.mean, found.half_width)
-
-
-def head(metric: MetricConfig) -> str:
-    """Return the head of a metric's column."""
-    return metric.label or metric.key
 
 
 def column(metric: MetricConfig) -> str:
@@ -114,23 +160,60 @@ def read_wall_times(attempts: Path) -> dict[str, float]:
     return dict(total)
 
 
-def read_result(run: SweepRun, metrics: Sequence[MetricConfig], wall_s: float | None) -> RunResult:
+def read_result(
+    run: SweepRun, label: str, metrics: Sequence[MetricConfig], wall_s: float | None
+) -> RunResult:
     """Return the values of a run; a run that is not done has none."""
     values: dict[str, float] = {}
-    if run.state == "done":
-        rows = run.folder.rows()
-        for metric in metrics:
-            series = [float(row[metric.key]) for row in rows if metric.key in row]
-            if series:
-                picks = {"last": series[-1], "first": series[0]}
-                extremes = {"max": max(series), "min": min(series)}
-                values[column(metric)] = (picks | extremes)[metric.at]
-    return RunResult(run.seed, run.state, values, wall_s)
+    rows = run.folder.rows() if run.state == "done" else []
+    for metric in metrics:
+        series = [float(row[metric.key]) for row in rows if metric.key in row]
+        if series:
+            picks = {"last": series[-1], "first": series[0], "max": max(series), "min": min(series)}
+            values[column(metric)] = picks[metric.at]
+    return RunResult(run.row, label, run.seed, run.state, wall_s, values)
 
 
-def values_of(results: Sequence[RunResult], metric: MetricConfig) -> list[float]:
-    """Return the values of the seeds that have one."""
-    return [r.values[column(metric)] for r in results if column(metric) in r.values]
+def write_results(folder: Path, results: SweepResults) -> None:
+    """Write results.csv, one line per run with what is missing left empty, and results.json."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*FACTS, *results.heads])
+    for run in results.runs:
+        wall_s = "" if run.wall_s is None else run.wall_s
+        values = [run.values.get(name, "") for name in results.heads]
+        writer.writerow([run.trial, run.label, run.seed, run.state, wall_s, *values])
+    write_atomically(folder / VALUES, text.getvalue())
+    settings = {key: value for key, value in vars(results).items() if key != "runs"}
+    write_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
+
+
+def read_results(folder: Path) -> SweepResults:
+    """Return the results of a sweep, also of an older version, which wrote no results.json."""
+    with (folder / VALUES).open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        runs = [
+            RunResult(
+                trial=row["trial"],
+                label=row["label"],
+                seed=int(row["seed"]),
+                state=row["state"],
+                wall_s=float(row["wall_s"]) if row["wall_s"] else None,
+                values={k: float(v) for k, v in row.items() if k not in FACTS and v},
+            )
+            for row in reader
+        ]
+    path = folder / SETTINGS
+    settings: dict[str, Any] = {
+        "name": folder.name,
+        "num_seeds": len({run.seed for run in runs}),
+        "concurrency": None,
+        "baseline": "",
+        "heads": {name: name for name in reader.fieldnames or () if name not in FACTS},
+    }
+    if path.is_file():
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    return SweepResults(**settings, runs=runs)
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
@@ -146,17 +229,14 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
     Source: Student's t: mean +- t(0.975, n - 1) s / sqrt(n), with the unbiased s.
     """
-    num = len(values)
-    if num == 0:
+    if not values:
         return None
-    mean = statistics.fmean(values)
-    if num == 1:
-        return Estimate(1, mean, None)
-    half_width = interval_factor(num) * statistics.stdev(values)
+    num, mean = len(values), statistics.fmean(values)
     if len(set(values)) == 1:
-        return Estimate(num, mean, 0.0)
-    t = mean * math.sqrt(num) / statistics.stdev(values)
-    return Estimate(num, mean, half_width, 2 * float(stats.t.sf(abs(t), num - 1)))
+        return Estimate(num, mean, None if num == 1 else 0.0)
+    test: Any = stats.ttest_1samp(values, 0.0)  # its class has no types
+    low, high = test.confidence_interval(CONFIDENCE)
+    return Estimate(num, mean, float(high - low) / 2, float(test.pvalue))
 
 
 def interval_factor(num: int) -> float:
@@ -168,120 +248,81 @@ def interval_factor(num: int) -> float:
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, num - 1)) / math.sqrt(num)
 
 
-def paired(
-    ours: Sequence[RunResult], base: Sequence[RunResult], metric: MetricConfig
-) -> list[float]:
+def values_of(runs: Sequence[RunResult], name: str) -> list[float]:
+    """Return the values of the seeds that have one in a column."""
+    return [run.values[name] for run in runs if name in run.values]
+
+
+def paired(ours: Sequence[RunResult], base: Sequence[RunResult], name: str) -> list[float]:
     """Return ours minus the baseline's for every seed that both have."""
-    name = column(metric)
-    of_base = {r.seed: r.values[name] for r in base if name in r.values}
+    of_base = {run.seed: run.values[name] for run in base if name in run.values}
     return [
-        r.values[name] - of_base[r.seed] for r in ours if name in r.values and r.seed in of_base
+        run.values[name] - of_base[run.seed]
+        for run in ours
+        if name in run.values and run.seed in of_base
     ]
 
 
-def results_csv(
-    metrics: Sequence[MetricConfig],
-    results: Mapping[str, Sequence[RunResult]],
-    labels: Mapping[str, str],
-) -> str:
-    """Return one line per run; what is missing is empty."""
-    names = [column(metric) for metric in metrics]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "label", "seed", "state", "wall_s", *names])
-    for row, found in results.items():
-        for result in found:
-            values = [result.values.get(name, "") for name in names]
-            wall_s = "" if result.wall_s is None else result.wall_s
-            writer.writerow([row, labels[row], result.seed, result.state, wall_s, *values])
-    return text.getvalue()
+def result_blocks(results: SweepResults) -> list[Block]:
+    """Return the means and, if there is a baseline, the differences to it."""
+    blocks: list[Block] = []
+    if results.num_done < len(results.runs):
+        unfinished = f"Unfinished: {results.num_done} of {len(results.runs)} runs are done."
+        blocks.append({"text": unfinished, "strong": True})
+    blocks += _means(results)
+    return blocks + _differences(results) if results.baseline else blocks
 
 
-def results_page(
-    sweep: SweepConfig,
-    results: Mapping[str, Sequence[RunResult]],
-    labels: Mapping[str, str],
-) -> str:
-    """Return the page with the means and, if there is a baseline, the differences to it."""
-    lines = [f"# {sweep.name}", ""]
-    num_done = sum(result.state == "done" for found in results.values() for result in found)
-    num_runs = sum(map(len, results.values()))
-    if num_done < num_runs:
-        lines += [f"**Unfinished: {num_done} of {num_runs} runs are done.**", ""]
-    lines += _means_table(sweep, results, labels)
-    if sweep.baseline:
-        lines += _differences_table(sweep, results, labels)
-    return "\n".join([*lines, "![results](results.png)", ""])
+def _means(results: SweepResults) -> list[Block]:
+    at_a_time = f", up to {results.concurrency} at a time" if results.concurrency else ""
+    text = (
+        f"Mean over the finished seeds ({results.num_seeds} planned), in brackets the 95 % "
+        "interval (Student's t over seeds). Empty: not measured. Wall time: mean per run, start-up "
+        f"and repeated parts included{at_a_time}."
+    )
+    rows: list[list[str]] = []
+    for runs in results.trials.values():
+        done = [run for run in runs if run.state == "done"]
+        cells = [_mean_cell(estimate(values_of(runs, name)), len(done)) for name in results.heads]
+        times = [run.wall_s for run in done if run.wall_s is not None]
+        wall = duration(statistics.fmean(times)) if times else ""
+        rows.append([runs[0].label, str(len(done)), *cells, wall])
+    heads = ["trial", "seeds", *results.heads.values(), "wall time"]
+    return [{"text": text, "strong": False}, {"heads": heads, "rows": rows, "num_texts": 1}]
 
 
-def _means_table(
-    sweep: SweepConfig,
-    results: Mapping[str, Sequence[RunResult]],
-    labels: Mapping[str, str],
-) -> list[str]:
-    lines = [
-        f"Mean over the finished seeds ({len(sweep.seeds)} planned), in brackets the 95 % interval "
-        "(Student's t over seeds). Empty: not measured. Wall time: mean per run, start-up and "
-        f"repeated parts included, up to {sweep.concurrency} at a time.",
-        "",
-        f"| trial | seeds | {' | '.join(map(head, sweep.metrics))} | wall time |",
-        f"|---|--:|{'--:|' * (len(sweep.metrics) + 1)}",
-    ]
-    for row, found in results.items():
-        num_done = sum(result.state == "done" for result in found)
-        cells = [_cell(estimate(values_of(found, m)), num_done) for m in sweep.metrics]
-        times = [r.wall_s for r in found if r.state == "done" and r.wall_s is not None]
-        cells.append(duration(statistics.fmean(times)) if times else "")
-        lines.append(f"| {labels[row]} | {num_done} | {' | '.join(cells)} |")
-    return [*lines, ""]
-
-
-def _cell(found: Estimate | None, num_done: int) -> str:
+def _mean_cell(mean: Estimate | None, num_done: int) -> str:
     """Return a mean with its interval, and how many seeds have it if not all that are done."""
-    if found is None:
+    if mean is None:
         return ""
-    text = _number(found.mean)
-    if found.half_width is not None:
-        low, high = found.mean - found.half_width, found.mean + found.half_width
-        text += f" [{_number(low)}, {_number(high)}]"
-    return text if found.num == num_done else f"{text} (n = {found.num})"
+    text = measured(mean.mean) + (f" {interval(*mean.ends)}" if mean.ends else "")
+    return text if mean.num == num_done else f"{text} (n = {mean.num})"
 
 
-def _differences_table(
-    sweep: SweepConfig,
-    results: Mapping[str, Sequence[RunResult]],
-    labels: Mapping[str, str],
-) -> list[str]:
-    rows: list[str] = []
-    num_tests = 0
-    for row, found in results.items():
-        for metric in sweep.metrics if row != sweep.baseline else []:
-            differences = paired(found, results[sweep.baseline], metric)
-            result = estimate(differences)
-            if result is None:
-                rows.append(f"| {labels[row]} | {head(metric)} | 0 | | | |")
-                continue
-            low_high = ""
-            if result.half_width is not None:
-                low, high = result.mean - result.half_width, result.mean + result.half_width
-                low_high = f"{_number(low, sign=True)} to {_number(high, sign=True)}"
-            p = "" if result.p_value is None else f"{result.p_value:.3f}"
-            num_tests += result.p_value is not None
-            mean = _number(result.mean, sign=True)
-            rows.append(
-                f"| {labels[row]} | {head(metric)} | {result.num} | {mean} | {low_high} | {p} |"
-            )
-    return [
-        f"## Differences to {labels[sweep.baseline]}",
-        "",
+def _differences(results: SweepResults) -> list[Block]:
+    trials = results.trials
+    base = trials[results.baseline]
+    rows: list[list[str]] = []
+    for trial, runs in trials.items():
+        for name, head in results.heads.items() if trial != results.baseline else ():
+            difference = estimate(paired(runs, base, name))
+            cells = ["0", "", "", ""]
+            if difference:
+                low_high = " to ".join(measured(end, sign=True) for end in difference.ends or ())
+                mean, p = measured(difference.mean, sign=True), number(difference.p_value, 3)
+                cells = [str(difference.num), mean, low_high, p]
+            rows.append([runs[0].label, head, *cells])
+    num_tests = sum(bool(row[-1]) for row in rows)
+    text = (
         "Paired by seed: mean of the differences, its 95 % interval, and p of the two-sided "
-        f"paired t-test over n seeds. {_caution(len(sweep.seeds))} {num_tests} tests, not "
-        "corrected: about one in twenty falls below 0.05 by chance alone.",
-        "",
-        "| trial | metric | n | difference | 95 % interval | p |",
-        "|---|---|--:|--:|--:|--:|",
-        *rows,
-        "",
+        f"paired t-test over n seeds. {_caution(results.num_seeds)} {num_tests} tests, not "
+        "corrected: about one in twenty falls below 0.05 by chance alone."
+    )
+    heads = ["trial", "metric", "n", "difference", "95 % interval", "p"]
+    return [
+        {"heading": f"Differences to {base[0].label}"},
+        {"text": text, "strong": False},
+        {"heads": heads, "rows": rows, "num_texts": 2},
     ]
 
 
@@ -296,6 +337,15 @@ def _caution(num_seeds: int) -> str:
     )
 
 
-def _number(value: float, *, sign: bool = False) -> str:
-    digits = 3 if abs(value) < 10 else 1
-    return f"{value:{'+' if sign else ''}.{digits}f}"
+def _panels(results: SweepResults) -> list[Any]:
+    """Return what the figure shows of the first three metrics."""
+    panels: list[Any] = []
+    for name, head in list(results.heads.items())[:3]:
+        rows: dict[str, Any] = {}
+        for runs in results.trials.values():
+            values = values_of(runs, name)
+            mean = estimate(values)
+            ends = (mean.mean, mean.half_width) if mean else (None, None)
+            rows[runs[0].label] = (values, *ends)
+        panels.append((head, rows))
+    return panels

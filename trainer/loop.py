@@ -25,7 +25,8 @@ from trainer.checkpoint import CheckpointStore
 from trainer.clock import StepClock
 from trainer.learner_group import LearnerGroup
 from trainer.lr import learning_rate
-from trainer.metrics import MetricsWriter, rollout_metrics, sample_rows
+from trainer.metrics import rollout_metrics, sample_rows
+from trainer.metrics_writer import MetricsWriter
 from trainer.progress import log_step
 
 MAX_IDLE_STEPS = 20

@@ -16,7 +16,7 @@ from trainer.clock import StepClock
 from trainer.learner_group import LearnerGroup
 from trainer.loop import is_due
 from trainer.lr import learning_rate
-from trainer.metrics import MetricsWriter
+from trainer.metrics_writer import MetricsWriter
 from trainer.progress import log_step
 
 

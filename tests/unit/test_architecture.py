@@ -83,7 +83,7 @@ MAX_ROOM_LINES = {
     "trainer": 4400,
     "evaluation": 3400,
     "annotate": 5700,
-    "report": 2300,
+    "report": 2100,
     "launch": 4400,
     "demo": 2100,
     "benchmarks": 3400,

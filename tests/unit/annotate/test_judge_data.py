@@ -31,7 +31,8 @@ from rewards.judges import base
 from rewards.judges.base import JudgeContext
 from rewards.judges.measured import MeasuredJudge
 from tests.unit.make_rows import ATTRIBUTES, draw_rows
-from trainer.metrics import MetricsWriter, sample_rows
+from trainer.metrics import sample_rows
+from trainer.metrics_writer import MetricsWriter
 from trainer.run_folder import RunFolder
 
 ROWS = draw_rows(300, seed=9, nearest=0.0, missing=0.2)

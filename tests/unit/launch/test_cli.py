@@ -13,7 +13,7 @@ FULL_DISK = """
 import resource, signal, sys
 from configs.load import load_config
 import launch.build, launch.cli, launch.cluster
-from trainer.metrics import MetricsWriter
+from trainer.metrics_writer import MetricsWriter
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write fails with an error, as on a full disk
 launch.cluster.connect = lambda config, learns: []

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard, ModelCardData
 
 from configs.load import dump_config, load_config
 from evaluation.formats import code_span, escape, indented
@@ -77,7 +78,7 @@ def test_the_header_is_yaml_with_what_is_known():
     header = front_matter(
         card(facts(), license="other", license_name="qwen-research", language=["en"])
     )
-    assert header == {
+    assert {key: value for key, value in header.items() if key != "model-index"} == {
         "license": "other",
         "license_name": "qwen-research",
         "language": ["en"],
@@ -93,6 +94,35 @@ def test_the_header_is_yaml_with_what_is_known():
         ],
     }
     assert not {"license", "language"} & front_matter(card(facts())).keys()
+
+
+def read_by_the_hub(text: str) -> ModelCardData:
+    return cast(ModelCardData, ModelCard(text).data)
+
+
+def test_the_hub_reads_the_results_in_the_header():
+    header = read_by_the_hub(card(facts()))
+    assert header.model_name == "demo/rl"
+    results = {r.metric_type: r for r in header.eval_results or []}
+    assert {kind: result.metric_value for kind, result in results.items()} == {
+        "accuracy": 0.8,
+        "recall": 0.75,
+        "reasoning_factual_alignment": 3.875,
+        "recall_happy": 0.9,
+        "recall_contempt_or_disgust": 0.125,
+    }
+    assert results["recall"].metric_name == "mean recall of the emotions (UA)"
+    assert {(r.dataset_type, r.dataset_split) for r in header.eval_results or []} == {
+        ("manifest", "test")
+    }
+    probes = facts("tiny_sft.yaml", rows=[{"step": 110, "probe/pitch_accuracy": 0.5}])
+    (result,) = read_by_the_hub(card(probes)).eval_results or []
+    assert (result.dataset_name, result.metric_type, result.metric_value) == (
+        "pitch",
+        "accuracy",
+        0.5,
+    )
+    assert "model-index" not in front_matter(card(facts(rows=[])))
 
 
 @pytest.mark.parametrize(

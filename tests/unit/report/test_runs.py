@@ -7,7 +7,8 @@ from pathlib import Path
 
 from launch.report import main
 from report.page import write_report
-from report.runs import differences, markdown_blocks
+from report.runs import differences
+from report.sweep_results import RunResult, SweepResults, read_results, write_results
 from tests.unit.report.test_page import make_run, sample, words_of
 
 
@@ -32,31 +33,23 @@ def test_differences_are_cut_when_there_are_many():
     assert differences({"t": [{"w": 1}]}, {"t": [{"w": 2}]}) == "t.0.w: 2"
 
 
-RESULTS_MD = """\
-# mine
-
-Mean over the finished seeds.
-
-| trial | seeds | accuracy |
-|---|--:|--:|
-| with \\| trust | 2 | 0.600 [0.500, 0.700] |
-
-## Differences to base
-
-![results](results.png)
-"""
-
-
 def make_sweep(folder: Path) -> Path:
-    """A sweep of one trial with two seeds, one of them done."""
+    """A sweep of two trials with two seeds, three of the runs done."""
     run = make_run(folder, [sample(0)], name="sweep/full/seed_0")
     sweep = folder / "runs" / "sweep"
-    (sweep / "results.md").write_text(RESULTS_MD)
     (sweep / "results.png").write_bytes(b"a picture")
-    (sweep / "results.csv").write_text(
-        "trial,label,seed,state,wall_s,test_after/accuracy\n"
-        "full,with | trust,0,done,90.0,0.6\nfull,with | trust,1,new,,\n"
-    )
+    done = [
+        ("base", "base", 0, 0.5),
+        ("full", "with | trust", 0, 0.6),
+        ("full", "with | trust", 1, 0.8),
+    ]
+    runs = [
+        RunResult(trial, label, seed, "done", 90.0, {"test_after/accuracy": value})
+        for trial, label, seed, value in done
+    ]
+    runs.insert(1, RunResult("base", "base", 1, "new", None, {}))
+    heads = {"test_after/accuracy": "WA"}
+    write_results(sweep, SweepResults("mine", 2, 1, "base", heads, runs))
     return run
 
 
@@ -67,9 +60,14 @@ def test_the_tables_of_a_sweep_are_in_its_own_page(tmp_path: Path):
     assert main([str(sweep)]) == 0
     page = (sweep / "report.html").read_text()
     words = words_of(page)
-    assert "A sweep: 1 of 2 runs are done." in words
-    assert "trial seeds accuracy with | trust 2 0.600 [0.500, 0.700]" in words
-    assert "with | trust 0 done 1m30s 0.600 with | trust 1 new" in words
+    assert "A sweep: 3 of 4 runs are done. Unfinished: 3 of 4 runs are done." in words
+    # 12.706 x 0.1414 / sqrt(2) = 1.271 around 0.7
+    assert (
+        "trial seeds WA wall time base 1 0.500 1m30s with | trust 2 0.700 [-0.571, 1.971]" in words
+    )
+    assert "Differences to base Paired by seed" in words
+    assert "with | trust WA 1 +0.100" in words
+    assert "base 1 new with | trust 0 done 1m30s 0.600 with | trust 1 done 1m30s 0.800" in words
     assert '<a href="full/seed_0/report.html">with | trust</a>' in page
     assert "data:image/png;base64," + base64.b64encode(b"a picture").decode() in page
     assert 'aria-label="accuracy of the rollouts, mean over seeds"' in page
@@ -78,16 +76,24 @@ def test_the_tables_of_a_sweep_are_in_its_own_page(tmp_path: Path):
 def test_a_run_of_a_sweep_shows_the_sweeps_tables(tmp_path: Path):
     words = words_of(write_report(make_sweep(tmp_path)).read_text())
     assert "This run is with | trust, seed 0, in the sweep sweep:" in words
-    assert "with | trust 2 0.600 [0.500, 0.700]" in words
+    assert "with | trust 2 0.700 [-0.571, 1.971]" in words
 
 
-def test_pieces_of_a_results_page():
-    assert markdown_blocks(RESULTS_MD) == [
-        {"heading": "mine"},
-        {"text": "Mean over the finished seeds."},
-        {
-            "heads": ["trial", "seeds", "accuracy"],
-            "rows": [["with | trust", "2", "0.600 [0.500, 0.700]"]],
-        },
-        {"heading": "Differences to base"},
-    ]
+def test_results_are_read_back_as_they_were_written(tmp_path: Path):
+    sweep = make_sweep(tmp_path).parents[1]
+    results = read_results(sweep)
+    assert (results.name, results.baseline, results.num_done) == ("mine", "base", 3)
+    assert results.runs[1] == RunResult("base", "base", 1, "new", None, {})
+    assert results.runs[3].values == {"test_after/accuracy": 0.8}
+    written = [(sweep / name).read_bytes() for name in ("results.csv", "results.json")]
+    write_results(sweep, results)
+    assert [(sweep / name).read_bytes() for name in ("results.csv", "results.json")] == written
+
+
+def test_results_of_an_older_version_have_means_under_the_names_of_the_columns(tmp_path: Path):
+    sweep = make_sweep(tmp_path).parents[1]
+    (sweep / "results.json").unlink()
+    assert main([str(sweep)]) == 0
+    words = words_of((sweep / "report.html").read_text())
+    assert "repeated parts included. trial seeds test_after/accuracy wall time base 1" in words
+    assert "Differences" not in words

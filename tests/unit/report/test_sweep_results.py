@@ -57,7 +57,8 @@ def test_a_metric_names_its_row(tmp_path: Path, at: str, value: float):
     ]
     run.folder.metrics_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     metrics = [MetricConfig(key="a", at=at), MetricConfig(key="c")]
-    result = read_result(*results_of([run]), metrics, None)
+    (done,) = results_of([run])
+    result = read_result(done, "a trial", metrics, None)
     assert list(result.values.values()) == [value]
 
 
@@ -103,4 +104,12 @@ def test_an_empty_sweep_has_a_report_too(tmp_path: Path):
     page_path, _, _ = write_report(sweep, results_of(plan_runs(sweep)), tmp_path / "none")
     page = page_path.read_text()
     assert "| plain | 0 |  |  |" in page
-    assert "| untrained | test_after/accuracy | 0 | | | |" in page
+    assert "| untrained | test_after/accuracy | 0 |  |  |  |" in page
+
+
+def test_a_label_cannot_break_a_table(tmp_path: Path):
+    label = "name: untrained\n    label: 'a | b'"
+    sweep = load_sweep(write_sweep(tmp_path, ("name: untrained", label)))
+    sweep.folder.mkdir(parents=True)
+    page_path, _, _ = write_report(sweep, results_of(plan_runs(sweep)), tmp_path / "none")
+    assert r"| a \| b | 0 |  |  |" in page_path.read_text()

@@ -23,7 +23,8 @@ from data.records import (
 from evaluation.statistics import classification_report
 from rewards.combine import CombineRules
 from rewards.schedule import Schedule
-from trainer.metrics import MetricsWriter, rollout_metrics, sample_rows
+from trainer.metrics import rollout_metrics, sample_rows
+from trainer.metrics_writer import MetricsWriter
 from trainer.progress import duration, progress_line
 from trainer.run_folder import RunFolder
 from trainer.starts import read_starts
