@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from configs.schema import RunConfig
 from data.files import read_rows
 from data.manifest import read_manifest
 from data.prompts import PromptBuilder, prompt_function
-from evaluation.calibration.run import CalibratedJudge
+from evaluation.calibration.judge import CalibratedJudge
 from rewards.parse import parse_output
 
 NUM_PROMPTS = 200
@@ -32,21 +33,21 @@ def read_completions(run: Path) -> dict[str, list[dict[str, Any]]]:
     Raises:
         UserError: There are none.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[dict[str, Any]]] = {}
     for file in sorted((run / "samples").glob("*.jsonl"), reverse=True):
         for row in read_rows(file):
             name = f"{row['step']}/{row['group']}"
             think = parse_output(row["text"]).think
-            if think is None or (name not in found and len(found) >= NUM_PROMPTS):
+            if think is None or (name not in groups and len(groups) >= NUM_PROMPTS):
                 continue
-            found.setdefault(name, []).append({**row, "think": think})
-        if len(found) >= NUM_PROMPTS:
+            groups.setdefault(name, []).append({**row, "think": think})
+        if len(groups) >= NUM_PROMPTS:
             break
-    if not found:
+    if not groups:
         raise UserError(
             f"{run}: has no samples/*.jsonl with well-formed completions; set log.samples_every"
         )
-    return found
+    return groups
 
 
 def score_completions(config: RunConfig, judge: CalibratedJudge, run: Path) -> list[dict[str, Any]]:
@@ -75,13 +76,15 @@ def score_completions(config: RunConfig, judge: CalibratedJudge, run: Path) -> l
     if lost:
         raise UserError(f"{run}: {data.manifest} has no row {lost[0]!r} any more")
     build = prompt_function(PromptBuilder(config.model.path, data), data)
+    # A clip may be in several groups: they are told apart by their names.
     judged = judge.judge(
-        (build(examples[rows[0]["id"]]), [row["think"] for row in rows]) for rows in groups.values()
+        (build(replace(examples[rows[0]["id"]], id=name)), [row["think"] for row in rows])
+        for name, rows in groups.items()
     )
     return [
-        _line(name, row, found.scores)
-        for (name, rows), judgements in zip(groups.items(), judged, strict=True)
-        for row, found in zip(rows, judgements, strict=True)
+        _line(name, row, judgement.scores)
+        for name, rows in groups.items()
+        for row, judgement in zip(rows, judged[name], strict=True)
     ]
 
 

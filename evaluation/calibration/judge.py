@@ -1,0 +1,126 @@
+"""A judge under calibration: the one term of a reward pool, asked about texts as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+
+from configs.rules import LOCAL_JUDGE
+from configs.schema import RewardTermConfig, RunConfig
+from data.records import Completion, Group, Prompt
+from rewards.base import CALIBRATED_TERM, judge_context
+from rewards.judges.base import Judgement
+from rewards.pool import RewardPool
+from rewards.reasoning import ReasoningReward
+
+START_TIMEOUT_S = 600.0
+"""Longest wait for a judge to load and warm up."""
+
+CLIP_TIMEOUT_S = 1800.0
+"""Longest wait for the texts about one clip, which may be more than a hundred; judges have shorter
+deadlines of their own, so that this one ends those that hang."""
+
+CLIPS_AT_A_TIME = 64
+"""Clips whose features are kept at a time."""
+
+
+class TextReward(ReasoningReward):
+    """The reasoning term of texts that no policy wrote: each is judged, whatever its form."""
+
+    def reasonings(self, group: Group) -> list[str | None]:
+        """Return the texts of the group."""
+        return [completion.text for completion in group.completions]
+
+
+def local_judge(config: RunConfig, model_path: str) -> tuple[str, dict[str, Any]]:
+    """Return target and options of the judge that serves a checkpoint of a judge run.
+
+    Args:
+        config: The run; what stands in `judge.options` wins.
+        model_path: Folder of the checkpoint.
+    """
+    of_run = {
+        "model_path": model_path,
+        "prompt_file": config.judge.prompt_file,
+        "dtype": config.model.dtype,
+    }
+    return LOCAL_JUDGE, of_run | config.judge.options
+
+
+class CalibratedJudge:
+    """A judge under calibration. One that raises, hangs or cannot be built ends it by name."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        target: str,
+        options: Mapping[str, Any],
+        places: Mapping[str, Sequence[Mapping[str, Any]]],
+    ) -> None:
+        """Start its process and wait until it can judge.
+
+        Args:
+            config: The run; Ray is connected.
+            target: "module:Class" of the judge.
+            options: Its keyword arguments.
+            places: As `RewardPool` takes them.
+
+        Raises:
+            RewardError: It cannot be built.
+        """
+        term = RewardTermConfig(
+            name=CALIBRATED_TERM,
+            target=f"{TextReward.__module__}:{TextReward.__name__}",
+            judged=True,
+            concurrency=config.judge.concurrency,
+            gpus=config.judge.gpus,
+            timeout_s=CLIP_TIMEOUT_S,
+            on_error="stop",
+            options={
+                "judge": target,
+                "judge_options": dict(options),
+                "context": judge_context(config),
+            },
+        )
+        packages = [*config.rewards.packages, "evaluation"]
+        self._pool = RewardPool([term], packages, START_TIMEOUT_S, places)
+        self._pool.ping()
+
+    def judge(
+        self, texts_of_clips: Iterable[tuple[Prompt, Sequence[str]]]
+    ) -> dict[str, list[Judgement]]:
+        """Return example id -> the judgements of the texts about its clip, in order.
+
+        Args:
+            texts_of_clips: Clips, whose examples have different ids, each with the texts about it;
+                taken as the judge gets on.
+
+        Raises:
+            RewardError: The judge raised or gave no result in time, or its process died again and
+                again.
+        """
+        judgements: dict[str, list[Judgement]] = {}
+        groups = (text_group(prompt, texts) for prompt, texts in texts_of_clips)
+        for first in groups:
+            some = chain([first], islice(groups, CLIPS_AT_A_TIME - 1))
+            for group, terms in self._pool.score(some, {CALIBRATED_TERM: 1.0}):
+                judgements[group.prompt.example.id] = [
+                    Judgement(detail["scores"], detail["missing"])
+                    for detail in terms.details[CALIBRATED_TERM]
+                ]
+        return judgements
+
+    def close(self) -> None:
+        """End the judge's process."""
+        self._pool.close()
+
+
+def text_group(prompt: Prompt, texts: Sequence[str]) -> Group:
+    """Return texts about a clip as a group for `TextReward`."""
+    no_tokens, no_logprobs = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    return Group(
+        prompt, tuple(Completion(no_tokens, no_logprobs, text, "stop", 0) for text in texts)
+    )
