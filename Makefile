@@ -13,11 +13,15 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 CUDA_TORCH := ^(torch|nvidia-(cuda-(cupti|nvrtc|runtime)|[a-z]+|[a-z]+-cu13))==
 SEEDS ?= 0 1 2
 
+# Test processes side by side: each of the real stack's takes a core and 4 GB.
+JOBS ?= 2
+
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 READY := $(VENV)/.ready-$(shell cksum < requirements/cpu.lock | cut -d' ' -f1)
 
-.PHONY: demo pipeline test test-unit test-e2e lint env env-gpu seeds data docs clean
+.PHONY: demo pipeline test test-unit test-e2e test-fast lint env env-gpu seeds data docs clean
 
 demo: env  ## SFT, RL and evaluation of a tiny policy on synthetic speech
 	$(BIN)/python -m demo
@@ -28,10 +32,13 @@ pipeline: env  ## the paper's whole pipeline in miniature, with its tables; 25 m
 test: env lint test-unit test-e2e  ## everything CI runs
 
 test-unit: env
-	$(BIN)/python -m pytest tests/unit
+	$(PYTEST) tests/unit
 
-test-e2e: env
-	$(BIN)/python -m pytest tests/e2e
+test-e2e: env  ## the real stack; the tests of a file stay in one process, one after another
+	$(PYTEST) --dist loadfile tests/e2e
+
+test-fast: env  ## a developer's loop: what starts nothing and takes no second
+	$(PYTEST) -m "not slow" tests/unit
 
 lint: env
 	$(BIN)/ruff check .

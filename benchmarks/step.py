@@ -107,7 +107,7 @@ class Job:
             combine(group, terms, weights, self._rules)
             for group, terms in self._rewards.score(stream, weights)
         ]
-        scored = in_prompt_order(scored, prompts)
+        scored = in_prompt_order(scored)
         samples = [with_drawn_advantages(item.group, self._draw) for item in scored]
         clock.lap("reward")
         self._engines.sleep()

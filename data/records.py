@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.parsing import ParsedOutput, parse_output
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -81,6 +83,12 @@ class Completion:
     """`stop` (end token) or `length` (cut at the token limit)."""
     policy_version: int
     """Version of the weights that sampled it: the number of updates before it."""
+    parsed: ParsedOutput = field(init=False, compare=False, repr=False)
+    """The text taken apart, once."""
+
+    def __post_init__(self) -> None:
+        """Parse the text where the completion is made: in the engine's process, for all readers."""
+        object.__setattr__(self, "parsed", parse_output(self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,8 @@ class Group:
 
     prompt: Prompt
     completions: tuple[Completion, ...]
+    index: int = 0
+    """Place of the prompt among those that were sampled together, such as those of a step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,5 +59,5 @@ class WrongAnswerReward:
     def score(self, group: Group) -> Scores:
         """Return 1/5 for every right completion of the group and 5/5 for every wrong one."""
         label = group.prompt.example.label
-        right = [is_correct(completion.text, label) for completion in group.completions]
+        right = [is_correct(completion.parsed, label) for completion in group.completions]
         return Scores(tuple((LOWEST if one else HIGHEST) / HIGHEST for one in right))

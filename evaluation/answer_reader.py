@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from data.parsing import normalize_label, parse_output
 from data.prompts import PromptBuilder
 from data.records import Completion, Example, Group, Prompt
 from rewards.accuracy import canonical_label
-from rewards.parse import normalize_label, parse_output
 
 BEGUN = "<answer>"
 """What a direct answer is begun with."""

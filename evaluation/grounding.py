@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data.parsing import parse_output
 from data.prosody.claims import LEVELS, find_claims
 from evaluation.controls import CONTROLS
-from rewards.parse import parse_output
 
 Row = Mapping[str, Any]
 

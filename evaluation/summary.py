@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from data.parsing import normalize_label
 from evaluation.answers import EvalReport, classification_report
 from evaluation.self_consistency import voted
 from evaluation.statistics import bootstrap, mean_share_interval, share_interval
-from rewards.parse import normalize_label
 
 MIN_SPEAKERS = 5
 """Speakers from which intervals over speakers are given as well."""

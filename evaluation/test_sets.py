@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from configs.schema import BenchmarkConfig, DataConfig, RunConfig
 from data.manifest import ManifestError
+from data.parsing import normalize_label
 from data.records import Example
 from data.splits import benchmark_data, read_benchmark
 from evaluation.answer_reader import choices_of
-from rewards.parse import normalize_label
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from data.parsing import ParsedOutput, normalize_label
 from data.records import Group
 from rewards.base import Scores
-from rewards.parse import normalize_label, parse_output
 
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 """Every label stands for itself."""
@@ -34,8 +34,8 @@ class AccuracyReward:
     def score(self, group: Group) -> Scores:
         """Return G zeros and ones; details: `answer` (None if malformed) and `reason`."""
         gold = canonical_label(group.prompt.example.label, self._aliases)
-        parsed = [parse_output(completion.text) for completion in group.completions]
-        answers = [_canonical_or_none(output.answer, self._aliases) for output in parsed]
+        parsed = [completion.parsed for completion in group.completions]
+        answers = [answer_of(output, self._aliases) for output in parsed]
         return Scores(
             values=tuple(float(answer == gold) for answer in answers),
             details=tuple(
@@ -45,20 +45,20 @@ class AccuracyReward:
         )
 
 
-def is_correct(text: str, label: str, aliases: Mapping[str, str] = NO_ALIASES) -> bool:
+def is_correct(output: ParsedOutput, label: str, aliases: Mapping[str, str] = NO_ALIASES) -> bool:
     """Return whether a completion is well-formed and answers with the gold label.
 
     Args:
-        text: The decoded completion.
+        output: `Completion.parsed`, or of `parse_output`.
         label: The gold label.
         aliases: As in `AccuracyReward`.
     """
-    return answer_of(text, aliases) == canonical_label(label, aliases)
+    return answer_of(output, aliases) == canonical_label(label, aliases)
 
 
-def answer_of(text: str, aliases: Mapping[str, str] = NO_ALIASES) -> str | None:
+def answer_of(output: ParsedOutput, aliases: Mapping[str, str] = NO_ALIASES) -> str | None:
     """Return the label that a completion answers with, in canonical form; None if malformed."""
-    return _canonical_or_none(parse_output(text).answer, aliases)
+    return None if output.answer is None else canonical_label(output.answer, aliases)
 
 
 def canonical_label(label: str, aliases: Mapping[str, str] = NO_ALIASES) -> str:
@@ -86,7 +86,3 @@ def normalize_aliases(aliases: Mapping[str, str]) -> dict[str, str]:
                 f"aliases: {key!r} -> {value!r} -> {table[value]!r}; name the last one directly"
             )
     return table
-
-
-def _canonical_or_none(answer: str | None, aliases: Mapping[str, str]) -> str | None:
-    return None if answer is None else canonical_label(answer, aliases)

@@ -8,7 +8,6 @@ from typing import Literal
 
 from configs.schema import RewardsConfig
 from data.records import Group, RewardTerms, ScoredGroup
-from rewards.parse import parse_output
 from rewards.trust import mean, trust_weight
 
 OneSided = Literal["drop_reasoning", "tau_one", "skip_group"]
@@ -69,7 +68,7 @@ def combine(
     to one-sided groups and missing scores is not in the paper.
     """
     assert terms.values.keys() == weights.keys(), (terms.values.keys(), weights.keys())
-    well_formed = [parse_output(completion.text).well_formed for completion in group.completions]
+    well_formed = [completion.parsed.well_formed for completion in group.completions]
     applied: dict[str, float] = {}
     filled: dict[str, tuple[float, ...]] = {}
     trust = 1.0

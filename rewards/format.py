@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from data.records import Group
 from rewards.base import Scores
-from rewards.parse import parse_output
 
 
 class FormatReward:
     """1.0 for a well-formed completion, 0.0 for any other.
 
-    Source: EmotionThinker, `R_f` in {0, 1}; the rules are those of `rewards.parse.parse_output`.
+    Source: EmotionThinker, `R_f` in {0, 1}; the rules are those of `data.parsing.parse_output`.
     """
 
     def score(self, group: Group) -> Scores:
         """Return G zeros and ones; each detail holds the `reason` of the parser."""
-        parsed = [parse_output(completion.text) for completion in group.completions]
+        parsed = [completion.parsed for completion in group.completions]
         return Scores(
             values=tuple(float(output.well_formed) for output in parsed),
             details=tuple({"reason": output.reason} for output in parsed),

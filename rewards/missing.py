@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from configs.schema import RewardsConfig
 from data.records import ScoredGroup
-from rewards.parse import parse_output
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ def missing_fracs(
             for value, completion in zip(
                 item.terms.values[name], item.group.completions, strict=True
             )
-            if name not in judged or parse_output(completion.text).well_formed
+            if name not in judged or completion.parsed.well_formed
         ]
         if asked:
             found[name] = sum(value is None for value in asked) / len(asked)

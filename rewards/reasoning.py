@@ -18,7 +18,6 @@ from rewards.judges.base import (
     Judgement,
     load_judge,
 )
-from rewards.parse import parse_output
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """No options."""
@@ -84,7 +83,7 @@ class ReasoningReward:
 
     def reasonings(self, group: Group) -> list[str | None]:
         """Return the texts to be judged, [G]; None for a malformed completion."""
-        return [parse_output(completion.text).think for completion in group.completions]
+        return [completion.parsed.think for completion in group.completions]
 
     def _value(self, judgement: Judgement) -> float | None:
         total = 0.0

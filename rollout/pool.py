@@ -177,7 +177,7 @@ class EnginePool:
             parts[part.first] = completions
             whole = tuple(c for first in sorted(parts) for c in parts[first])
             if len(whole) == num_completions:
-                yield Group(prompts[part.position], whole)
+                yield Group(prompts[part.position], whole, part.position)
 
     def _check_versions(self, completions: Sequence[Completion]) -> None:
         versions = {completion.policy_version for completion in completions}

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
+# Before any library counts cores: two test processes, and in each of them threads that sleep while
+# they wait, where spinning ones would take the cores of the others.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from demo.checkpoint import build_checkpoint
@@ -13,10 +20,32 @@ from demo.checkpoint import build_checkpoint
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+MakeOnce = Callable[[str, Callable[[Path], None]], Path]
+
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Return a function that fills a folder once for all processes of this test session.
+
+    It takes the folder's name and what fills it, and returns the folder.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, done = root / name, root / f"{name}.done"
+        with FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(make_once: MakeOnce) -> Path:
     """Return the folder of the demo's checkpoint with random weights; do not write into it."""
-    path = tmp_path_factory.mktemp("checkpoint") / "tiny"
-    build_checkpoint(path)
-    return path
+    return make_once("checkpoint", lambda folder: build_checkpoint(folder / "tiny")) / "tiny"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from configs.schema import RunConfig
 from data.loader import PromptLoader
-from data.records import Example, Prompt, ScoredGroup
+from data.records import Example, ScoredGroup
 from rewards.combine import CombineRules, combine
 from rewards.missing import enough_scores
 from rewards.pool import RewardPool
@@ -82,7 +82,7 @@ def train(config: RunConfig, parts: Parts, step: int) -> int:
             combine(group, terms, weights, parts.rules)
             for group, terms in parts.rewards.score(stream, weights)
         ]
-        scored = in_prompt_order(scored, prompts)
+        scored = in_prompt_order(scored)
         parts.schedule.observe(scored)
         samples = to_samples(scored, config.advantage)
         trusted = enough_scores(scored, weights, config.rewards)
@@ -152,10 +152,9 @@ def save_checkpoint(parts: Parts, step: int) -> None:
         parts.store.discard(step)
 
 
-def in_prompt_order(scored: Sequence[ScoredGroup], prompts: Sequence[Prompt]) -> list[ScoredGroup]:
+def in_prompt_order(scored: Sequence[ScoredGroup]) -> list[ScoredGroup]:
     """Undo the order of completion, which no run repeats."""
-    place = {id(prompt): position for position, prompt in enumerate(prompts)}
-    return sorted(scored, key=lambda item: place[id(item.group.prompt)])
+    return sorted(scored, key=lambda item: item.group.index)
 
 
 def throughput(scored: Sequence[ScoredGroup], rollout_s: float) -> dict[str, float]:

@@ -15,7 +15,6 @@ from data.files import write_atomically
 from data.records import Completion, GroupSample, ScoredGroup
 from rewards.accuracy import answer_of, is_correct
 from rewards.combine import CombineRules
-from rewards.parse import parse_output
 from trainer.reward_metrics import reward_metrics
 from trainer.run_folder import RunFolder
 from trainer.starts import record_start
@@ -126,11 +125,12 @@ def sample_rows(
         (raw values, None = not scored), details (what a term says of its value), trust, weights,
         reward, advantage, finish_reason and policy_version.
     """
-    advantages = {id(sample.group): sample.advantages for sample in samples}
+    advantages = {sample.group.index: sample.advantages for sample in samples}
+    assert len(advantages) == len(samples), "two groups of a step have the same index"
     rows: list[dict[str, Any]] = []
     for position, item in enumerate(scored):
         example = item.group.prompt.example
-        credit = advantages.get(id(item.group))
+        credit = advantages.get(item.group.index)
         names = list(dict.fromkeys([*item.weights, *item.terms.values]))
         for i, completion in enumerate(item.group.completions):
             values = {name: item.terms.values.get(name) for name in names}
@@ -142,8 +142,8 @@ def sample_rows(
                     "audio": example.audio,
                     "label": example.label,
                     "text": completion.text,
-                    "answer": answer_of(completion.text, aliases),
-                    "correct": is_correct(completion.text, example.label, aliases),
+                    "answer": answer_of(completion.parsed, aliases),
+                    "correct": is_correct(completion.parsed, example.label, aliases),
                     "terms": {n: None if v is None else v[i] for n, v in values.items()},
                     "details": {
                         name: dict(found[i])
@@ -165,7 +165,7 @@ def _completion_metrics(completions: Sequence[Completion]) -> dict[str, float]:
     num_tokens = [len(completion.token_ids) for completion in completions]
     return {
         "rollout/format_frac": statistics.fmean(
-            parse_output(completion.text).well_formed for completion in completions
+            completion.parsed.well_formed for completion in completions
         ),
         "rollout/completion_tokens_mean": statistics.fmean(num_tokens),
         "rollout/completion_tokens_max": float(max(num_tokens)),

@@ -12,7 +12,6 @@ from typing import Any
 
 from data.records import RewardTerms, ScoredGroup
 from rewards.combine import RIGHT_ABOVE, CombineRules
-from rewards.parse import parse_output
 
 COUNTERS = ("calls", "prompt_tokens", "completion_tokens")
 """Costs of a judge that are summed over a step."""
@@ -93,9 +92,7 @@ def judge_metrics(
     """
     metrics = detail_metrics(prefix, [item.terms for item in scored], name)
     well_formed = [
-        parse_output(completion.text).well_formed
-        for item in scored
-        for completion in item.group.completions
+        completion.parsed.well_formed for item in scored for completion in item.group.completions
     ]
     values = [value for item in scored for value in item.terms.values.get(name, ())]
     outcomes = [value for item in scored for value in item.terms.values.get(outcome, ())]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ from configs.load import load_config
 from configs.schema import RunConfig
 from data.files import read_rows
 from data.manifest import read_manifest
+from data.parsing import parse_output
 from data.prompts import PromptBuilder, prompt_function
 from evaluation.calibration.judge import CalibratedJudge
-from rewards.parse import parse_output
 
 NUM_PROMPTS = 200
 """Prompts of the newest steps whose completions are judged."""
@@ -76,15 +75,13 @@ def score_completions(config: RunConfig, judge: CalibratedJudge, run: Path) -> l
     if lost:
         raise UserError(f"{run}: {data.manifest} has no row {lost[0]!r} any more")
     build = prompt_function(PromptBuilder(config.model.path, data), data)
-    # A clip may be in several groups: they are told apart by their names.
     judged = judge.judge(
-        (build(replace(examples[rows[0]["id"]], id=name)), [row["think"] for row in rows])
-        for name, rows in groups.items()
+        (build(examples[rows[0]["id"]]), [row["think"] for row in rows]) for rows in groups.values()
     )
     return [
         _line(name, row, judgement.scores)
-        for name, rows in groups.items()
-        for row, judgement in zip(rows, judged[name], strict=True)
+        for (name, rows), judgements in zip(groups.items(), judged, strict=True)
+        for row, judgement in zip(rows, judgements, strict=True)
     ]
 
 

@@ -91,36 +91,36 @@ class CalibratedJudge:
 
     def judge(
         self, texts_of_clips: Iterable[tuple[Prompt, Sequence[str]]]
-    ) -> dict[str, list[Judgement]]:
-        """Return example id -> the judgements of the texts about its clip, in order.
+    ) -> list[list[Judgement]]:
+        """Return the judgements of texts about several clips, in order.
 
         Args:
-            texts_of_clips: Clips, whose examples have different ids, each with the texts about it;
-                taken as the judge gets on.
+            texts_of_clips: Clips, each with the texts about it; taken as the judge gets on.
 
         Raises:
             RewardError: The judge raised or gave no result in time, or its process died again and
                 again.
         """
-        judgements: dict[str, list[Judgement]] = {}
-        groups = (text_group(prompt, texts) for prompt, texts in texts_of_clips)
+        judgements: dict[int, list[Judgement]] = {}
+        groups = (
+            text_group(prompt, texts, index) for index, (prompt, texts) in enumerate(texts_of_clips)
+        )
         for first in groups:
             some = chain([first], islice(groups, CLIPS_AT_A_TIME - 1))
             for group, terms in self._pool.score(some, {CALIBRATED_TERM: 1.0}):
-                judgements[group.prompt.example.id] = [
+                judgements[group.index] = [
                     Judgement(detail["scores"], detail["missing"])
                     for detail in terms.details[CALIBRATED_TERM]
                 ]
-        return judgements
+        return [judgements[index] for index in range(len(judgements))]
 
     def close(self) -> None:
         """End the judge's process."""
         self._pool.close()
 
 
-def text_group(prompt: Prompt, texts: Sequence[str]) -> Group:
+def text_group(prompt: Prompt, texts: Sequence[str], index: int) -> Group:
     """Return texts about a clip as a group for `TextReward`."""
     no_tokens, no_logprobs = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    return Group(
-        prompt, tuple(Completion(no_tokens, no_logprobs, text, "stop", 0) for text in texts)
-    )
+    completions = (Completion(no_tokens, no_logprobs, text, "stop", 0) for text in texts)
+    return Group(prompt, tuple(completions), index)

@@ -40,8 +40,8 @@ def score_probes(
     )
     return [
         _line(row, probe, judgement)
-        for row in rows
-        for probe, judgement in zip(probes[row.example.id], judged[row.example.id], strict=True)
+        for row, judgements in zip(rows, judged, strict=True)
+        for probe, judgement in zip(probes[row.example.id], judgements, strict=True)
     ]
 
 

@@ -53,7 +53,7 @@ class Shell:
             )
 
     def run(
-        self, *words: str, timeout_s: float = 240, **variables: str
+        self, *words: str, timeout_s: float = 480, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
@@ -146,7 +146,7 @@ def command(
     return [sys.executable, f"launch/{name}.py", "--config", str(config), *settings, *flags]
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 240) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 480) -> None:
     """Wait for something that a run does."""
     deadline = time.monotonic() + timeout_s
     while not condition():

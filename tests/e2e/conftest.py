@@ -10,6 +10,7 @@ import pytest
 from demo.corpus import build_corpus
 from demo.material import annotate_manifest
 from launch.preflight import ROOT
+from tests.conftest import MakeOnce
 from tests.e2e.command import RunFiles, Shell, command, open_shell
 
 CONFIG = """\
@@ -60,15 +61,17 @@ log:
 WriteConfig = Callable[[Path], Path]
 
 
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a corpus of speech; do not write into it."""
-    folder = tmp_path_factory.mktemp("corpus") / "corpus"
+def fill_corpus(folder: Path) -> None:
     manifest = build_corpus(
-        folder, num_train=60, num_eval=18, num_test=18, num_cold_start=40, seed=0
+        folder / "corpus", num_train=60, num_eval=18, num_test=18, num_cold_start=40, seed=0
     )
-    annotate_manifest(manifest, folder)
-    return folder
+    annotate_manifest(manifest, folder / "corpus")
+
+
+@pytest.fixture(scope="session")
+def corpus(make_once: MakeOnce) -> Path:
+    """Return the folder of a corpus of speech; do not write into it."""
+    return make_once("corpus", fill_corpus) / "corpus"
 
 
 @pytest.fixture(scope="session")
@@ -90,9 +93,9 @@ def write_config(corpus: Path, tiny_checkpoint: Path) -> WriteConfig:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(make_once: MakeOnce) -> Path:
     """Return the home folder of all commands; vLLM keeps what it learns about a model there."""
-    return tmp_path_factory.mktemp("home")
+    return make_once("home", lambda folder: None)
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +106,13 @@ def shell(home: Path) -> Iterator[Shell]:
 
 
 @pytest.fixture(scope="session")
-def finished_run(
-    tmp_path_factory: pytest.TempPathFactory, home: Path, write_config: WriteConfig
-) -> RunFiles:
+def finished_run(make_once: MakeOnce, home: Path, write_config: WriteConfig) -> RunFiles:
     """Return a run of the small configuration that nobody disturbed."""
-    run = RunFiles(tmp_path_factory.mktemp("finished"))
-    with open_shell(home) as shell:
-        done = shell.run(*command("rl", write_config(run.folder)))
-        assert done.returncode == 0, done.stderr
-        assert shell.has_used_ray  # what test_errors.py relies on
-    return run
+
+    def fill(folder: Path) -> None:
+        with open_shell(home) as shell:
+            done = shell.run(*command("rl", write_config(folder)))
+            assert done.returncode == 0, done.stderr
+            assert shell.has_used_ray  # what test_errors.py relies on
+
+    return RunFiles(make_once("finished", fill))

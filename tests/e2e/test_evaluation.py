@@ -15,7 +15,7 @@ from tests.e2e.command import RunFiles, Shell, command
 from tests.e2e.conftest import WriteConfig
 from tests.unit.trainer.test_metrics import documented_keys
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 DOCUMENTED = documented_keys((Path(__file__).parents[2] / "docs/metrics.md").read_text())
 

@@ -24,7 +24,7 @@ from rewards.judges.base import DIMENSIONS, JudgeContext, Judgement
 from rewards.judges.http import HttpJudge
 from rewards.judges.prompt import SCORES
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 PROMPT_FILE = str(ROOT / "demo" / "judge_prompt.txt")
 REASONINGS = ["the voice is high and loud.", "calm.", "low pitch and a slow pace."]

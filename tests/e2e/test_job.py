@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.command import RunFiles, Shell, free_ports, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 TERMS = "[{{name: letters, target: 'tests.e2e.toy_reward:Letters', options: {{trace: {trace}}}}}]"
 

@@ -17,7 +17,7 @@ from rewards.judges.base import DIMENSIONS
 from rewards.judges.injections import injections
 from tests.e2e.command import Shell, command, open_shell
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 CONFIG = """\
 defaults: {base}

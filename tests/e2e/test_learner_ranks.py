@@ -20,7 +20,7 @@ from demo.checkpoint import build_checkpoint
 from launch.cluster import connect, place
 from trainer.learner_group import LearnerGroup
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 LEARNING_RATE = 1e-3
 TOLERANCE = 1e-5

@@ -22,7 +22,7 @@ from rewards.judges.base import DIMENSIONS, JudgeContext, Judgement
 from rewards.judges.local import SYSTEM_PROMPT, LocalJudge
 from rewards.judges.prompt import SCORES, JudgePrompt
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 PROMPT_FILE = str(ROOT / "demo" / "judge_prompt.txt")
 MAX_MODEL_LEN = 512

@@ -28,7 +28,7 @@ from trainer.learner_group import LearnerGroup
 from trainer.loop import sync_weights
 from trainer.parity import ParityReport, compare, measure_parity
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 NUM_CLIPS = 16
 MAX_GAP = 2e-3

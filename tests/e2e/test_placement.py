@@ -16,7 +16,7 @@ from configs.schema import RunConfig
 from launch.cluster import ClusterError, Places, connect, place
 from launch.preflight import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 COLOCATED = ["rollout.colocate=true", "sync.transport=ipc"]
 SERVER = [
@@ -59,7 +59,7 @@ def start(places: Places) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
         for role, listed in roles.items()
     }
     calls = {role: [actor.where.remote() for actor in listed] for role, listed in actors.items()}
-    found = {role: ray.get(refs, timeout=240) for role, refs in calls.items()}
+    found = {role: ray.get(refs, timeout=480) for role, refs in calls.items()}
     for actor in (actor for listed in actors.values() for actor in listed):
         ray.kill(actor)
     return found

@@ -14,7 +14,7 @@ from tests.e2e.command import RunFiles, Shell, command, open_shell
 from tests.e2e.conftest import WriteConfig
 from tests.judge_server import always, running
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 SFT = """\
 defaults: {base}

@@ -18,7 +18,7 @@ from launch.preflight import ROOT
 from tests.e2e.command import RunFiles, Shell, command, wait_until
 from tests.e2e.conftest import WriteConfig
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 NUM_STEPS = 4
 GROUPS_PER_STEP = 6
@@ -41,7 +41,7 @@ def life(shell: Shell, config: Path, run: RunFiles, number: signal.Signals) -> i
     wait_until(lambda: run.groups_scored() > before or process.poll() is not None, "step 3 begins")
     assert process.poll() is None, output.read_text()
     process.send_signal(number)
-    return process.wait(timeout=240)
+    return process.wait(timeout=480)
 
 
 def test_a_killed_and_a_stopped_run_end_like_an_unbroken_one(

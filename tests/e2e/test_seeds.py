@@ -16,7 +16,7 @@ from rollout.engine import CPU_PREFILL_TOKENS, EngineSpec
 from rollout.pool import EnginePool
 from tests.e2e.command import RunFiles
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 Pools = tuple[EnginePool, EnginePool, list[Prompt]]
 

@@ -15,7 +15,7 @@ from tests.e2e.command import Shell, wait_until
 from tests.e2e.conftest import WriteConfig
 from tests.e2e.test_job import jobs_url
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 __all__ = ["jobs_url"]
 
@@ -103,7 +103,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(
     wait_until(lambda: second.exists() or process.poll() is not None, "the second trial begins")
     assert process.poll() is None, output.read_text()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=240) == 75, output.read_text()
+    assert process.wait(timeout=480) == 75, output.read_text()
     assert statuses(folder) == {"plain/seed_0": "finished", "letters/seed_0": "preempted"}
     assert "Unfinished: 1 of 2 runs" in (folder / "results.md").read_text()
 

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.command import RunFiles, Shell, command
 from tests.e2e.conftest import WriteConfig
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 TIMED = ("time/", "perf/completion")
 

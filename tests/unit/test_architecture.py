@@ -77,8 +77,8 @@ MAX_FUNCTION_LINES = 60
 
 MAX_ROOM_LINES = {
     "configs": 2000,
-    "data": 3200,
-    "rewards": 3200,
+    "data": 3300,
+    "rewards": 3150,
     "rollout": 700,
     "trainer": 4400,
     "evaluation": 3800,

@@ -72,14 +72,13 @@ def test_every_text_is_judged_as_it_stands(start: Any) -> None:
     texts = [" The pitch is high.\n", "", tagged, "<|im_end|> The energy is high.", *injections()]
     clips = {f"clip-{i}": PROSODY for i in range(CLIPS_AT_A_TIME + 6)} | {"bare": None}
     judged = start(MEASURED).judge((prompt_of(name, p), texts) for name, p in clips.items())
-    assert judged.keys() == clips.keys()
     plain = MeasuredJudge(JudgeContext(""))
-    for name, prosody in clips.items():
+    for judgements, (name, prosody) in zip(judged, clips.items(), strict=True):
         expected = plain.judge(prompt_of(name, prosody), texts)
-        assert [(j.scores, j.missing) for j in judged[name]] == [
+        assert [(j.scores, j.missing) for j in judgements] == [
             (j.scores, j.missing) for j in expected
         ]
-    assert {j.missing for j in judged["bare"]} == {"no prosody in the manifest"}
+    assert {j.missing for j in judged[-1]} == {"no prosody in the manifest"}
 
 
 def test_a_judge_that_raises_is_named_with_the_clip(start: Any) -> None:
@@ -91,10 +90,7 @@ def test_a_judge_that_raises_is_named_with_the_clip(start: Any) -> None:
 def test_a_judge_whose_process_dies_is_started_again(start: Any, tmp_path: Path) -> None:
     judge = start(f"{__name__}:FaultyJudge", marker=str(tmp_path / "died"))
     judged = judge.judge((prompt_of(name), ["die", "x"]) for name in "ab")
-    assert {name: [j.scores["factual_alignment"] for j in row] for name, row in judged.items()} == {
-        "a": [4.0, 4.0],
-        "b": [4.0, 4.0],
-    }
+    assert [[j.scores["factual_alignment"] for j in row] for row in judged] == [[4.0, 4.0]] * 2
 
 
 def test_a_judge_that_cannot_be_built_says_why(start: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from data.parsing import parse_output
 from rewards.accuracy import AccuracyReward, answer_of, is_correct, normalize_aliases
 from tests.unit.make_groups import make_group
 
@@ -39,7 +40,7 @@ def test_right_wrong_and_malformed():
     ],
 )
 def test_labels_are_compared_whole_and_normalized(answer: str, label: str, right: bool):
-    assert is_correct(say(answer), label) is right
+    assert is_correct(parse_output(say(answer)), label) is right
     assert AccuracyReward().score(make_group([say(answer)], label)).values == (float(right),)
 
 
@@ -54,19 +55,19 @@ def test_labels_are_compared_whole_and_normalized(answer: str, label: str, right
     ],
 )
 def test_an_alias_counts_as_its_label_on_either_side(answer: str, label: str, right: bool):
-    assert is_correct(say(answer), label, ALIASES) is right
+    assert is_correct(parse_output(say(answer)), label, ALIASES) is right
     assert AccuracyReward(ALIASES).score(make_group([say(answer)], label)).values == (float(right),)
 
 
 def test_answer_of_is_the_canonical_label():
-    assert answer_of(say(" Disgust."), ALIASES) == "contempt or disgust"
-    assert answer_of(say(" Disgust.")) == "disgust"
-    assert answer_of("disgust", ALIASES) is None
+    assert answer_of(parse_output(say(" Disgust.")), ALIASES) == "contempt or disgust"
+    assert answer_of(parse_output(say(" Disgust."))) == "disgust"
+    assert answer_of(parse_output("disgust"), ALIASES) is None
 
 
 def test_a_malformed_completion_is_wrong_even_where_the_label_is_in_it():
-    assert not is_correct(f"{say('angry')} <answer>angry</answer>", "angry")
-    assert not is_correct("<answer>angry</answer>", "angry")
+    assert not is_correct(parse_output(f"{say('angry')} <answer>angry</answer>"), "angry")
+    assert not is_correct(parse_output("<answer>angry</answer>"), "angry")
 
 
 def test_order_and_group_size_do_not_change_a_score():

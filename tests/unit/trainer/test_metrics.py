@@ -38,7 +38,9 @@ def judged(score: float, **more: float) -> dict[str, object]:
     return {"scores": {"factual_alignment": score}, "missing": "", "latency_s": 0.2, **more}
 
 
-def make_group(id: str, texts: list[str], num_tokens: list[int], prompt_tokens: int) -> Group:
+def make_group(
+    id: str, texts: list[str], num_tokens: list[int], prompt_tokens: int, index: int = 0
+) -> Group:
     example = Example(id, f"wav/{id}.wav", "angry", "Which?", ("angry", "sad"))
     prompt = Prompt(example, "...", np.arange(prompt_tokens), None, 0)
     completions = tuple(
@@ -51,7 +53,7 @@ def make_group(id: str, texts: list[str], num_tokens: list[int], prompt_tokens: 
         )
         for text, count in zip(texts, num_tokens, strict=True)
     )
-    return Group(prompt, completions)
+    return Group(prompt, completions, index)
 
 
 def two_groups() -> list[ScoredGroup]:
@@ -66,7 +68,7 @@ def two_groups() -> list[ScoredGroup]:
         (1.5, 0.4),
     )
     second = ScoredGroup(
-        make_group("b", ["loud", "loud"], [9, 5], 20),
+        make_group("b", ["loud", "loud"], [9, 5], 20, index=1),
         RewardTerms(
             {"format": (0.0, 0.0), "accuracy": (0.0, 0.0), "reasoning": (None, None)},
             {"reasoning": ({"malformed": True}, {"malformed": True})},

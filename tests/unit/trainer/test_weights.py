@@ -21,7 +21,7 @@ from trainer.policy import add_adapters, load_thinker
 from trainer.weight_sync import largest_bytes
 from trainer.weights import WeightSource, checkpoint_name, merged_weight
 
-KEYS_7B = Path(__file__).parents[1] / "data" / "omni_7b_keys.txt"
+KEYS_7B = Path(__file__).parents[2] / "data" / "omni_7b_keys.txt"
 LORA = LoraConfig(rank=3, alpha=6.0, targets=["q_proj", "o_proj"])
 
 CONFIG_7B = {

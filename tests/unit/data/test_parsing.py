@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.parse import MAX_CHARS, normalize_label, parse_output
+from data.parsing import MAX_CHARS, normalize_label, parse_output
 
 GOOD = "<think>high pitch</think><answer>happy</answer>"
 
