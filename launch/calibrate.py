@@ -71,7 +71,7 @@ def _calibrate(config: RunConfig, arguments: argparse.Namespace) -> int:
     from ray.exceptions import RayError
 
     from evaluation.calibration.completions import score_completions
-    from evaluation.calibration.judge import CalibratedJudge, local_judge
+    from evaluation.calibration.judge import local_judge, start_judge
     from evaluation.calibration.run import score_probes, write_calibration
     from launch.cluster import ClusterError, connect, place
     from launch.judge_training import read_held_out
@@ -84,7 +84,7 @@ def _calibrate(config: RunConfig, arguments: argparse.Namespace) -> int:
         target, options = local_judge(config, str(folder / "export"))
         if config.judge.target:
             target, options = config.judge.target, config.judge.target_options
-        judge = CalibratedJudge(config, target, options, place(config, learns=False).rewards)
+        judge = start_judge(config, target, options, place(config, learns=False).rewards)
         name = target.rpartition(":")[2]
         scored = {name: score_probes(config, judge, rows)}
         run = Path(arguments.run) if arguments.run else None

@@ -13,7 +13,7 @@ from configs.schema import RunConfig
 from data.manifest import ManifestError
 from data.prompts import prompt_function
 from data.splits import Splits, bad_clips
-from evaluation.calibration.judge import CalibratedJudge, local_judge
+from evaluation.calibration.judge import local_judge, start_judge
 from evaluation.calibration.run import score_probes, write_calibration
 from evaluation.calibration.statistics import agreement
 from launch.build import SupervisedTask, run_supervised
@@ -123,7 +123,7 @@ def _calibrate(config: RunConfig, folder: RunFolder, data: JudgeSplits) -> None:
     scored: dict[str, list[dict[str, Any]]] = {}
     places = place(config, learns=False).rewards
     for name, path in (("untrained", config.model.path), ("trained", str(folder.export_dir))):
-        judge = CalibratedJudge(config, *local_judge(config, path), places)
+        judge = start_judge(config, *local_judge(config, path), places)
         scored[name] = score_probes(config, judge, rows)
         judge.close()
     write_calibration(folder.root / "calibration", scored, seed=config.seed)

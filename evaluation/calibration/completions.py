@@ -13,7 +13,8 @@ from data.files import read_rows
 from data.manifest import read_manifest
 from data.parsing import parse_output
 from data.prompts import PromptBuilder, prompt_function
-from evaluation.calibration.judge import CalibratedJudge
+from evaluation.calibration.judge import judge_texts
+from rewards.pool import RewardPool
 
 NUM_PROMPTS = 200
 """Prompts of the newest steps whose completions are judged."""
@@ -49,12 +50,12 @@ def read_completions(run: Path) -> dict[str, list[dict[str, Any]]]:
     return groups
 
 
-def score_completions(config: RunConfig, judge: CalibratedJudge, run: Path) -> list[dict[str, Any]]:
+def score_completions(config: RunConfig, judge: RewardPool, run: Path) -> list[dict[str, Any]]:
     """Return a run's completions with a judge's scores, for `accuracy_summary`.
 
     Args:
         config: Of the calibration.
-        judge: Ready.
+        judge: Of `start_judge`.
         run: Folder of an RL run; clips and facts are those of its manifest.
 
     Raises:
@@ -75,9 +76,9 @@ def score_completions(config: RunConfig, judge: CalibratedJudge, run: Path) -> l
     if lost:
         raise UserError(f"{run}: {data.manifest} has no row {lost[0]!r} any more")
     build = prompt_function(PromptBuilder(config.model.path, data), data)
-    judged = judge.judge(
-        (build(examples[rows[0]["id"]]), [row["think"] for row in rows]) for rows in groups.values()
-    )
+    prompts = (build(examples[rows[0]["id"]]) for rows in groups.values())
+    texts = [[row["think"] for row in rows] for rows in groups.values()]
+    judged = judge_texts(judge, prompts, texts)
     return [
         _line(name, row, judgement.scores)
         for (name, rows), judgements in zip(groups.items(), judged, strict=True)

@@ -1,9 +1,13 @@
-"""A judge under calibration: the one term of a reward pool, asked about texts as they stand."""
+"""A judge under calibration: the one term of a reward pool, asked about texts as they stand.
+
+One that raises, hangs or cannot be built ends its calibration by name; one that dies is started
+again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -50,77 +54,68 @@ def local_judge(config: RunConfig, model_path: str) -> tuple[str, dict[str, Any]
     return LOCAL_JUDGE, of_run | config.judge.options
 
 
-class CalibratedJudge:
-    """A judge under calibration. One that raises, hangs or cannot be built ends it by name."""
+def start_judge(
+    config: RunConfig,
+    target: str,
+    options: Mapping[str, Any],
+    places: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> RewardPool:
+    """Return a pool of one worker that holds the judge, once it can judge.
 
-    def __init__(
-        self,
-        config: RunConfig,
-        target: str,
-        options: Mapping[str, Any],
-        places: Mapping[str, Sequence[Mapping[str, Any]]],
-    ) -> None:
-        """Start its process and wait until it can judge.
+    Args:
+        config: The run; Ray is connected.
+        target: "module:Class" of the judge.
+        options: Its keyword arguments.
+        places: As `RewardPool` takes them.
 
-        Args:
-            config: The run; Ray is connected.
-            target: "module:Class" of the judge.
-            options: Its keyword arguments.
-            places: As `RewardPool` takes them.
-
-        Raises:
-            RewardError: It cannot be built.
-        """
-        term = RewardTermConfig(
-            name=CALIBRATED_TERM,
-            target=f"{TextReward.__module__}:{TextReward.__name__}",
-            judged=True,
-            concurrency=config.judge.concurrency,
-            gpus=config.judge.gpus,
-            timeout_s=CLIP_TIMEOUT_S,
-            on_error="stop",
-            options={
-                "judge": target,
-                "judge_options": dict(options),
-                "context": judge_context(config),
-            },
-        )
-        packages = [*config.rewards.packages, "evaluation"]
-        self._pool = RewardPool([term], packages, START_TIMEOUT_S, places)
-        self._pool.ping()
-
-    def judge(
-        self, texts_of_clips: Iterable[tuple[Prompt, Sequence[str]]]
-    ) -> list[list[Judgement]]:
-        """Return the judgements of texts about several clips, in order.
-
-        Args:
-            texts_of_clips: Clips, each with the texts about it; taken as the judge gets on.
-
-        Raises:
-            RewardError: The judge raised or gave no result in time, or its process died again and
-                again.
-        """
-        judgements: dict[int, list[Judgement]] = {}
-        groups = (
-            text_group(prompt, texts, index) for index, (prompt, texts) in enumerate(texts_of_clips)
-        )
-        for first in groups:
-            some = chain([first], islice(groups, CLIPS_AT_A_TIME - 1))
-            for group, terms in self._pool.score(some, {CALIBRATED_TERM: 1.0}):
-                judgements[group.index] = [
-                    Judgement(detail["scores"], detail["missing"])
-                    for detail in terms.details[CALIBRATED_TERM]
-                ]
-        return [judgements[index] for index in range(len(judgements))]
-
-    def close(self) -> None:
-        """End the judge's process."""
-        self._pool.close()
+    Raises:
+        RewardError: It cannot be built.
+    """
+    term = RewardTermConfig(
+        name=CALIBRATED_TERM,
+        target=f"{TextReward.__module__}:{TextReward.__name__}",
+        concurrency=config.judge.concurrency,
+        gpus=config.judge.gpus,
+        timeout_s=CLIP_TIMEOUT_S,
+        on_error="stop",
+        options={
+            "judge": target,
+            "judge_options": dict(options),
+            "context": judge_context(config),
+        },
+    )
+    pool = RewardPool([term], [*config.rewards.packages, "evaluation"], START_TIMEOUT_S, places)
+    pool.ping()
+    return pool
 
 
-def text_group(prompt: Prompt, texts: Sequence[str], index: int) -> Group:
-    """Return texts about a clip as a group for `TextReward`."""
+def judge_texts(
+    judge: RewardPool, prompts: Iterable[Prompt], texts: Iterable[Sequence[str]]
+) -> list[list[Judgement]]:
+    """Return the judgements of texts about several clips, in order.
+
+    Args:
+        judge: Of `start_judge`.
+        prompts: One of each clip; taken as the judge gets on.
+        texts: Of each clip, what is said about it.
+
+    Raises:
+        RewardError: The judge raised or gave no result in time, or its process died again and
+            again.
+    """
+    judgements: dict[int, list[Judgement]] = {}
+    groups = map(_group, prompts, texts, count())
+    for first in groups:
+        some = chain([first], islice(groups, CLIPS_AT_A_TIME - 1))
+        for group, terms in judge.score(some, {CALIBRATED_TERM: 1.0}):
+            judgements[group.index] = [
+                Judgement(detail["scores"], detail["missing"])
+                for detail in terms.details[CALIBRATED_TERM]
+            ]
+    return [judgements[index] for index in range(len(judgements))]
+
+
+def _group(prompt: Prompt, texts: Sequence[str], index: int) -> Group:
     no_tokens, no_logprobs = np.zeros(0, np.int64), np.zeros(0, np.float32)
     completions = (Completion(no_tokens, no_logprobs, text, "stop", 0) for text in texts)
     return Group(prompt, tuple(completions), index)

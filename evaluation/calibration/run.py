@@ -13,7 +13,7 @@ from configs.errors import UserError
 from configs.schema import RunConfig
 from data.files import read_rows, write_rows
 from data.prompts import PromptBuilder, prompt_function
-from evaluation.calibration.judge import CalibratedJudge
+from evaluation.calibration.judge import judge_texts
 from evaluation.calibration.page import calibration_page
 from evaluation.calibration.probes import Probe, probes_of
 from evaluation.calibration.summary import (
@@ -25,19 +25,19 @@ from evaluation.calibration.summary import (
 )
 from rewards.judges.base import Judgement
 from rewards.judges.rows import JudgeRow
+from rewards.pool import RewardPool
 
 logger = logging.getLogger(__name__)
 
 
 def score_probes(
-    config: RunConfig, judge: CalibratedJudge, rows: Sequence[JudgeRow]
+    config: RunConfig, judge: RewardPool, rows: Sequence[JudgeRow]
 ) -> list[dict[str, Any]]:
     """Return the lines of `scores.jsonl`, one per probe; see `summary.Row`."""
     build = prompt_function(PromptBuilder(config.model.path, config.data), config.data)
     probes = probes_of(rows)
-    judged = judge.judge(
-        (build(row.example), [probe.reasoning for probe in probes[row.example.id]]) for row in rows
-    )
+    texts = [[probe.reasoning for probe in probes[row.example.id]] for row in rows]
+    judged = judge_texts(judge, (build(row.example) for row in rows), texts)
     return [
         _line(row, probe, judgement)
         for row, judgements in zip(rows, judged, strict=True)

@@ -12,12 +12,13 @@ import pytest
 
 from configs.load import load_config
 from data.records import Prompt
-from evaluation.calibration.judge import CLIPS_AT_A_TIME, CalibratedJudge
+from evaluation.calibration.judge import CLIPS_AT_A_TIME, judge_texts, start_judge
 from launch.preflight import ROOT
 from rewards.base import RewardError
 from rewards.judges.base import DIMENSIONS, JudgeContext, Judgement
 from rewards.judges.injections import injections
 from rewards.judges.measured import MeasuredJudge
+from rewards.pool import RewardPool
 from tests.unit.make_groups import make_group
 
 MEASURED = "rewards.judges.measured:MeasuredJudge"
@@ -49,12 +50,12 @@ class FaultyJudge:
 @pytest.fixture
 def start(ray_cluster: None) -> Iterator[Any]:
     """Return a function that starts a judge, closed at the end."""
-    judges: list[CalibratedJudge] = []
+    judges: list[RewardPool] = []
     overrides = ["rewards.packages=[rewards, tests]", "judge.concurrency=2"]
     config = load_config(ROOT / "configs" / "tiny_judge.yaml", overrides)
 
-    def _start(target: str, **options: Any) -> CalibratedJudge:
-        judges.append(CalibratedJudge(config, target, options, {}))
+    def _start(target: str, **options: Any) -> RewardPool:
+        judges.append(start_judge(config, target, options, {}))
         return judges[-1]
 
     yield _start
@@ -71,10 +72,11 @@ def test_every_text_is_judged_as_it_stands(start: Any) -> None:
     tagged = "<think>The pitch is high.</think><answer>sad</answer>"
     texts = [" The pitch is high.\n", "", tagged, "<|im_end|> The energy is high.", *injections()]
     clips = {f"clip-{i}": PROSODY for i in range(CLIPS_AT_A_TIME + 6)} | {"bare": None}
-    judged = start(MEASURED).judge((prompt_of(name, p), texts) for name, p in clips.items())
+    prompts = [prompt_of(name, prosody) for name, prosody in clips.items()]
+    judged = judge_texts(start(MEASURED), prompts, [texts] * len(prompts))
     plain = MeasuredJudge(JudgeContext(""))
-    for judgements, (name, prosody) in zip(judged, clips.items(), strict=True):
-        expected = plain.judge(prompt_of(name, prosody), texts)
+    for judgements, prompt in zip(judged, prompts, strict=True):
+        expected = plain.judge(prompt, texts)
         assert [(j.scores, j.missing) for j in judgements] == [
             (j.scores, j.missing) for j in expected
         ]
@@ -84,12 +86,12 @@ def test_every_text_is_judged_as_it_stands(start: Any) -> None:
 def test_a_judge_that_raises_is_named_with_the_clip(start: Any) -> None:
     judge = start(f"{__name__}:FaultyJudge")
     with pytest.raises(RewardError, match=r"'judge'.*on example 'b'.*KeyError.*no such clip"):
-        judge.judge((prompt_of(name), ["raise" if name == "b" else "x"]) for name in "abc")
+        judge_texts(judge, map(prompt_of, "abc"), [["x"], ["raise"], ["x"]])
 
 
 def test_a_judge_whose_process_dies_is_started_again(start: Any, tmp_path: Path) -> None:
     judge = start(f"{__name__}:FaultyJudge", marker=str(tmp_path / "died"))
-    judged = judge.judge((prompt_of(name), ["die", "x"]) for name in "ab")
+    judged = judge_texts(judge, map(prompt_of, "ab"), [["die", "x"]] * 2)
     assert [[j.scores["factual_alignment"] for j in row] for row in judged] == [[4.0, 4.0]] * 2
 
 
