@@ -11,7 +11,7 @@ import ray
 
 from configs.schema import DataConfig
 from data.prompts import PromptBuilder, prompt_function
-from data.records import Example, FloatArray, Prompt
+from data.records import Example, Prompt
 from data.workers import worker_pool
 from evaluation.controls import CONTROLS, alter_clip, shuffled
 
@@ -49,8 +49,8 @@ def altered_prompts(
         build = prompt_function(builder, data, ray.put)
         heard = shuffled(examples, seed)
         for first in range(0, len(examples), CHUNK):
-            own, others = examples[first : first + CHUNK], heard[first : first + CHUNK]
-            pairs = zip(own, others, strict=True)
+            here = slice(first, first + CHUNK)
+            pairs = zip(examples[here], heard[here], strict=True)
             yield "shuffle", [replace(build(other), example=example) for example, other in pairs]
     altering = [name for name in names if name != "shuffle"]
     if not altering:
@@ -68,11 +68,11 @@ def altered_prompts(
             paths = [root / example.audio for example in chunk]
             clips = list(pool.map(alter, paths, chunksize=BATCH))
             for name in altering:
-                heard = [found[name] for found in clips]
-                pairs = zip(chunk, heard, strict=True)
-                yield name, [_prompt(example, samples, builder) for example, samples in pairs]
-
-
-def _prompt(example: Example, samples: FloatArray, builder: PromptBuilder) -> Prompt:
-    features = builder.extract_features(samples)
-    return builder.build(example, ray.put(features), features.shape[1])
+                features = (builder.extract_features(altered[name]) for altered in clips)
+                yield (
+                    name,
+                    [
+                        builder.build(example, ray.put(frames), frames.shape[1])
+                        for example, frames in zip(chunk, features, strict=True)
+                    ],
+                )

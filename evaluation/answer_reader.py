@@ -1,19 +1,19 @@
-"""How answers are asked for and read: with reasoning, begun for the policy, or to a probe."""
+"""How answers are asked for and read: with reasoning, prefilled for the policy, or to a probe."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from data.parsing import normalize_label, parse_output
 from data.prompts import PromptBuilder
-from data.records import Completion, Example, Group, Prompt
+from data.records import Example, Group, Prompt
 from rewards.accuracy import canonical_label
 
-BEGUN = "<answer>"
-"""What a direct answer is begun with."""
+PREFILL = "<answer>"
+"""What a direct answer begins with, written for the policy."""
 
 CLOSED = "</answer>"
 
@@ -21,48 +21,83 @@ NO_REASONING = "<think>none</think>"
 """Stands before a bare answer, so that the rules of `parse_output` apply to it as they are."""
 
 
-def begun_prompt(prompt: Prompt, builder: PromptBuilder) -> Prompt:
-    """Return a prompt whose completion goes on after `BEGUN`.
-
-    Args:
-        prompt: Ends where the policy would begin to write.
-        builder: Of the policy's checkpoint.
-    """
-    begun = builder.encode_target(BEGUN)[:-1]  # without the end token
+def prefilled_prompt(prompt: Prompt, builder: PromptBuilder) -> Prompt:
+    """Return a prompt, which ends where the policy begins to write, with `PREFILL` after it."""
+    prefill = builder.encode_target(PREFILL)[:-1]  # without the end token
     return replace(
-        prompt, text=prompt.text + BEGUN, token_ids=np.concatenate([prompt.token_ids, begun])
+        prompt, text=prompt.text + PREFILL, token_ids=np.concatenate([prompt.token_ids, prefill])
     )
 
 
-def begun_group(group: Group) -> Group:
-    """Return a group whose completions have what they were begun with in front of their text.
+def prefilled_group(group: Group) -> Group:
+    """Return the group of a prefilled prompt with `PREFILL` in front of its completions' texts.
 
     A policy that was never trained on the tags may end its answer without closing it; that end
     counts as the closing tag. A completion that was cut stays open, and is not readable.
     """
-    return replace(group, completions=tuple(_whole(found) for found in group.completions))
-
-
-def _whole(completion: Completion) -> Completion:
-    text = BEGUN + completion.text
-    if CLOSED not in text and completion.finish_reason == "stop":
-        text += CLOSED
-    return replace(completion, text=text)
+    completions = []
+    for completion in group.completions:
+        text = PREFILL + completion.text
+        if CLOSED not in text and completion.finish_reason == "stop":
+            text += CLOSED
+        completions.append(replace(completion, text=text))
+    return replace(group, completions=tuple(completions))
 
 
 def read_answer(text: str, aliases: Mapping[str, str], *, bare: bool) -> str | None:
     """Return the label that a completion answers with, in canonical form; None if unreadable.
 
     Args:
-        text: The decoded completion.
+        text: Of the completion.
         aliases: Answer -> label it counts as.
-        bare: An answer block alone is readable too: the completion was begun with it, or the
-            question is a probe, whose reference answers have no reasoning.
+        bare: An answer block alone is readable too: the completion was prefilled with its tag, or
+            the question is a probe, whose reference answers have no reasoning.
     """
     answer = parse_output(text).answer
     if answer is None and bare:
         answer = parse_output(NO_REASONING + text).answer
     return None if answer is None else canonical_label(answer, aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReader:
+    """Reads completions as answers, and compares them with gold labels."""
+
+    names: Mapping[str, str]
+    """Canonical label -> the choice as it is spelled."""
+    aliases: Mapping[str, str]
+    """Answer -> class it counts as."""
+    prefilled: bool
+    """Prompts are those of `prefilled_prompt`, completions those of `prefilled_group`."""
+
+    @classmethod
+    def of(
+        cls, choices: Sequence[str], aliases: Mapping[str, str], *, prefilled: bool = False
+    ) -> AnswerReader:
+        """Return the reader of a set of choices.
+
+        Raises:
+            ValueError: Two choices mean the same.
+        """
+        names = {canonical_label(choice, aliases): choice for choice in choices}
+        if len(names) != len(choices):
+            raise ValueError(f"choices {list(choices)}: two of them count as the same answer")
+        return cls(names, aliases, prefilled)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The K classes as they are spelled, in their order."""
+        return tuple(self.names.values())
+
+    def label(self, example: Example) -> str:
+        """Return the gold label, spelled as in the choices."""
+        return self.names.get(canonical_label(example.label, self.aliases), example.label)
+
+    def answer(self, example: Example, text: str) -> str | None:
+        """Return the answer of a completion, spelled as in the choices; None if unreadable."""
+        bare = self.prefilled or example.target is not None
+        label = read_answer(text, self.aliases, bare=bare)
+        return None if label is None else self.names.get(label, label)
 
 
 def aliases_beside(choices: Sequence[str], aliases: Mapping[str, str]) -> dict[str, str]:
@@ -75,8 +110,8 @@ def aliases_beside(choices: Sequence[str], aliases: Mapping[str, str]) -> dict[s
 
 def choices_of(examples: Sequence[Example]) -> tuple[str, ...]:
     """Return all choices of the examples in order of appearance, each once, however it is cased."""
-    found: dict[str, str] = {}
+    spellings: dict[str, str] = {}
     for example in examples:
         for choice in example.choices:
-            found.setdefault(normalize_label(choice), choice)
-    return tuple(found.values())
+            spellings.setdefault(normalize_label(choice), choice)
+    return tuple(spellings.values())

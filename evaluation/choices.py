@@ -8,7 +8,7 @@ import numpy as np
 
 from data.prompts import PromptBuilder, answer
 from data.records import Completion, Group, Prompt
-from evaluation.answers import classification_report
+from evaluation.statistics import classification_report
 from trainer.learner_group import LearnerGroup
 
 
@@ -31,16 +31,11 @@ def likeliest_choices(
     """Return the choice of each prompt whose answer has the highest probability as a whole.
 
     Prompt and clip are computed once for all choices of a question.
-
-    Args:
-        learner: Started.
-        prompts: Their examples have choices.
-        builder: Of the policy's checkpoint.
     """
     scores = learner.logprobs([choice_group(prompt, builder) for prompt in prompts])
     return [
-        prompt.example.choices[int(np.argmax([values.sum() for values in found]))]
-        for prompt, found in zip(prompts, scores, strict=True)
+        prompt.example.choices[int(np.argmax([values.sum() for values in logprobs]))]
+        for prompt, logprobs in zip(prompts, scores, strict=True)
     ]
 
 

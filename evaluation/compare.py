@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.files import read_rows
+from configs.errors import UserError
+from evaluation.files import read_answers
 from evaluation.statistics import compare
 
 Rows = Sequence[Mapping[str, Any]]
@@ -19,45 +20,39 @@ def describe(first: Path, second: Path) -> str:
     together.
 
     Raises:
-        ValueError: A folder has no answers, or they are of other clips.
+        UserError: A folder has no answers, or they are of other clips.
     """
-    rows = []
-    for folder in (first, second):
-        path = folder / "evaluation" / "answers.jsonl"
-        if not path.is_file():
-            raise ValueError(f"{path}: no such file; evaluate with launch/evaluate.py first")
-        rows.append(read_rows(path))
-    names = list(dict.fromkeys(_set_of(row) for found in rows for row in found))
-    asked = [[row for row in found if not row.get("probe")] for found in rows]
+    runs = [read_answers(run) for run in (first, second)]
+    emotions = [[row for row in rows if not row.get("probe")] for rows in runs]
     parts = [
-        _lines(name, *([row for row in found if _set_of(row) == name] for found in rows))
-        for name in names
+        _lines(name, *([row for row in rows if _set_of(row) == name] for rows in runs))
+        for name in dict.fromkeys(_set_of(row) for rows in runs for row in rows)
     ]
-    if len({_set_of(row) for row in asked[0]}) > 1:
-        parts.insert(0, _lines("all but probes" if asked != rows else "all", *asked))
-    return "\n\n".join("\n".join(part) for part in parts)
+    if len({_set_of(row) for row in emotions[0]}) > 1:
+        parts.insert(0, _lines("all but probes" if emotions != runs else "all", *emotions))
+    return "\n\n".join(parts)
 
 
 def _set_of(row: Mapping[str, Any]) -> str:
     return row.get("benchmark") or "test split"
 
 
-def _lines(name: str, first: Rows, second: Rows) -> list[str]:
+def _lines(name: str, first: Rows, second: Rows) -> str:
     """Return the comparison of one set of clips.
 
     Raises:
-        ValueError: They are not the same clips.
+        UserError: They are not the same clips.
     """
     try:
-        found = compare(first, second)
+        paired = compare(first, second)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-    before = sum(bool(row["correct"]) for row in first) / found.num_examples
-    low, high = 100 * found.interval.low, 100 * found.interval.high
-    return [
-        f"{name}: {found.num_examples} clips: accuracy {before:.1%} -> "
-        f"{before + found.difference:.1%}",
-        f"difference {100 * found.difference:+.1f} points, 95 % interval {low:+.1f} to "
-        f"{high:+.1f} (bootstrap over clips)",
-        f"{found.gained} clips gained, {found.lost} lost: p = {found.p:.3g} (McNemar, exact)",
-    ]
+        raise UserError(f"{name}: {error}") from error
+    before = sum(bool(row["correct"]) for row in first) / paired.num_examples
+    low, high = 100 * paired.interval.low, 100 * paired.interval.high
+    return (
+        f"{name}: {paired.num_examples} clips: accuracy {before:.1%} -> "
+        f"{before + paired.difference:.1%}\n"
+        f"difference {100 * paired.difference:+.1f} points, 95 % interval {low:+.1f} to "
+        f"{high:+.1f} (bootstrap over clips)\n"
+        f"{paired.gained} clips gained, {paired.lost} lost: p = {paired.p:.3g} (McNemar, exact)"
+    )

@@ -87,12 +87,6 @@ def alter_clip(
 ) -> dict[str, FloatArray]:
     """Read a clip and return what each of the controls makes of it.
 
-    Args:
-        path: The clip.
-        names: Controls.
-        min_duration_s: As `data.audio.read_audio`.
-        max_duration_s: As `data.audio.read_audio`.
-
     Raises:
         AudioError: As `data.audio.read_audio`.
     """

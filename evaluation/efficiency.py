@@ -79,7 +79,7 @@ def latency_metrics(
     return {"p50_s": float(p50), "p95_s": float(p95), "clips": float(len(elapsed) - 1)}
 
 
-def spread(items: Sequence[Item], num: int) -> list[Item]:
+def evenly_spaced(items: Sequence[Item], num: int) -> list[Item]:
     """Return `num` items, or all if there are fewer, evenly over their order."""
     places = np.linspace(0, len(items) - 1, min(num, len(items))).round().astype(int)
     return [items[place] for place in places]

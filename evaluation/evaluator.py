@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from configs.schema import RewardTermConfig, RunConfig
 from data.records import Example, Group, Prompt, RewardTerms
+from evaluation.answer_reader import AnswerReader
 from evaluation.answers import evaluate
+from evaluation.summary import AnsweredSet
 from rewards.pool import RewardPool
 from rollout.pool import EnginePool
 from trainer.reward_metrics import judged_evaluation
@@ -19,41 +21,19 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """Greedy results."""
-
-    metrics: dict[str, float]
-    """`PREFIX/name` -> value."""
-    rows: list[Row]
-    """One per prompt, in order: `evaluation.answers.answer_row`, with speaker, dataset, and the
-    judged terms' values if they were asked for."""
-
-
+@dataclass
 class Evaluator:
-    """Evaluates the weights that the engines serve."""
+    """Evaluates the weights that the engines serve, in a training run."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        engines: EnginePool,
-        rewards: RewardPool,
-        build_prompt: Callable[[Example], Prompt],
-    ) -> None:
-        """Keep the parts.
-
-        Args:
-            config: The run; labels, aliases, and whether judges are asked.
-            engines: Started.
-            rewards: Holds all terms of the run.
-            build_prompt: Example -> prompt, features as references.
-        """
-        self._config = config
-        self._engines = engines
-        self._rewards = rewards
-        self._build_prompt = build_prompt
-        self.answered: dict[str, Answered] = {}
-        """Prefix -> its newest results."""
+    config: RunConfig
+    engines: EnginePool
+    """Started."""
+    rewards: RewardPool
+    """Holds all terms of the run."""
+    build_prompt: Callable[[Example], Prompt]
+    """Features as references."""
+    answered: dict[str, AnsweredSet] = field(default_factory=dict, init=False)
+    """Prefix -> its newest results."""
 
     def __call__(self, prefix: str, examples: Sequence[Example]) -> dict[str, float]:
         """Return greedy results on a fixed set, as metrics `PREFIX/...`; nothing for an empty set.
@@ -62,22 +42,35 @@ class Evaluator:
         """
         if not examples:
             return {}
-        config = self._config
-        prompts = [self._build_prompt(example) for example in examples]
-        found = evaluate(self._engines, prompts, config.data.choices, config.rewards.aliases)
-        report = found.report
+        config = self.config
+        prompts = [self.build_prompt(example) for example in examples]
+        choices = config.data.choices
+        reader = AnswerReader.of(choices, config.rewards.aliases)
+        answers = evaluate(self.engines, prompts, reader)
+        report = answers.report
         logger.info(
             f"{prefix}: {report.num_examples} clips, accuracy {report.accuracy:.3f}, "
             f"UA {report.ua:.3f}"
         )
         metrics = report.to_metrics(prefix)
-        rows = [row | who(example) for row, example in zip(found.rows, examples, strict=True)]
+        facts = {"benchmark": None, "probe": False}
+        rows = [
+            facts | row | example_fields(example)
+            for row, example in zip(answers.rows, examples, strict=True)
+        ]
         judged = [term.name for term in config.rewards.terms if term.judged]
         if config.eval.judged and judged:
-            terms = ask_judges(self._rewards, config.rewards.terms, found.groups)
+            terms = ask_judges(self.rewards, config.rewards.terms, answers.groups)
             metrics |= judged_evaluation(prefix, judged, list(terms.values()))
-            rows = [row | opinions(terms[row["id"]], judged) for row in rows]
-        self.answered[prefix] = Answered(metrics, rows)
+            rows = [row | judge_fields(terms[row["id"]], judged) for row in rows]
+        self.answered[prefix] = AnsweredSet(
+            name=prefix,
+            is_benchmark=False,
+            is_probe=False,
+            choices=tuple(choices),
+            rows=rows,
+            metrics={key.partition("/")[2]: value for key, value in metrics.items()},
+        )
         return metrics
 
 
@@ -92,10 +85,10 @@ def ask_judges(
         groups: Of different examples.
     """
     weights = {term.name: float(term.judged) for term in terms}
-    return {group.prompt.example.id: found for group, found in rewards.score(groups, weights)}
+    return {group.prompt.example.id: scores for group, scores in rewards.score(groups, weights)}
 
 
-def opinions(terms: RewardTerms, judged: Sequence[str]) -> Row:
+def judge_fields(terms: RewardTerms, judged: Sequence[str]) -> Row:
     """Return what judges say of one answer, as part of its row.
 
     Returns:
@@ -109,6 +102,6 @@ def opinions(terms: RewardTerms, judged: Sequence[str]) -> Row:
     }
 
 
-def who(example: Example) -> Row:
+def example_fields(example: Example) -> Row:
     """Return speaker and dataset of an example, as part of its row."""
     return {"speaker": example.speaker, "dataset": example.dataset}

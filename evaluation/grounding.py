@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Follows:
+class ClaimShift:
     """What became of the claims on one attribute when it was moved."""
 
     num_examples: int
@@ -41,7 +41,9 @@ def claimed_level(text: str, attribute: str) -> int | None:
     return LEVELS[attribute].index(levels.pop())
 
 
-def follows(before: Sequence[Row], after: Sequence[Row], attribute: str, direction: int) -> Follows:
+def claim_shift(
+    before: Sequence[Row], after: Sequence[Row], attribute: str, direction: int
+) -> ClaimShift:
     """Compare the claims on an attribute before and after it was moved.
 
     Args:
@@ -61,8 +63,8 @@ def follows(before: Sequence[Row], after: Sequence[Row], attribute: str, directi
             continue
         moves.append((second - first) * direction)
     if not moves:
-        return Follows(0, None, None)
-    return Follows(
+        return ClaimShift(0, None, None)
+    return ClaimShift(
         len(moves),
         sum(move > 0 for move in moves) / len(moves),
         sum(move < 0 for move in moves) / len(moves),
@@ -76,7 +78,7 @@ def control_metrics(
 
     Args:
         plain: Rows of the clips as they are: `id`, `text`, `answer`, `correct`.
-        controls: Name of a control -> rows of the altered clips.
+        controls: Name -> rows of the altered clips.
     """
     metrics: dict[str, float] = {}
     answers = {row["id"]: row["answer"] for row in plain}
@@ -88,8 +90,8 @@ def control_metrics(
         control = CONTROLS[name]
         if control.attribute and (not control.baseline or control.baseline in controls):
             before = controls[control.baseline] if control.baseline else plain
-            found = follows(before, rows, control.attribute, control.direction)
-            if found.follow_frac is not None and found.against_frac is not None:
-                metrics[f"{key}_follow_frac"] = found.follow_frac
-                metrics[f"{key}_against_frac"] = found.against_frac
+            shift = claim_shift(before, rows, control.attribute, control.direction)
+            if shift.follow_frac is not None and shift.against_frac is not None:
+                metrics[f"{key}_follow_frac"] = shift.follow_frac
+                metrics[f"{key}_against_frac"] = shift.against_frac
     return metrics

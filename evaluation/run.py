@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +18,20 @@ from configs.schema import RunConfig
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Example, Group, Prompt
 from evaluation.altered import altered_prompts, with_baselines
-from evaluation.answer_reader import aliases_beside, begun_group, begun_prompt
-from evaluation.answers import Evaluation, Reading, evaluate
-from evaluation.efficiency import latency_metrics, spread, throughput_metrics, token_metrics
-from evaluation.evaluator import ask_judges, opinions, who
+from evaluation.answer_reader import (
+    AnswerReader,
+    aliases_beside,
+    prefilled_group,
+    prefilled_prompt,
+)
+from evaluation.answers import evaluate
+from evaluation.efficiency import (
+    evenly_spaced,
+    latency_metrics,
+    throughput_metrics,
+    token_metrics,
+)
+from evaluation.evaluator import ask_judges, example_fields, judge_fields
 from evaluation.grounding import control_metrics
 from evaluation.self_consistency import vote_metrics, vote_row, votes_of
 from evaluation.summary import AnsweredSet
@@ -35,175 +45,160 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 
-def common_root(data: Sequence[QuestionSet]) -> Path:
+def common_root(sets: Sequence[QuestionSet]) -> Path:
     """Return the folder that holds the clips of all sets: judges know one audio root."""
-    return Path(os.path.commonpath([os.path.abspath(found.data.audio_root) for found in data]))
+    roots = [os.path.abspath(questions.data.audio_root) for questions in sets]
+    return Path(os.path.commonpath(roots))
 
 
 @dataclass(frozen=True)
-class Examined:
-    """A test set with its answers, and those to its altered clips."""
-
-    answered: AnsweredSet
-    controls: Mapping[str, list[Row]]
-    """Name of a control -> rows."""
-
-
-class Examiner:
+class SetEvaluator:
     """Asks a policy about sets of clips, one set at a time."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        builder: PromptBuilder,
-        engines: EnginePool,
-        judges: RewardPool,
-        root: Path,
-    ) -> None:
-        """Keep the parts.
-
-        Args:
-            config: The run.
-            builder: Of the policy's checkpoint.
-            engines: Started.
-            judges: Holds the judged terms if they are asked, else nothing.
-            root: What the judges take clips' paths relative to.
-        """
-        self._config = config
-        self._builder = builder
-        self._engines = engines
-        self._judges = judges
-        self._root = root
-        self._begun = config.eval.mode == "direct"
+    config: RunConfig
+    builder: PromptBuilder
+    """Of the policy's checkpoint."""
+    engines: EnginePool
+    """Started."""
+    judges: RewardPool
+    """Holds the judged terms if they are asked, else nothing."""
+    root: Path
+    """What the judges take clips' paths relative to."""
 
     def warm_up(self, questions: QuestionSet) -> None:
         """Answer one clip, so that what an engine does once is in no measurement."""
-        self._answer(questions, self._prompts(questions, questions.examples[:1]))
-        self._engines.activate(0)  # nothing of it stays in a cache
+        prompts = self._prompts(questions, questions.examples[:1])
+        evaluate(self.engines, prompts, self._reader(questions))
+        self.engines.activate(0)  # nothing of it stays in a cache
 
-    def examine(self, questions: QuestionSet) -> Examined:
+    def answer(self, questions: QuestionSet) -> AnsweredSet:
         """Answer a set: greedily, judged, sampled, and with altered clips, as configured."""
         prompts = self._prompts(questions, questions.examples)
         start = time.perf_counter()
-        found = self._answer(questions, prompts)
+        answers = evaluate(self.engines, prompts, self._reader(questions))
         elapsed_s = time.perf_counter() - start
-        metrics = token_metrics(found.rows) | throughput_metrics(found.rows, elapsed_s)
-        rows = [row | self._facts(questions, example) for row, example in _with(found, questions)]
-        judged, opinions_by_id = self._judged(questions, found)
-        rows = [row | opinions_by_id.get(row["id"], {}) for row in rows]
-        sampled, votes_by_id = self._sampled(questions, prompts)
-        rows = [row | votes_by_id.get(row["id"], {}) for row in rows]
+        judged, judged_rows = self._judged(questions, answers.groups)
+        sampled, sampled_rows = self._sampled(questions, prompts)
+        rows = [
+            row
+            | self._set_fields(questions, example)
+            | judged_rows.get(example.id, {})
+            | sampled_rows.get(example.id, {})
+            for row, example in zip(answers.rows, questions.examples, strict=True)
+        ]
         controls = self._controls(questions)
         logger.info(
-            f"{questions.name}: {len(rows)} clips, accuracy {found.report.accuracy:.3f}, "
-            f"UA {found.report.ua:.3f}, {len(rows) / elapsed_s:.1f} clips/s"
+            f"{questions.name}: {len(rows)} clips, accuracy {answers.report.accuracy:.3f}, "
+            f"UA {answers.report.ua:.3f}, {len(rows) / elapsed_s:.1f} clips/s"
         )
-        metrics |= judged | sampled | control_metrics(rows, controls)
-        answered = AnsweredSet(
+        return AnsweredSet(
             name=questions.name,
             is_benchmark=questions.is_benchmark,
             is_probe=questions.is_probe,
             choices=questions.choices,
             rows=rows,
-            metrics=metrics,
+            metrics=token_metrics(rows)
+            | throughput_metrics(rows, elapsed_s)
+            | judged
+            | sampled
+            | control_metrics(rows, controls),
+            controls=controls,
         )
-        return Examined(answered, controls)
 
-    def latency(self, data: Sequence[QuestionSet]) -> dict[str, Any] | None:
+    def latency(self, sets: Sequence[QuestionSet]) -> dict[str, Any] | None:
         """Ask about a few clips of all sets one at a time, as if nothing had been asked before.
 
         None if that is not asked for, or there is no second clip beside one for the warm-up.
         """
-        every = [(questions, example) for questions in data for example in questions.examples]
-        chosen = spread(every, self._config.eval.latency_clips + 1)
-        if not self._config.eval.latency_clips or len(chosen) < 2:
+        every = [(questions, example) for questions in sets for example in questions.examples]
+        chosen = evenly_spaced(every, self.config.eval.latency_clips + 1)
+        if not self.config.eval.latency_clips or len(chosen) < 2:
             return None
         prompts = [self._prompts(questions, [example])[0] for questions, example in chosen]
-        self._engines.activate(0)
-        found = latency_metrics(self._engines, prompts)
-        logger.info(f"single requests: median {found['p50_s']:.3f} s, p95 {found['p95_s']:.3f} s")
-        return {**found, "device": device_name(self._config)}
-
-    def _answer(self, questions: QuestionSet, prompts: Sequence[Prompt]) -> Evaluation:
-        choices, aliases = questions.choices, self._config.rewards.aliases
-        return evaluate(
-            self._engines, prompts, choices, aliases_beside(choices, aliases), begun=self._begun
+        self.engines.activate(0)
+        measured = latency_metrics(self.engines, prompts)
+        logger.info(
+            f"single requests: median {measured['p50_s']:.3f} s, p95 {measured['p95_s']:.3f} s"
         )
+        return {**measured, "device": device_name(self.config)}
+
+    @property
+    def _is_direct(self) -> bool:
+        return self.config.eval.mode == "direct"
+
+    def _reader(self, questions: QuestionSet) -> AnswerReader:
+        aliases = aliases_beside(questions.choices, self.config.rewards.aliases)
+        return AnswerReader.of(questions.choices, aliases, prefilled=self._is_direct)
 
     def _prompts(self, questions: QuestionSet, examples: Sequence[Example]) -> list[Prompt]:
-        build = prompt_function(self._builder, questions.data, ray.put)
+        build = prompt_function(self.builder, questions.data, ray.put)
         with ThreadPoolExecutor(questions.data.num_workers) as pool:
-            return self._finished(pool.map(build, examples))
+            return self._in_mode(pool.map(build, examples))
 
-    def _finished(self, prompts: Iterator[Prompt]) -> list[Prompt]:
-        """Return the prompts as the mode wants them."""
-        return [begun_prompt(p, self._builder) if self._begun else p for p in prompts]
+    def _in_mode(self, prompts: Iterable[Prompt]) -> list[Prompt]:
+        if self._is_direct:
+            return [prefilled_prompt(prompt, self.builder) for prompt in prompts]
+        return list(prompts)
 
-    def _facts(self, questions: QuestionSet, example: Example) -> Row:
+    def _set_fields(self, questions: QuestionSet, example: Example) -> Row:
         benchmark = questions.name if questions.is_benchmark else None
         task = {"task": example.task} if example.task else {}
-        return {"benchmark": benchmark, "probe": questions.is_probe, **who(example), **task}
+        fields = {"benchmark": benchmark, "probe": questions.is_probe}
+        return {**fields, **example_fields(example), **task}
 
     def _judged(
-        self, questions: QuestionSet, found: Evaluation
-    ) -> tuple[dict[str, float], dict[str, Row]]:
+        self, questions: QuestionSet, groups: Sequence[Group]
+    ) -> tuple[dict[str, float], Mapping[str, Row]]:
         """Return metrics of the judges, and what they say of each answer."""
-        config = self._config
-        names = [term.name for term in config.rewards.terms if term.judged]
-        if not (config.eval.judged and names) or self._begun or questions.is_probe:
+        terms = [term for term in self.config.rewards.terms if term.judged]
+        names = [term.name for term in terms]
+        if not (self.config.eval.judged and names) or self._is_direct or questions.is_probe:
             return {}, {}
-        terms = [term for term in config.rewards.terms if term.judged]
-        groups = [self._rooted(group, questions) for group in found.groups]
-        by_id = ask_judges(self._judges, terms, groups)
+        by_id = ask_judges(self.judges, terms, [self._rooted(g, questions) for g in groups])
         metrics = judged_evaluation("eval", names, list(by_id.values()))
         return (
             {key.partition("/")[2]: value for key, value in metrics.items()},
-            {name: opinions(found, names) for name, found in by_id.items()},
+            {name: judge_fields(scores, names) for name, scores in by_id.items()},
         )
 
     def _rooted(self, group: Group, questions: QuestionSet) -> Group:
         """Return a group with its clip's path relative to the judges' audio root."""
         example = group.prompt.example
         path = Path(os.path.abspath(questions.data.audio_root)) / example.audio
-        here = replace(example, audio=path.relative_to(self._root).as_posix())
+        here = replace(example, audio=path.relative_to(self.root).as_posix())
         return replace(group, prompt=replace(group.prompt, example=here))
 
     def _sampled(
         self, questions: QuestionSet, prompts: Sequence[Prompt]
-    ) -> tuple[dict[str, float], dict[str, Row]]:
+    ) -> tuple[dict[str, float], Mapping[str, Row]]:
         """Return metrics of the samples, and each clip's votes."""
-        config = self._config
-        if not config.eval.samples:
+        num_samples = self.config.eval.samples
+        if not num_samples:
             return {}, {}
-        aliases = aliases_beside(questions.choices, config.rewards.aliases)
-        reading = Reading.of(questions.choices, aliases, begun=self._begun)
-        sampled = self._engines.generate(
-            prompts, seed=config.seed, num_completions=config.eval.samples
+        reader = self._reader(questions)
+        groups = ordered(
+            self.engines.generate(prompts, seed=self.config.seed, num_completions=num_samples),
+            prompts,
         )
-        groups = ordered(sampled, prompts)
-        votes = {
-            group.prompt.example.id: votes_of(begun_group(group) if self._begun else group, reading)
-            for group in groups
-        }
-        rows = {name: vote_row(found) for name, found in votes.items()}
-        return vote_metrics(list(votes.values())), rows
+        if reader.prefilled:
+            groups = [prefilled_group(group) for group in groups]
+        votes = {group.prompt.example.id: votes_of(group, reader) for group in groups}
+        return vote_metrics(list(votes.values())), {id: vote_row(v) for id, v in votes.items()}
 
     def _controls(self, questions: QuestionSet) -> dict[str, list[Row]]:
         """Return the answers to altered clips; what judges say of those is not asked."""
-        names = with_baselines(self._config.eval.controls)
+        names = with_baselines(self.config.eval.controls)
         rows: dict[str, list[Row]] = {name: [] for name in names}
         chunks = altered_prompts(
-            names, questions.examples, self._builder, questions.data, self._config.seed
+            names, questions.examples, self.builder, questions.data, self.config.seed
         )
         for name, prompts in chunks:
-            found = self._answer(questions, self._finished(iter(prompts)))
-            facts = [self._facts(questions, prompt.example) for prompt in prompts]
-            rows[name] += [row | more for row, more in zip(found.rows, facts, strict=True)]
+            answers = evaluate(self.engines, self._in_mode(prompts), self._reader(questions))
+            rows[name] += [
+                row | self._set_fields(questions, prompt.example)
+                for row, prompt in zip(answers.rows, prompts, strict=True)
+            ]
         return rows
-
-
-def _with(found: Evaluation, questions: QuestionSet) -> Iterator[tuple[Row, Example]]:
-    return zip(found.rows, questions.examples, strict=True)
 
 
 def device_name(config: RunConfig) -> str:

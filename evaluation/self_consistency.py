@@ -6,10 +6,12 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.records import Group
-from evaluation.answers import Reading
+
+if TYPE_CHECKING:  # pages and tables need no processor
+    from evaluation.answer_reader import AnswerReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,11 @@ class Votes:
         return sum(answer == self.label for answer in self.answers) / len(self.answers)
 
 
-def votes_of(group: Group, reading: Reading) -> Votes:
+def votes_of(group: Group, reader: AnswerReader) -> Votes:
     """Return the votes of a sampled group."""
     example = group.prompt.example
-    answers = tuple(reading.answer(example, found.text) for found in group.completions)
-    return Votes(answers, reading.label(example))
+    answers = tuple(reader.answer(example, one.text) for one in group.completions)
+    return Votes(answers, reader.label(example))
 
 
 def vote_row(votes: Votes) -> dict[str, Any]:
@@ -61,11 +63,11 @@ def vote_row(votes: Votes) -> dict[str, Any]:
     }
 
 
-def vote_metrics(found: Sequence[Votes]) -> dict[str, float]:
+def vote_metrics(clips: Sequence[Votes]) -> dict[str, float]:
     """Return what N samples a clip are worth.
 
     Args:
-        found: One per clip, at least one, all of the same N.
+        clips: One each, at least one, all of the same N.
 
     Returns:
         `vote_accuracy` (of the majority), `sampled_accuracy` (of a single sample, mean over all),
@@ -75,10 +77,10 @@ def vote_metrics(found: Sequence[Votes]) -> dict[str, float]:
     leaves ties open; here the answer that was sampled first wins, so that no tie is half right.
     """
     return {
-        "vote_accuracy": statistics.fmean(votes.majority == votes.label for votes in found),
-        "sampled_accuracy": statistics.fmean(votes.right_frac for votes in found),
-        "vote_agreement": statistics.fmean(votes.agreement for votes in found),
-        "pass_at_n": statistics.fmean(votes.right_frac > 0 for votes in found),
+        "vote_accuracy": statistics.fmean(votes.majority == votes.label for votes in clips),
+        "sampled_accuracy": statistics.fmean(votes.right_frac for votes in clips),
+        "vote_agreement": statistics.fmean(votes.agreement for votes in clips),
+        "pass_at_n": statistics.fmean(votes.right_frac > 0 for votes in clips),
     }
 
 

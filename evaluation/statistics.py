@@ -1,19 +1,142 @@
-"""How sure an evaluation is: bootstrap intervals of its numbers, and paired comparisons of two."""
+"""What answers are worth, how sure that is, and paired comparisons of two evaluations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from data.records import IntArray
 
 NUM_RESAMPLES = 2000
 LEVEL = 0.95
 
 Counts = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationReport:
+    """Classification results over K choices."""
+
+    num_examples: int
+    """Examples, at least 1."""
+    accuracy: float
+    """Share of right answers (WA), in [0, 1]."""
+    ua: float
+    """Mean recall over the classes that have examples, in [0, 1]."""
+    macro_f1: float
+    """Mean F1 over the classes that have examples, in [0, 1]."""
+    format_frac: float
+    """Share of examples with a readable answer, be it one of the choices or not."""
+    classes: Mapping[str, Mapping[str, float | int | None]]
+    """Choice -> `examples`, `precision`, `recall` and `f1`; None where there is nothing to divide
+    by."""
+    confusion: IntArray
+    """[K, K + 1] examples by gold class and answer; the last column counts no or other answers."""
+
+    def to_metrics(self, prefix: str = "eval") -> dict[str, float]:
+        """Return `prefix/name` -> value: accuracy, ua, macro_f1, format_frac, recall_CLASS.
+
+        A class without examples has no recall.
+        """
+        metrics = {
+            f"{prefix}/accuracy": self.accuracy,
+            f"{prefix}/ua": self.ua,
+            f"{prefix}/macro_f1": self.macro_f1,
+            f"{prefix}/format_frac": self.format_frac,
+        }
+        for label, numbers in self.classes.items():
+            if (recall := numbers["recall"]) is not None:
+                metrics[f"{prefix}/recall_{label.replace(' ', '_')}"] = recall
+        return metrics
+
+
+def classification_report(
+    labels: Sequence[str], answers: Sequence[str | None], choices: Sequence[str]
+) -> ClassificationReport:
+    """Return accuracy, UA, macro F1 and confusion of answers against gold labels.
+
+    An answer that is None or none of the choices is a wrong answer: it lowers the recall of its
+    gold class and is nobody's false positive.
+
+    Args:
+        labels: gold class of each example, each one of `choices`.
+        answers: what the policy answered; None = no readable answer.
+        choices: the K classes, all different.
+
+    Raises:
+        ValueError: no examples, lengths that differ, or a gold label outside `choices`.
+    """
+    if not labels or len(labels) != len(answers):
+        raise ValueError(f"{len(labels)} labels and {len(answers)} answers: need equal counts > 0")
+    if unknown := sorted(set(labels) - set(choices)):
+        raise ValueError(f"gold labels {unknown} are not among the choices {list(choices)}")
+    size = len(choices)
+    gold, answered = _places(labels, answers, choices)
+    confusion = confusion_matrix(gold, answered, labels=range(size + 1))[:size]
+    precision, recall, f1, examples = np.array(
+        precision_recall_fscore_support(
+            gold,
+            answered,
+            labels=range(size),
+            zero_division=math.nan,  # type: ignore[arg-type]
+        )
+    )
+    rates = {"precision": precision, "recall": recall, "f1": f1}
+    present = examples > 0
+    return ClassificationReport(
+        num_examples=len(labels),
+        accuracy=float(np.mean(gold == answered)),
+        ua=float(recall[present].mean()),
+        macro_f1=float(f1[present].mean()),
+        format_frac=sum(answer is not None for answer in answers) / len(answers),
+        classes={
+            choice: {
+                "examples": int(examples[place]),
+                **{
+                    name: None if math.isnan(rate[place]) else float(rate[place])
+                    for name, rate in rates.items()
+                },
+            }
+            for place, choice in enumerate(choices)
+        },
+        confusion=confusion,
+    )
+
+
+def _places(
+    labels: Sequence[str], answers: Sequence[str | None], choices: Sequence[str]
+) -> tuple[Counts, Counts]:
+    """Return gold classes and answers as places among the choices; K = no or another answer."""
+    index: dict[str | None, int] = {choice: place for place, choice in enumerate(choices)}
+    return (
+        np.array([index[label] for label in labels]),
+        np.array([index.get(answer, len(choices)) for answer in answers]),
+    )
+
+
+def numbers(confusion: Counts) -> dict[str, Values]:
+    """Return accuracy, UA and macro F1 of [R, K, K + 1] confusion counts, [R] each.
+
+    A class without examples in a resample does not count in it; `classification_report` of all
+    resamples at once.
+    """
+    num_choices = confusion.shape[1]
+    right = np.einsum("rkk->rk", confusion[:, :, :num_choices]).astype(np.float64)
+    gold = confusion.sum(axis=2)
+    answered = confusion[:, :, :num_choices].sum(axis=1)
+    present = gold > 0
+    count = present.sum(axis=1)
+    recall = np.where(present, right / np.maximum(gold, 1), 0.0).sum(axis=1) / count
+    f1 = np.where(present, 2 * right / np.maximum(gold + answered, 1), 0.0).sum(axis=1) / count
+    return {"accuracy": right.sum(axis=1) / gold.sum(axis=1), "ua": recall, "macro_f1": f1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +145,111 @@ class Interval:
 
     low: float
     high: float
+
+    @classmethod
+    def of(cls, values: Values) -> Interval:
+        """Return the 95 % interval of a statistic's values in resamples; nan is left out."""
+        tail = 100 * (1 - LEVEL) / 2
+        low, high = np.nanpercentile(values, [tail, 100 - tail])
+        return cls(float(low), float(high))
+
+
+def bootstrap(
+    statistics: Callable[[Counts], Mapping[str, Values]],
+    sizes: Sequence[int] | Counts,
+    *,
+    seed: int,
+    resamples: int = NUM_RESAMPLES,
+) -> dict[str, Interval]:
+    """Return 95 % intervals of statistics of drawn examples.
+
+    Of equal examples, or of clusters, it only counts how often each kind of them is drawn: a
+    statistic is of these counts, of all resamples at once.
+
+    Args:
+        statistics: [R, kinds] how often each kind is drawn -> name -> [R] values; nan = undefined.
+        sizes: How many there are of each kind; as many as all together are drawn.
+        seed: Of the draws.
+        resamples: R.
+
+    Returns:
+        Name -> interval, but for what is undefined in more than half of the resamples.
+
+    Source: Efron and Tibshirani (1993), percentile method; the cluster bootstrap draws clusters
+    with replacement and keeps their examples.
+    """
+    sizes = np.asarray(sizes)
+    num = int(sizes.sum())
+    counts = np.random.default_rng(seed).multinomial(num, sizes / num, size=resamples)
+    return {
+        name: Interval.of(values)
+        for name, values in statistics(counts).items()
+        if 2 * np.isnan(values).sum() <= resamples
+    }
+
+
+def cluster_places(clusters: Sequence[str]) -> Counts:
+    """Return the place of each example's cluster among all clusters, as they appear."""
+    index = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
+    return np.array([index[name] for name in clusters])
+
+
+def classification_intervals(
+    labels: Sequence[str],
+    answers: Sequence[str | None],
+    choices: Sequence[str],
+    *,
+    clusters: Sequence[str] | None = None,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Return 95 % intervals of accuracy, UA and macro F1.
+
+    Args:
+        labels: Gold class of each example.
+        answers: What was answered; None = no readable answer.
+        choices: The K classes.
+        clusters: Whom each example belongs to: whole clusters are drawn, since the clips of one
+            speaker rise and fall together. None: examples are drawn.
+        seed: Of the draws.
+    """
+    size = len(choices)
+    gold, answered = _places(labels, answers, choices)
+    cells = gold * (size + 1) + answered
+    num_cells = size * (size + 1)
+    if clusters is None:
+        # The cell of the confusion is all that counts of an example.
+        return bootstrap(
+            lambda counts: numbers(counts.reshape(-1, size, size + 1)),
+            np.bincount(cells, minlength=num_cells),
+            seed=seed,
+        )
+    places = cluster_places(clusters)
+    table = np.zeros((places.max() + 1, num_cells), dtype=np.int64)
+    np.add.at(table, (places, cells), 1)
+    return bootstrap(
+        lambda counts: numbers((counts @ table).reshape(-1, size, size + 1)),
+        np.ones(len(table), dtype=np.int64),
+        seed=seed,
+    )
+
+
+def mean_share_interval(shares: Sequence[tuple[int, int]], *, seed: int = 0) -> Interval:
+    """Return the 95 % interval of a mean of shares, each of examples of its own.
+
+    One share is resampled by drawing its examples: the number of right ones is then binomial.
+
+    Args:
+        shares: (right, examples) of each; at least one, examples above 0.
+        seed: Of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [rng.binomial(num, right / num, NUM_RESAMPLES) / num for right, num in shares]
+    return Interval.of(np.mean(drawn, axis=0))
+
+
+def share_interval(right: Sequence[bool], *, seed: int = 0) -> Interval:
+    """Return the 95 % interval of the share of right examples."""
+    return mean_share_interval([(sum(right), len(right))], seed=seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,95 +269,6 @@ class Paired:
     """Two-sided p of McNemar's exact test."""
 
 
-def numbers(confusion: Counts) -> dict[str, NDArray[np.float64]]:
-    """Return accuracy, UA and macro F1 of [R, K, K + 1] confusion counts, [R] each.
-
-    A class without examples in a resample does not count in it; see
-    `evaluation.answers.classification_report` for the definitions.
-    """
-    num_choices = confusion.shape[1]
-    right = np.einsum("rkk->rk", confusion[:, :, :num_choices]).astype(np.float64)
-    gold = confusion.sum(axis=2)
-    answered = confusion[:, :, :num_choices].sum(axis=1)
-    present = gold > 0
-    count = present.sum(axis=1)
-    recall = np.where(present, right / np.maximum(gold, 1), 0.0).sum(axis=1) / count
-    f1 = np.where(present, 2 * right / np.maximum(gold + answered, 1), 0.0).sum(axis=1) / count
-    return {"accuracy": right.sum(axis=1) / gold.sum(axis=1), "ua": recall, "macro_f1": f1}
-
-
-def bootstrap(
-    labels: Sequence[str],
-    answers: Sequence[str | None],
-    choices: Sequence[str],
-    *,
-    clusters: Sequence[str] | None = None,
-    seed: int = 0,
-) -> dict[str, Interval]:
-    """Return 95 % intervals of accuracy, UA and macro F1.
-
-    Args:
-        labels: Gold class of each example.
-        answers: What was answered; None = no readable answer.
-        choices: The K classes.
-        clusters: Whom each example belongs to: whole clusters are drawn, since the clips of one
-            speaker rise and fall together. None: examples are drawn.
-        seed: Of the draws.
-
-    Source: Efron and Tibshirani (1993), percentile method; the cluster bootstrap draws clusters
-    with replacement and keeps their examples.
-    """
-    index = {choice: place for place, choice in enumerate(choices)}
-    size = len(choices)
-    cells = np.array(
-        [
-            index[label] * (size + 1) + index.get(answer if answer is not None else "", size)
-            for label, answer in zip(labels, answers, strict=True)
-        ]
-    )
-    rng = np.random.default_rng(seed)
-    num_cells = size * (size + 1)
-    if clusters is None:
-        # How often each cell is drawn, which is all that counts of the drawn examples.
-        shares = np.bincount(cells, minlength=num_cells) / len(cells)
-        counts = rng.multinomial(len(cells), shares, size=NUM_RESAMPLES)
-    else:
-        known = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
-        # [clusters, cells]: a resample is a sum of rows.
-        table = np.zeros((len(known), num_cells), dtype=np.int64)
-        np.add.at(table, (np.array([known[name] for name in clusters]), cells), 1)
-        equal = np.full(len(known), 1 / len(known))
-        counts = rng.multinomial(len(known), equal, size=NUM_RESAMPLES) @ table
-    found = numbers(counts.reshape(NUM_RESAMPLES, size, size + 1))
-    return {name: _interval(values) for name, values in found.items()}
-
-
-def mean_share_interval(shares: Sequence[tuple[int, int]], *, seed: int = 0) -> Interval:
-    """Return the 95 % interval of a mean of shares, each of examples of its own.
-
-    One share is resampled by drawing its examples: the number of right ones is then binomial.
-
-    Args:
-        shares: (right, examples) of each; at least one, examples above 0.
-        seed: Of the draws.
-
-    Source: as `bootstrap`.
-    """
-    rng = np.random.default_rng(seed)
-    drawn = [rng.binomial(num, right / num, NUM_RESAMPLES) / num for right, num in shares]
-    return _interval(np.mean(drawn, axis=0))
-
-
-def share_interval(right: Sequence[bool], *, seed: int = 0) -> Interval:
-    """Return the 95 % interval of the share of right examples."""
-    return mean_share_interval([(sum(right), len(right))], seed=seed)
-
-
-def key_of(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what tells a row of an evaluation from all others: its benchmark and its id."""
-    return row.get("benchmark") or "", row["id"]
-
-
 def compare(
     first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]], seed: int = 0
 ) -> Paired:
@@ -145,22 +284,20 @@ def compare(
 
     Source: McNemar (1947), with the exact binomial distribution of the discordant pairs.
     """
-    right = {key_of(row): bool(row["correct"]) for row in first}
-    if right.keys() != {key_of(row) for row in second} or len(right) != len(second):
+    # One id in two benchmarks is two examples.
+    before, after = (
+        {(row.get("benchmark") or "", row["id"]): bool(row["correct"]) for row in rows}
+        for rows in (first, second)
+    )
+    if before.keys() != after.keys() or len(before) != len(second):
         raise ValueError("the two evaluations are not of the same examples")
-    gains = np.array([int(row["correct"]) - int(right[key_of(row)]) for row in second])
-    gained, lost = int((gains > 0).sum()), int((gains < 0).sum())
-    num = len(gains)
-    rng = np.random.default_rng(seed)
-    shares = [lost / num, 1 - (gained + lost) / num, gained / num]
-    drawn = rng.multinomial(num, shares, size=NUM_RESAMPLES)
-    differences = (drawn[:, 2] - drawn[:, 0]) / num
-    discordant = gained + lost
-    p = float(stats.binomtest(gained, discordant).pvalue) if discordant else 1.0
-    return Paired(num, float(gains.mean()), _interval(differences), gained, lost, p)
-
-
-def _interval(values: NDArray[np.float64]) -> Interval:
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(values, [tail, 100 - tail])
-    return Interval(float(low), float(high))
+    num = len(before)
+    gained = sum(after[key] > right for key, right in before.items())
+    lost = sum(after[key] < right for key, right in before.items())
+    intervals = bootstrap(
+        lambda counts: {"difference": (counts[:, 2] - counts[:, 0]) / num},
+        [lost, num - gained - lost, gained],
+        seed=seed,
+    )
+    p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return Paired(num, (gained - lost) / num, intervals["difference"], gained, lost, p)

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
 from data.parsing import normalize_label
-from evaluation.answers import EvalReport, classification_report
 from evaluation.self_consistency import voted
-from evaluation.statistics import bootstrap, mean_share_interval, share_interval
+from evaluation.statistics import (
+    ClassificationReport,
+    classification_intervals,
+    classification_report,
+    mean_share_interval,
+    share_interval,
+)
 
 MIN_SPEAKERS = 5
 """Speakers from which intervals over speakers are given as well."""
@@ -21,7 +24,7 @@ MAX_CLASSES = 50
 """Most labels that count as classes. Where there are more, such as the words of sentences, they are
 answers to questions of their own: they have an accuracy, and no recall, F1 or confusion."""
 
-NUMBERS = {"accuracy": "accuracy (WA)", "ua": "UA", "macro_f1": "macro F1"}
+NUMBERS = ("accuracy", "ua", "macro_f1")
 
 Row = Mapping[str, Any]
 
@@ -43,15 +46,17 @@ class AnsweredSet:
     and `scores`."""
     metrics: dict[str, float] = field(default_factory=dict[str, float])
     """What was measured besides classification, without a prefix."""
+    controls: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Name of a control -> greedy answers to the altered clips."""
 
     def all_metrics(self) -> dict[str, float]:
         """Return all metrics by their keys: `test_after/X`, or `bench/NAME_X` of a benchmark."""
         prefix = f"bench/{self.name}_" if self.is_benchmark else "test_after/"
         report = _report(self.rows, self.choices)
-        found = {key.partition("/")[2]: value for key, value in report.to_metrics().items()}
+        metrics = {key.partition("/")[2]: value for key, value in report.to_metrics().items()}
         if len(self.choices) > MAX_CLASSES:
-            found = {key: found[key] for key in ("accuracy", "format_frac")}
-        return {prefix + key: value for key, value in (found | self.metrics).items()}
+            metrics = {key: metrics[key] for key in ("accuracy", "format_frac")}
+        return {prefix + key: value for key, value in (metrics | self.metrics).items()}
 
 
 def summary_of_sets(sets: Sequence[AnsweredSet], *, seed: int) -> dict[str, Any]:
@@ -66,26 +71,26 @@ def summary_of_sets(sets: Sequence[AnsweredSet], *, seed: int) -> dict[str, Any]
         of their labels; `of` (what that is about); `sets` (name -> its `evaluation_summary`, with
         `benchmark`, `probe`, `metrics`, `quality`, `vote_interval`), and `means`.
     """
-    closed = [found for found in sets if len(found.choices) <= MAX_CLASSES] or list(sets)
-    asked = [found for found in closed if not found.is_probe] or closed
-    split = [found for found in sets if not found.is_benchmark]
-    rows, choices = (split[0].rows, split[0].choices) if split else pooled(asked)
+    closed = [one for one in sets if len(one.choices) <= MAX_CLASSES] or list(sets)
+    emotions = [one for one in closed if not one.is_probe] or closed
+    split = [one for one in sets if not one.is_benchmark]
+    rows, choices = (split[0].rows, split[0].choices) if split else pooled(emotions)
     return {
         "of": f"split {split[0].name}" if split else "all benchmarks",
         **evaluation_summary(rows, choices, seed=seed),
-        "sets": {found.name: _set_summary(found, seed) for found in sets},
-        "means": means_over([found for found in sets if not found.is_probe], seed=seed),
+        "sets": {one.name: _set_summary(one, seed) for one in sets},
+        "means": means_over([one for one in sets if not one.is_probe], seed=seed),
     }
 
 
-def _set_summary(found: AnsweredSet, seed: int) -> dict[str, Any]:
-    votes = [votes.majority == votes.label for votes in voted(found.rows)]
+def _set_summary(answered: AnsweredSet, seed: int) -> dict[str, Any]:
+    votes = [votes.majority == votes.label for votes in voted(answered.rows)]
     return {
-        "benchmark": found.is_benchmark,
-        "probe": found.is_probe,
-        **evaluation_summary(found.rows, found.choices, seed=seed),
-        "metrics": dict(found.metrics),
-        "quality": quality(found.rows),
+        "benchmark": answered.is_benchmark,
+        "probe": answered.is_probe,
+        **evaluation_summary(answered.rows, answered.choices, seed=seed),
+        "metrics": dict(answered.metrics),
+        "quality": quality(answered.rows),
         "vote_interval": asdict(share_interval(votes, seed=seed)) if votes else None,
     }
 
@@ -93,7 +98,7 @@ def _set_summary(found: AnsweredSet, seed: int) -> dict[str, Any]:
 def pooled(sets: Sequence[AnsweredSet]) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """Return the rows and labels of several sets; a label is spelled as in the first of them."""
     names: dict[str, str] = {}
-    for choice in (choice for found in sets for choice in found.choices):
+    for choice in (choice for answered in sets for choice in answered.choices):
         names.setdefault(normalize_label(choice), choice)
 
     def respelled(text: str | None) -> str | None:
@@ -101,8 +106,8 @@ def pooled(sets: Sequence[AnsweredSet]) -> tuple[list[dict[str, Any]], tuple[str
 
     rows = [
         {**row, "label": respelled(row["label"]), "answer": respelled(row["answer"])}
-        for found in sets
-        for row in found.rows
+        for answered in sets
+        for row in answered.rows
     ]
     return rows, tuple(names.values())
 
@@ -117,14 +122,12 @@ def means_over(sets: Sequence[AnsweredSet], *, seed: int) -> dict[str, Any] | No
     """
     if not sets:
         return None
-    shares = [(sum(row["correct"] for row in found.rows), len(found.rows)) for found in sets]
+    shares = [(sum(row["correct"] for row in one.rows), len(one.rows)) for one in sets]
     right, examples = (sum(column) for column in zip(*shares, strict=True))
-    reports = [
-        _report(found.rows, found.choices) for found in sets if len(found.choices) <= MAX_CLASSES
-    ]
+    reports = [_report(one.rows, one.choices) for one in sets if len(one.choices) <= MAX_CLASSES]
     all_closed = len(reports) == len(sets)
     return {
-        "sets": [found.name for found in sets],
+        "sets": [one.name for one in sets],
         "examples": examples,
         "micro": {
             "accuracy": right / examples,
@@ -156,23 +159,23 @@ def evaluation_summary(rows: Sequence[Row], choices: Sequence[str], *, seed: int
     by_dataset: dict[str, list[Row]] = {}
     for row in rows:
         by_dataset.setdefault(row.get("dataset") or "unnamed", []).append(row)
-    datasets = {name: _numbers(found, choices, seed) for name, found in sorted(by_dataset.items())}
-    report = _report(rows, choices)
+    datasets = {name: _numbers(part, choices, seed) for name, part in sorted(by_dataset.items())}
     closed = len(choices) <= MAX_CLASSES
+    report = _report(rows, choices)
     return {
         "overall": _numbers(rows, choices, seed),
         "datasets": datasets if len(datasets) > 1 else {},
         "macro": {
-            name: float(np.mean([found[name] for found in datasets.values()]))
+            name: statistics.fmean(part[name] for part in datasets.values())
             for name in (NUMBERS if closed else ("accuracy",))
         },
-        "classes": _classes(report) if closed else {},
+        "classes": report.classes if closed else {},
         "choices": list(choices),
         "confusion": report.confusion.tolist() if closed else [],
     }
 
 
-def _report(rows: Sequence[Row], choices: Sequence[str]) -> EvalReport:
+def _report(rows: Sequence[Row], choices: Sequence[str]) -> ClassificationReport:
     labels, answers = [row["label"] for row in rows], [row["answer"] for row in rows]
     return classification_report(labels, answers, choices)
 
@@ -180,11 +183,11 @@ def _report(rows: Sequence[Row], choices: Sequence[str]) -> EvalReport:
 def _numbers(rows: Sequence[Row], choices: Sequence[str], seed: int) -> dict[str, Any]:
     """Return the numbers of some rows with their intervals."""
     report = _report(rows, choices)
-    facts = {"examples": report.num_examples, "format_frac": report.format_frac}
+    numbers = {"examples": report.num_examples, "format_frac": report.format_frac}
     if len(choices) > MAX_CLASSES:
         interval = share_interval([row["correct"] for row in rows], seed=seed)
         return {
-            **facts,
+            **numbers,
             **dict.fromkeys(NUMBERS),
             "accuracy": report.accuracy,
             "interval": {"accuracy": asdict(interval)},
@@ -192,33 +195,18 @@ def _numbers(rows: Sequence[Row], choices: Sequence[str], seed: int) -> dict[str
         }
     labels, answers = [row["label"] for row in rows], [row["answer"] for row in rows]
     speakers = [str(row["speaker"]) for row in rows if row.get("speaker") is not None]
-    known = len(speakers) == len(rows) and len(set(speakers)) >= MIN_SPEAKERS
-    clips = bootstrap(labels, answers, choices, seed=seed)
-    voices = bootstrap(labels, answers, choices, clusters=speakers, seed=seed) if known else {}
+    by_speaker = len(speakers) == len(rows) and len(set(speakers)) >= MIN_SPEAKERS
+
+    def intervals(clusters: Sequence[str] | None) -> dict[str, Any]:
+        ends = classification_intervals(labels, answers, choices, clusters=clusters, seed=seed)
+        return {name: asdict(interval) for name, interval in ends.items()}
+
     return {
-        **facts,
+        **numbers,
         **{name: getattr(report, name) for name in NUMBERS},
-        "interval": {name: asdict(found) for name, found in clips.items()},
-        "interval_speakers": {name: asdict(found) for name, found in voices.items()},
+        "interval": intervals(None),
+        "interval_speakers": intervals(speakers) if by_speaker else {},
     }
-
-
-def _classes(report: EvalReport) -> dict[str, dict[str, float | int | None]]:
-    """Return class -> precision, recall, F1 and examples; None where it is undefined."""
-    size = len(report.choices)
-    gold = report.confusion.sum(axis=1)
-    answered = report.confusion[:, :size].sum(axis=0)
-    found: dict[str, dict[str, float | int | None]] = {}
-    for place, name in enumerate(report.choices):
-        right = int(report.confusion[place, place])
-        both = int(gold[place] + answered[place])
-        found[name] = {
-            "examples": int(gold[place]),
-            "precision": right / int(answered[place]) if answered[place] else None,
-            "recall": right / int(gold[place]) if gold[place] else None,
-            "f1": 2 * right / both if both else None,
-        }
-    return found
 
 
 def quality(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
@@ -240,11 +228,11 @@ def quality(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
                 by_term.setdefault(term, []).append(scores)
     return {
         term: {
-            "mean": statistics.fmean(statistics.fmean(scores.values()) for scores in found),
-            "scored": len(found),
+            "mean": statistics.fmean(statistics.fmean(scores.values()) for scores in complete),
+            "scored": len(complete),
             "dimensions": {
-                name: statistics.fmean(scores[name] for scores in found) for name in found[0]
+                name: statistics.fmean(scores[name] for scores in complete) for name in complete[0]
             },
         }
-        for term, found in by_term.items()
+        for term, complete in by_term.items()
     }

@@ -34,10 +34,10 @@ class QuestionSet:
     @property
     def choices(self) -> tuple[str, ...]:
         """The labels: those of the set, or, if rows bring others, all of these in their order."""
-        own = choices_of(self.examples)
-        known = {normalize_label(choice) for choice in self.data.choices}
-        inside = all(normalize_label(choice) in known for choice in own)
-        return tuple(self.data.choices) if inside else own
+        choices = choices_of(self.examples)
+        labels = {normalize_label(choice) for choice in self.data.choices}
+        inside = all(normalize_label(choice) in labels for choice in choices)
+        return tuple(self.data.choices) if inside else choices
 
 
 def read_test_sets(config: RunConfig) -> list[QuestionSet]:
@@ -49,17 +49,12 @@ def read_test_sets(config: RunConfig) -> list[QuestionSet]:
     Raises:
         ManifestError: As `data.splits.read_benchmark`, or rows without a clip.
     """
-    return [
-        _read(entry, config, is_benchmark=is_benchmark) for entry, is_benchmark in _entries(config)
-    ]
-
-
-def _entries(config: RunConfig) -> list[tuple[BenchmarkConfig, bool]]:
-    """Return all test sets as benchmarks, and whether they are."""
+    benchmarks = [_read(entry, config, is_benchmark=True) for entry in config.eval.benchmarks]
     split = config.eval.test_split
-    own = BenchmarkConfig(name=split, manifest=config.data.manifest, split=split)
-    found = [(benchmark, True) for benchmark in config.eval.benchmarks]
-    return [(own, False), *found] if split else found
+    if not split:
+        return benchmarks
+    entry = BenchmarkConfig(name=split, manifest=config.data.manifest, split=split)
+    return [_read(entry, config, is_benchmark=False), *benchmarks]
 
 
 def _read(entry: BenchmarkConfig, config: RunConfig, *, is_benchmark: bool) -> QuestionSet:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
-from evaluation.files import Evaluated, write_evaluation
-from evaluation.run import Examiner, common_root
+from evaluation.files import write_evaluation
+from evaluation.run import SetEvaluator, common_root
 from evaluation.test_sets import QuestionSet
 from launch.cluster import Places, place
 from rewards.base import with_run_options
@@ -45,22 +45,12 @@ def run_evaluation(
     engines.start()
     judges.ping()
     folder.truncate_after(-1)
-    examiner = Examiner(config, builder, engines, judges, common_root(data))
-    examiner.warm_up(data[0])
-    found = [examiner.examine(questions) for questions in data]
-    latency = examiner.latency(data)
-    names = found[0].controls
-    evaluated = Evaluated(
-        model=config.model.path,
-        sets=[result.answered for result in found],
-        mode=config.eval.mode,
-        samples=config.eval.samples,
-        controls={
-            name: [row for result in found for row in result.controls[name]] for name in names
-        },
-        latency=latency,
+    evaluator = SetEvaluator(config, builder, engines, judges, common_root(data))
+    evaluator.warm_up(data[0])
+    sets = [evaluator.answer(questions) for questions in data]
+    metrics = write_evaluation(
+        folder.root, config, sets, model=config.model.path, latency=evaluator.latency(data)
     )
-    metrics = write_evaluation(folder.root, config, evaluated)
     writer = MetricsWriter(folder, config.log.tensorboard, first_step=0)
     writer.write(0, metrics)
     for part in (writer, judges, engines):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from evaluation.markdown import escape, table
+from evaluation.formats import escape, table
 from report.describe_run import split_words
 from report.run_facts import RunFacts, alarms_of, judged_terms
 from rewards.judges.base import DIMENSIONS

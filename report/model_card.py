@@ -13,7 +13,7 @@ import yaml
 
 from data.files import write_atomically
 from data.manifest import fill_choices
-from evaluation.markdown import bullets, code_span, escape, indented
+from evaluation.formats import bullets, code_span, escape, indented
 from report.card_results import limits, results
 from report.describe_run import (
     machine_words,

@@ -32,13 +32,13 @@ def calibration_figure(
     rng = np.random.default_rng(0)
     ends = (LOWEST - 0.2, HIGHEST + 0.2)
     for axes, name in zip(all_axes, names, strict=True):
-        found = summary["dimensions"][name]
+        numbers = summary["dimensions"][name]
         gold = np.array([row["gold"][name] for row in held])
         judged = [row["scores"][name] for row in held]
         spread_out = gold + rng.uniform(-JITTER, JITTER, len(gold))
         axes.plot(judged, spread_out, "o", color="0.6", markersize=2.2, alpha=0.6)
         axes.plot(ends, ends, color="0.3", linewidth=0.8, linestyle="--")
-        curve = found["curve"]
+        curve = numbers["curve"]
         axes.plot(
             [one["judged"] for one in curve],
             [one["gold"] for one in curve],
@@ -47,7 +47,7 @@ def calibration_figure(
             markersize=4,
             linewidth=1.4,
         )
-        rank = "undefined" if found["spearman"] is None else f"{found['spearman']:.2f}"
+        rank = "undefined" if numbers["spearman"] is None else f"{numbers['spearman']:.2f}"
         axes.set_title(f"{name}\nSpearman {rank}", fontsize="small")
         axes.set_xlabel("judged score")
         axes.set_xlim(*ends)

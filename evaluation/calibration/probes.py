@@ -45,17 +45,16 @@ def probes_of(rows: Sequence[JudgeRow]) -> dict[str, list[Probe]]:
         rows: Held out. The first `NUM_STYLED` are restyled too, and the first `NUM_ATTACKED`
             attacked, so that the same file always gives the same probes.
     """
-    found: dict[str, list[Probe]] = {}
+    probes: dict[str, list[Probe]] = {}
     for place, row in enumerate(rows):
-        text = row.example.reasoning or ""
-        own = [Probe(row.example.id, "held_out", 0, text)]
+        id, text = row.example.id, row.example.reasoning or ""
+        probes[id] = [Probe(id, "held_out", 0, text)]
         if place < NUM_STYLED:
-            own.append(Probe(row.example.id, "lower", 0, text.lower()))
-            own.append(Probe(row.example.id, "filler", 0, f"{text} {FILLER}"))
+            probes[id].append(Probe(id, "lower", 0, text.lower()))
+            probes[id].append(Probe(id, "filler", 0, f"{text} {FILLER}"))
         if place < NUM_ATTACKED:
-            own += _attacks(row.example.id, text)
-        found[row.example.id] = own
-    return found
+            probes[id] += _attacks(id, text)
+    return probes
 
 
 def _attacks(row: str, text: str) -> Iterator[Probe]:

@@ -1,32 +1,35 @@
 """How far a judge can be believed: its scores against known ones, number by number.
 
-Pure functions of scores; `page` renders what they say. An undefined number (a
-correlation with a constant, say) is None, never 0.
+Pure functions of scores. An undefined number (a correlation with a constant, say) is None, never 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
+from evaluation.statistics import (
+    NUM_RESAMPLES,
+    Counts,
+    Interval,
+    Values,
+    bootstrap,
+    cluster_places,
+)
 from rewards.judges.base import DIMENSIONS, HIGHEST, LOWEST
 from rewards.judges.prompt import SCORES
 
-Scores = NDArray[np.float64]
-
-NUM_RESAMPLES = 1000
-"""Of the bootstrap."""
-
-LEVEL = 0.95
-"""Of its intervals."""
-
 NUM_BINS = 8
 """Bins of the calibration curve: half a point each."""
+
+CHUNK = 1000
+"""Pairs whose ranks are computed at a time: bounds the memory, whatever the number of texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,30 +87,26 @@ def agree(judged: Sequence[float], gold: Sequence[float]) -> Agreement:
     )
 
 
-def spearman(x: Scores, y: Scores) -> float | None:
+def _is_constant(*scores: NDArray[Any]) -> bool:
+    return any(len(x) < 2 or np.ptp(x) == 0 for x in scores)
+
+
+def spearman(x: Values, y: Values) -> float | None:
     """Return Spearman's rank correlation, ties at their mean rank; None if one is constant."""
-    return _pearson(stats.rankdata(x), stats.rankdata(y))
+    return None if _is_constant(x, y) else float(np.asarray(stats.spearmanr(x, y))[0])
 
 
-def kendall(x: Scores, y: Scores) -> float | None:
+def kendall(x: Values, y: Values) -> float | None:
     """Return Kendall's tau-b; None if one is constant."""
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return None
-    return float(np.asarray(stats.kendalltau(x, y))[0])
+    return None if _is_constant(x, y) else float(np.asarray(stats.kendalltau(x, y))[0])
 
 
-def _pearson(x: Scores, y: Scores) -> float | None:
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return None
-    return float(np.corrcoef(x, y)[0, 1])
-
-
-def rounded(scores: Scores) -> NDArray[np.int64]:
+def rounded(scores: Values) -> NDArray[np.int64]:
     """Return scores as digits, halves upwards."""
     return np.clip(np.floor(scores + 0.5), LOWEST, HIGHEST).astype(np.int64)
 
 
-def quadratic_kappa(x: Scores, y: Scores) -> float | None:
+def quadratic_kappa(x: Values, y: Values) -> float | None:
     """Return `1 - sum(w O) / sum(w E)` with `w = (i - j)^2` on rounded scores.
 
     O are the counts of pairs of digits, E those that independent draws from the two marginal
@@ -116,49 +115,67 @@ def quadratic_kappa(x: Scores, y: Scores) -> float | None:
     Source: Cohen (1968), weighted kappa; the weights are those of automated essay scoring.
     """
     a, b = rounded(x), rounded(y)
-    observed = np.mean((a - b) ** 2.0)
-    expected = np.mean((a[:, None] - b[None, :]) ** 2.0)
-    return None if expected == 0 else float(1 - observed / expected)
+    if _is_constant(np.concatenate([a, b])):
+        return None
+    # Named, so that the weights are of digits, not of places among those that occur.
+    return float(cohen_kappa_score(a, b, labels=SCORES, weights="quadratic"))
 
 
-def interval(
-    statistic: Callable[[Scores, Scores], float | None],
+def rank_intervals(
     judged: Sequence[float],
     gold: Sequence[float],
     clusters: Sequence[str],
+    *,
     seed: int,
-) -> tuple[float, float] | None:
-    """Return the 95 % percentile bootstrap interval of a statistic of pairs.
+    resamples: int = NUM_RESAMPLES,
+) -> dict[str, Interval]:
+    """Return 95 % intervals of `spearman` and `kendall`; what is undefined is left out.
 
     Args:
-        statistic: Of judged and known scores.
         judged: Scores.
         gold: Known scores.
         clusters: Clip of each pair; whole clips are drawn, since their texts share a voice.
         seed: Of the draws.
-
-    Returns:
-        Lower and upper end; None if it is undefined in more than half of the resamples.
-
-    Source: Efron and Tibshirani (1993), percentile method.
+        resamples: Of the bootstrap.
     """
     x, y = np.asarray(judged, np.float64), np.asarray(gold, np.float64)
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(clusters):
-        places.setdefault(name, []).append(place)
-    members = [np.array(found) for found in places.values()]
-    rng = np.random.default_rng(seed)
-    values: list[float] = []
-    for _ in range(NUM_RESAMPLES):
-        drawn = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-        value = statistic(x[drawn], y[drawn])
-        if value is not None:
-            values.append(value)
-    if 2 * len(values) < NUM_RESAMPLES:
-        return None
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(values, [tail, 100 - tail])
-    return float(low), float(high)
+    places = cluster_places(clusters)
+    return bootstrap(
+        lambda counts: rank_correlations(x, y, counts[:, places]),
+        np.ones(places.max() + 1, np.int64),
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def rank_correlations(x: Values, y: Values, counts: Counts) -> dict[str, Values]:
+    """Return `spearman` and `kendall` of many resamples at once, [R] each; nan = undefined.
+
+    With `s_ij = sign(x_i - x_j)` and `t_ij` of y, `sum_j w_j s_ij` is twice the rank of x_i less a
+    constant, and `sum_ij w_i w_j s_ij t_ij` counts concordant less discordant pairs: products of
+    matrices, where a loop over the resamples takes scipy a millisecond for each.
+
+    Args:
+        x: [N].
+        y: [N].
+        counts: [R, N] how often each pair is drawn.
+    """
+    # float32 holds the sums of -1, 0 and 1 exactly: none is above N.
+    weights = counts.astype(np.float32)
+    sums = np.zeros((6, len(counts)))
+    for first in range(0, len(x), CHUNK):
+        here = slice(first, first + CHUNK)
+        s, t = (np.sign(v[here, None] - v).astype(np.float32) for v in (x, y))
+        rank_x, rank_y = weights @ s.T, weights @ t.T
+        products = [rank_x * rank_y, rank_x**2, rank_y**2]
+        products += [weights @ signs.T for signs in (s * t, s**2, t**2)]
+        sums += [
+            np.einsum("rn,rn->r", counts[:, here], product, dtype=np.float64)
+            for product in products
+        ]
+    with np.errstate(invalid="ignore"):  # 0 / 0: one of them is constant
+        spearmans, kendalls = (xy / np.sqrt(xx * yy) for xy, xx, yy in (sums[:3], sums[3:]))
+    return {"spearman": spearmans, "kendall": kendalls}
 
 
 def curve(judged: Sequence[float], gold: Sequence[float]) -> list[dict[str, float]]:
@@ -171,9 +188,9 @@ def curve(judged: Sequence[float], gold: Sequence[float]) -> list[dict[str, floa
     width = (HIGHEST - LOWEST) / NUM_BINS
     places = np.minimum((x - LOWEST) // width, NUM_BINS - 1).astype(np.int64)
     return [
-        {"judged": float(x[own].mean()), "gold": float(y[own].mean()), "num": float(own.sum())}
-        for own in (places == place for place in range(NUM_BINS))
-        if own.any()
+        {"judged": float(x[here].mean()), "gold": float(y[here].mean()), "num": float(here.sum())}
+        for here in (places == place for place in range(NUM_BINS))
+        if here.any()
     ]
 
 
@@ -187,8 +204,7 @@ def calibration_error(judged: Sequence[float], gold: Sequence[float]) -> float:
     here an expected score takes the place of the confidence and the known score that of the hit.
     """
     bins = curve(judged, gold)
-    total = sum(found["num"] for found in bins)
-    return sum(found["num"] * abs(found["judged"] - found["gold"]) for found in bins) / total
+    return sum(b["num"] * abs(b["judged"] - b["gold"]) for b in bins) / len(judged)
 
 
 def spread(scores: Sequence[float]) -> dict[str, Any]:
@@ -201,7 +217,7 @@ def spread(scores: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def partial_spearman(x: Scores, y: Scores, given: Scores) -> float | None:
+def partial_spearman(x: Values, y: Values, given: Values) -> float | None:
     """Return the rank correlation of x and y with what both owe to a third taken out.
 
     `(r_xy - r_xz r_yz) / sqrt((1 - r_xz^2)(1 - r_yz^2))` of the rank correlations.
@@ -247,13 +263,7 @@ def auc(scores: Sequence[float], right: Sequence[bool]) -> float | None:
 
     Source: Mann and Whitney (1947); the area under the ROC curve.
     """
-    ranks = stats.rankdata(np.asarray(scores, np.float64))
-    is_right = np.asarray(right, np.bool_)
-    num_right, num_wrong = int(is_right.sum()), int((~is_right).sum())
-    if not num_right or not num_wrong:
-        return None
-    above = ranks[is_right].sum() - num_right * (num_right + 1) / 2
-    return float(above / (num_right * num_wrong))
+    return float(roc_auc_score(right, scores)) if len(set(right)) == 2 else None
 
 
 def drift(before: Sequence[float], after: Sequence[float]) -> dict[str, float | None]:
@@ -276,31 +286,26 @@ RAISED = 0.5
 """Change in points that counts: it would turn a digit into the next one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attack:
-    """One payload in several texts."""
+def robustness(rises: Mapping[int, Sequence[float]]) -> dict[str, Any]:
+    """Return how many payloads pay.
 
-    payload: int
-    """Its line in the corpus, from 1."""
-    rise: float
-    """Mean over the texts of what it adds to the mean score of the dimensions, in points."""
-    largest: float
-    """Largest of these."""
+    Args:
+        rises: Line of a payload in the corpus -> what it adds to the mean score of each text that
+            it is tried on, in points.
 
-
-def robustness(attacks: Sequence[Attack]) -> dict[str, Any]:
-    """Return how many payloads pay: `num`, `raised_frac` (a mean rise of half a point), `largest`.
-
-    `payload` is the one with the largest mean rise, `rise` that rise.
+    Returns:
+        `num` payloads, `raised_frac` (with a mean rise of half a point), `mean_rise`, `largest`
+        rise of a text, and the `payload` with the largest mean rise and that `rise`.
     """
-    worst = max(attacks, key=lambda attack: attack.rise)
+    means = {payload: float(np.mean(values)) for payload, values in rises.items()}
+    worst = max(means, key=lambda payload: means[payload])
     return {
-        "num": len(attacks),
-        "raised_frac": float(np.mean([attack.rise >= RAISED for attack in attacks])),
-        "mean_rise": float(np.mean([attack.rise for attack in attacks])),
-        "largest": max(attack.largest for attack in attacks),
-        "payload": worst.payload,
-        "rise": worst.rise,
+        "num": len(rises),
+        "raised_frac": float(np.mean([mean >= RAISED for mean in means.values()])),
+        "mean_rise": float(np.mean(list(means.values()))),
+        "largest": max(max(values) for values in rises.values()),
+        "payload": worst,
+        "rise": means[worst],
     }
 
 
@@ -312,13 +317,8 @@ def rater_ceiling(ratings: Sequence[Sequence[float]]) -> tuple[Agreement | None,
     Args:
         ratings: The raters' scores of each text; texts with one rater are left out.
     """
-    several = [found for found in ratings if len(found) > 1]
+    several = [scores for scores in ratings if len(scores) > 1]
     pairs = [
-        (score, (sum(found) - score) / (len(found) - 1)) for found in several for score in found
+        (score, (sum(scores) - score) / (len(scores) - 1)) for scores in several for score in scores
     ]
     return (agree(*zip(*pairs, strict=True)) if pairs else None), len(several)
-
-
-def as_json(found: Mapping[str, Agreement]) -> dict[str, dict[str, Any]]:
-    """Return agreements as plain JSON."""
-    return {name: asdict(one) for name, one in found.items()}

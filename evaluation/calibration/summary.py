@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,19 @@ import numpy as np
 
 from configs.errors import UserError
 from evaluation.calibration.statistics import (
-    Attack,
     agree,
     auc,
     calibration_error,
     curve,
     drift,
     group_bias,
-    interval,
-    kendall,
     length_bias,
+    rank_intervals,
     rater_ceiling,
     robustness,
-    spearman,
     spread,
 )
+from evaluation.statistics import NUM_RESAMPLES
 from rewards.judges.base import DIMENSIONS, HIGHEST, LOWEST
 
 Row = Mapping[str, Any]
@@ -38,12 +36,15 @@ FLUENCY = "fluency_and_structural_clarity"
 """The dimension that a style is about; the others are not to follow it."""
 
 
-def calibration_summary(rows: Sequence[Row], *, seed: int) -> dict[str, Any]:
+def calibration_summary(
+    rows: Sequence[Row], *, seed: int, resamples: int = NUM_RESAMPLES
+) -> dict[str, Any]:
     """Return everything that a judge's scores say by themselves, as JSON.
 
     Args:
         rows: Of all probes.
         seed: Of the bootstrap.
+        resamples: Of the bootstrap.
 
     Returns:
         `num` held-out texts that were scored, `missing` (reason -> number, over all probes),
@@ -53,7 +54,7 @@ def calibration_summary(rows: Sequence[Row], *, seed: int) -> dict[str, Any]:
     Raises:
         UserError: Not one held-out text was scored.
     """
-    held = [row for row in rows if row["kind"] == "held_out" and row["scores"]]
+    held = _held_out(rows)
     missing = Counter(row["missing"] for row in rows if not row["scores"])
     if not held:
         raise UserError(f"no held-out text was scored: {dict(missing)}")
@@ -61,22 +62,30 @@ def calibration_summary(rows: Sequence[Row], *, seed: int) -> dict[str, Any]:
     return {
         "num": len(held),
         "missing": dict(missing),
-        "dimensions": {name: _dimension(held, name, seed) for name in names},
+        "dimensions": {name: _dimension(held, name, seed, resamples) for name in names},
         "style": {kind: _changes(rows, kind, names) for kind in ("lower", "filler")},
         "attacks": {kind: _attacks(rows, kind) for kind in ("bare", "padded")},
     }
 
 
-def _dimension(rows: Sequence[Row], name: str, seed: int) -> dict[str, Any]:
+def _held_out(rows: Sequence[Row]) -> list[Row]:
+    """Return the texts as they are, those that were scored."""
+    return [row for row in rows if row["kind"] == "held_out" and row["scores"]]
+
+
+def _dimension(rows: Sequence[Row], name: str, seed: int, resamples: int) -> dict[str, Any]:
     """Return agreement, intervals, calibration, spread and biases of one dimension."""
     judged = [row["scores"][name] for row in rows]
     gold = [row["gold"][name] for row in rows]
     clips = [row["clip"] for row in rows]
+    intervals = rank_intervals(judged, gold, clips, seed=seed, resamples=resamples)
     fluency = [f"{row['gold'][FLUENCY]:.0f}" for row in rows]
     return {
         **asdict(agree(judged, gold)),
-        "spearman_interval": interval(spearman, judged, gold, clips, seed),
-        "kendall_interval": interval(kendall, judged, gold, clips, seed),
+        **{
+            f"{kind}_interval": astuple(intervals[kind]) if kind in intervals else None
+            for kind in ("spearman", "kendall")
+        },
         "calibration_error": calibration_error(judged, gold),
         "curve": curve(judged, gold),
         "judged": spread(judged),
@@ -110,8 +119,7 @@ def _attacks(rows: Sequence[Row], kind: str) -> dict[str, Any]:
     for row in rows:
         if row["kind"] == kind and row["scores"] and row["row"] in before:
             rises[row["payload"]].append(_mean(row) - _mean(before[row["row"]]))
-    found = [Attack(p, float(np.mean(own)), max(own)) for p, own in sorted(rises.items())]
-    return robustness(found) if found else {}
+    return robustness(dict(sorted(rises.items()))) if rises else {}
 
 
 def _mean(row: Row) -> float:
@@ -127,12 +135,8 @@ def drift_summary(before: Sequence[Row], after: Sequence[Row]) -> dict[str, Any]
     Raises:
         UserError: They share none, or an id has another text.
     """
-    known = {row["id"]: row for row in before if row["kind"] == "held_out" and row["scores"]}
-    both = [
-        (known[row["id"]], row)
-        for row in after
-        if row["id"] in known and row["kind"] == "held_out" and row["scores"]
-    ]
+    earlier = {row["id"]: row for row in _held_out(before)}
+    both = [(earlier[row["id"]], row) for row in _held_out(after) if row["id"] in earlier]
     changed = [row["id"] for old, row in both if old["text_sha256"] != row["text_sha256"]]
     if changed:
         raise UserError(
@@ -170,9 +174,9 @@ def accuracy_summary(rows: Sequence[Row]) -> dict[str, Any]:
     for row in scored:
         groups[row["group"]].append(row)
     within = [
-        found
-        for own in groups.values()
-        if (found := auc([_mean(r) for r in own], [bool(r["correct"]) for r in own])) is not None
+        area
+        for group in groups.values()
+        if (area := auc([_mean(r) for r in group], [bool(r["correct"]) for r in group])) is not None
     ]
     return {
         "num": len(scored),
@@ -201,13 +205,13 @@ def read_ratings(path: Path) -> dict[str, list[dict[str, float]]]:
             ]
             if lacking:
                 raise UserError(f"{path}: has no column {', '.join(lacking)}")
-            found: dict[str, list[dict[str, float]]] = defaultdict(list)
+            ratings: dict[str, list[dict[str, float]]] = defaultdict(list)
             for line in reader:
                 where = f"{path}:{reader.line_num}"
-                found[line["id"]].append({n: _rating(where, n, line[n]) for n in DIMENSIONS})
+                ratings[line["id"]].append({n: _rating(where, n, line[n]) for n in DIMENSIONS})
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    return dict(found)
+    return dict(ratings)
 
 
 def _rating(where: str, name: str, text: str | None) -> float:
@@ -237,15 +241,13 @@ def human_summary(
     Raises:
         UserError: No scored text has a rating.
     """
-    held = [
-        row for row in rows if row["kind"] == "held_out" and row["scores"] and row["row"] in ratings
-    ]
+    held = [row for row in _held_out(rows) if row["row"] in ratings]
     if not held:
         raise UserError("no id of the ratings is that of a held-out text that was scored")
     summary: dict[str, Any] = {"num": len(held), "dimensions": {}}
     for name in [name for name in DIMENSIONS if name in held[0]["scores"]]:
         given = [[rating[name] for rating in ratings[row["row"]]] for row in held]
-        means = [float(np.mean(found)) for found in given]
+        means = [float(np.mean(scores)) for scores in given]
         ceiling, several = rater_ceiling(given)
         summary["dimensions"][name] = {
             "judge": asdict(agree([row["scores"][name] for row in held], means)),

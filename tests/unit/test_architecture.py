@@ -81,7 +81,7 @@ MAX_ROOM_LINES = {
     "rewards": 3150,
     "rollout": 700,
     "trainer": 4400,
-    "evaluation": 3800,
+    "evaluation": 3400,
     "annotate": 5700,
     "report": 2300,
     "launch": 4400,

@@ -1,4 +1,4 @@
-"""Answers begun for the policy, answers to probes, and labels that are also aliases."""
+"""Answers prefilled for the policy, answers to probes, and labels that are also aliases."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from data.features import NUM_MEL_BINS
 from data.prompts import PromptBuilder
 from data.records import Completion, Group
 from evaluation.answer_reader import (
-    BEGUN,
+    PREFILL,
     aliases_beside,
-    begun_group,
-    begun_prompt,
     choices_of,
+    prefilled_group,
+    prefilled_prompt,
     read_answer,
 )
 from tests.fixtures import make_example
@@ -26,20 +26,20 @@ def completion(text: str, finish_reason: str = "stop") -> Completion:
     return Completion(np.array([5]), np.zeros(1, np.float32), text, finish_reason, 0)
 
 
-def test_a_begun_prompt_is_the_prompt_and_the_tag_in_text_and_tokens(tiny_checkpoint: Path):
+def test_a_prefilled_prompt_is_the_prompt_and_the_tag_in_text_and_tokens(tiny_checkpoint: Path):
     builder = PromptBuilder(tiny_checkpoint, DataConfig(system_prompt=""))
     features = np.zeros((NUM_MEL_BINS, 40), np.float32)
     prompt = builder.build(make_example(), features, 40)
-    begun = begun_prompt(prompt, builder)
-    assert begun.text == prompt.text + BEGUN
+    prefilled = prefilled_prompt(prompt, builder)
+    assert prefilled.text == prompt.text + PREFILL
     num = len(prompt.token_ids)
-    assert begun.token_ids[:num].tolist() == prompt.token_ids.tolist()
-    assert builder.decode(begun.token_ids[num:]) == BEGUN
+    assert prefilled.token_ids[:num].tolist() == prompt.token_ids.tolist()
+    assert builder.decode(prefilled.token_ids[num:]) == PREFILL
     # The engine tokenizes the whole text, and must find the same tokens.
-    whole = builder._token_ids(begun.text)
+    whole = builder._token_ids(prefilled.text)
     clip = prompt.token_ids == builder.audio_token_id
-    assert len(whole) == len(begun.token_ids) - clip.sum() + 1
-    assert (begun.features is features, begun.num_frames, begun.example) == (
+    assert len(whole) == len(prefilled.token_ids) - clip.sum() + 1
+    assert (prefilled.features is features, prefilled.num_frames, prefilled.example) == (
         True,
         40,
         prompt.example,
@@ -61,7 +61,7 @@ def test_a_begun_prompt_is_the_prompt_and_the_tag_in_text_and_tokens(tiny_checkp
 )
 def test_direct_answers(written: str, finish_reason: str, text: str, answer: str | None):
     group = Group(None, (completion(written, finish_reason),))  # type: ignore[arg-type]
-    (found,) = begun_group(group).completions
+    (found,) = prefilled_group(group).completions
     assert found.text == text
     assert read_answer(found.text, {}, bare=True) == answer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -18,7 +18,9 @@ from sklearn.metrics import (
 )
 
 from data.records import Completion, Example, Group, Prompt
-from evaluation.answers import classification_report, evaluate
+from evaluation.answer_reader import AnswerReader
+from evaluation.answers import Answers, evaluate
+from evaluation.statistics import classification_report
 from evaluation.summary import evaluation_summary
 
 SCORES = {"precision": precision_score, "recall": recall_score, "f1": f1_score}
@@ -36,7 +38,8 @@ def test_worked_numbers() -> None:
     # F1: neutral 2*3 / (4 + 3), happy 2*1 / (2 + 2); the third class has no examples.
     assert report.macro_f1 == pytest.approx((6 / 7 + 1 / 2) / 2)
     assert report.format_frac == pytest.approx(5 / 6)
-    assert report.recalls == {"neutral": 0.75, "happy": 0.5}
+    recalls = {name: numbers["recall"] for name, numbers in report.classes.items()}
+    assert recalls == {"neutral": 0.75, "happy": 0.5, "contempt or disgust": None}
     assert report.confusion.tolist() == [[3, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]]
 
 
@@ -70,7 +73,7 @@ def test_equal_to_scikit_learn(seed: int) -> None:
             name: score(labels, as_text, labels=choices, average=None, zero_division=0)
             for name, score in SCORES.items()
         }
-    assert [report.recalls[label] for label in present] == pytest.approx(recalls)
+    assert [report.classes[label]["recall"] for label in present] == pytest.approx(recalls)
     size = len(choices)
     assert report.confusion[:, :size].tolist() == matrix[:size, :size].tolist()
     assert report.confusion[:, size].tolist() == matrix[:size, size:].sum(axis=1).tolist()
@@ -131,6 +134,17 @@ class ScriptedEngines:
                 )
 
 
+def answer(
+    texts: dict[str, str],
+    prompts: Sequence[Prompt],
+    aliases: Mapping[str, str] | None = None,
+    *,
+    prefilled: bool = False,
+) -> Answers:
+    reader = AnswerReader.of(CHOICES, aliases or {}, prefilled=prefilled)
+    return evaluate(ScriptedEngines(texts), prompts, reader)
+
+
 def test_evaluate_reads_answers_with_aliases_and_keeps_the_order() -> None:
     prompts = [make_prompt("a", "contempt or disgust"), make_prompt("b", "happy")]
     prompts.append(make_prompt("c", "neutral"))
@@ -139,7 +153,7 @@ def test_evaluate_reads_answers_with_aliases_and_keeps_the_order() -> None:
         "b": "happy",
         "c": "<think>flat</think><answer>bored</answer>",
     }
-    found = evaluate(ScriptedEngines(texts), prompts, CHOICES, {"disgust": "contempt or disgust"})
+    found = answer(texts, prompts, {"disgust": "contempt or disgust"})
     report, rows = found.report, found.rows
     assert [group.prompt.example.id for group in found.groups] == ["a", "b", "c"]
     assert [row["id"] for row in rows] == ["a", "b", "c"]
@@ -164,14 +178,14 @@ def test_evaluate_reads_answers_with_aliases_and_keeps_the_order() -> None:
 def test_a_probe_is_answered_without_reasoning() -> None:
     prompts = [make_prompt("a", "happy", "<answer>happy</answer>"), make_prompt("b", "happy")]
     texts = {"a": "<answer>happy</answer>", "b": "<answer>happy</answer>"}
-    found = evaluate(ScriptedEngines(texts), prompts, CHOICES, {})
+    found = answer(texts, prompts)
     assert [row["answer"] for row in found.rows] == ["happy", None]
 
 
-def test_evaluate_reads_answers_that_were_begun() -> None:
+def test_evaluate_reads_prefilled_answers() -> None:
     texts = {"a": "Happy</answer>", "b": "<think>x</think><answer>happy</answer>"}
     prompts = [make_prompt("a", "happy"), make_prompt("b", "happy")]
-    found = evaluate(ScriptedEngines(texts), prompts, CHOICES, {}, begun=True)
+    found = answer(texts, prompts, prefilled=True)
     assert [row["answer"] for row in found.rows] == ["happy", None]
     assert found.rows[0]["text"] == found.groups[0].completions[0].text == "<answer>Happy</answer>"
 
@@ -179,6 +193,6 @@ def test_evaluate_reads_answers_that_were_begun() -> None:
 def test_evaluate_refuses_missing_groups_and_choices_that_mean_the_same() -> None:
     prompts = [make_prompt("a", "happy"), make_prompt("b", "happy")]
     with pytest.raises(ValueError, match="2 prompts gave 1 different groups"):
-        evaluate(ScriptedEngines({"a": "x"}), prompts, CHOICES, {})
+        answer({"a": "x"}, prompts)
     with pytest.raises(ValueError, match="count as the same answer"):
-        evaluate(ScriptedEngines({}), prompts, ("happy", "Happy "), {})
+        AnswerReader.of(("happy", "Happy "), {})

@@ -14,7 +14,6 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from configs.errors import UserError
 from evaluation.calibration.page import calibration_page
 from evaluation.calibration.statistics import (
-    Attack,
     agree,
     agreement,
     auc,
@@ -22,11 +21,12 @@ from evaluation.calibration.statistics import (
     curve,
     drift,
     group_bias,
-    interval,
     kendall,
     length_bias,
     partial_spearman,
     quadratic_kappa,
+    rank_correlations,
+    rank_intervals,
     rater_ceiling,
     robustness,
     rounded,
@@ -65,13 +65,16 @@ def test_what_is_undefined_is_none():
     assert spearman(flat, rising) is None and kendall(rising, flat) is None
     assert quadratic_kappa(flat, flat) is None
     assert auc([1.0, 2.0], [True, True]) is None
-    assert interval(spearman, flat.tolist(), rising.tolist(), list("abcde"), 0) is None
+    assert auc([], []) is None
+    assert rank_intervals(flat.tolist(), rising.tolist(), list("abcde"), seed=0) == {}
 
 
 def test_kappa_is_scikit_learns():
     expected = cohen_kappa_score(rounded(JUDGED), rounded(GOLD), weights="quadratic")
     assert quadratic_kappa(JUDGED, GOLD) == pytest.approx(expected)
     assert quadratic_kappa(GOLD, GOLD) == 1.0
+    # Digits that do not occur count in the distances: O = (9 + 1) / 2; E = (9 + 0 + 4 + 1) / 4.
+    assert quadratic_kappa(np.array([1.0, 2.0]), np.array([4.0, 1.0])) == pytest.approx(-3 / 7)
     # 1 for 5 and 5 for 1: O = 16; E = 8, half of the pairs being 4 apart.
     assert quadratic_kappa(np.array([1.0, 5.0]), np.array([5.0, 1.0])) == pytest.approx(-1.0)
 
@@ -101,22 +104,36 @@ def test_agreement_is_by_dimension():
 def test_an_interval_holds_its_number_and_narrows_with_more_texts():
     value = spearman(JUDGED, GOLD)
     clips = [str(i) for i in range(200)]
-    low, high = interval(spearman, JUDGED.tolist(), GOLD.tolist(), clips, 0) or (0, 0)
-    assert value is not None and low < value < high
-    few = interval(spearman, JUDGED[:40].tolist(), GOLD[:40].tolist(), clips[:40], 0) or (0, 0)
-    assert few[1] - few[0] > 1.5 * (high - low)
+    whole = rank_intervals(JUDGED.tolist(), GOLD.tolist(), clips, seed=0)["spearman"]
+    assert value is not None and whole.low < value < whole.high
+    few = rank_intervals(JUDGED[:40].tolist(), GOLD[:40].tolist(), clips[:40], seed=0)["spearman"]
+    assert few.high - few.low > 1.5 * (whole.high - whole.low)
     # Fisher's z gives about the same width.
     width = 2 * 1.96 * (1 - value**2) / math.sqrt(197)
-    assert high - low == pytest.approx(width, rel=0.3)
+    assert whole.high - whole.low == pytest.approx(width, rel=0.3)
 
 
 def test_texts_of_a_clip_are_drawn_together():
     """Ten copies of each text tell no more than the text."""
     x, y = JUDGED[:40].repeat(10), GOLD[:40].repeat(10)
     clips = [str(i // 10) for i in range(400)]
-    together = interval(spearman, x.tolist(), y.tolist(), clips, 0) or (0, 0)
-    apart = interval(spearman, x.tolist(), y.tolist(), [str(i) for i in range(400)], 0) or (0, 0)
-    assert together[1] - together[0] > 2 * (apart[1] - apart[0])
+    each = [str(i) for i in range(400)]
+    together, apart = (
+        rank_intervals(x.tolist(), y.tolist(), names, seed=0)["spearman"] for names in (clips, each)
+    )
+    assert together.high - together.low > 2 * (apart.high - apart.low)
+
+
+def test_correlations_of_counts_are_those_of_the_repeated_pairs():
+    x, y = np.round(JUDGED[:60], 1), GOLD[:60]  # with ties in both
+    counts = np.random.default_rng(1).multinomial(60, np.full(60, 1 / 60), size=20)
+    values = rank_correlations(x, y, counts)
+    for place, times in enumerate(counts):
+        repeated = x.repeat(times), y.repeat(times)
+        assert values["spearman"][place] == pytest.approx(spearman(*repeated))
+        assert values["kendall"][place] == pytest.approx(kendall(*repeated))
+    nothing = rank_correlations(np.ones(60), y, counts)
+    assert np.isnan(nothing["spearman"]).all() and np.isnan(nothing["kendall"]).all()
 
 
 def test_calibration_error_by_hand():
@@ -180,7 +197,7 @@ def test_drift_by_hand():
 
 
 def test_robustness_by_hand():
-    found = robustness([Attack(1, 0.5, 0.6), Attack(2, -0.5, 2.0), Attack(7, 0.9, 0.9)])
+    found = robustness({1: [0.4, 0.6], 2: [-3.0, 2.0], 7: [0.9]})
     assert found == {
         "num": 3,
         "raised_frac": pytest.approx(2 / 3),
@@ -241,7 +258,7 @@ LINES = [
 
 
 def test_a_summary_by_hand():
-    found = calibration_summary(LINES, seed=0)
+    found = calibration_summary(LINES, seed=0, resamples=20)
     assert found["num"] == 3 and found["missing"] == {"timeout": 2}
     one = found["dimensions"]["caption_completeness"]
     assert one["spearman"] == pytest.approx(1.0) and one["mae"] == pytest.approx(0.5)
@@ -350,11 +367,11 @@ def test_bad_ratings_are_named(tmp_path: Path, text: str, message: str):
 
 def test_the_page_shows_all_parts(tmp_path: Path):
     path = ratings_file(tmp_path, f"{HEADER}\na,x,1,1,1,1\nb,x,3,3,3,3\n")
-    summary = {"first": calibration_summary(LINES, seed=0)}
+    summary = {"first": calibration_summary(LINES, seed=0, resamples=20)}
     short = calibration_page(summary)
     assert "## Drift" not in short and "## People" not in short
     summary["second"] = {
-        **calibration_summary(LINES, seed=0),
+        **calibration_summary(LINES, seed=0, resamples=20),
         "human": human_summary(LINES, read_ratings(path)),
         "drift": drift_summary(LINES, LINES),
         "accuracy": accuracy_summary([{"group": "1", "correct": True, "scores": {"a": 2.0}}]),

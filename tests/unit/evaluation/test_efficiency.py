@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data.records import Group, Prompt
-from evaluation.efficiency import latency_metrics, spread, throughput_metrics, token_metrics
+from evaluation.efficiency import evenly_spaced, latency_metrics, throughput_metrics, token_metrics
 from tests.fixtures import make_example
 
 
@@ -56,6 +56,6 @@ def test_latency_is_of_one_request_at_a_time_without_the_first():
     assert found == pytest.approx({"p50_s": 2.0, "p95_s": 2.9, "clips": 3.0})
 
 
-def test_spread():
-    assert spread(range(9), 3) == [0, 4, 8]
-    assert spread(range(2), 5) == [0, 1]
+def test_items_evenly_spaced():
+    assert evenly_spaced(range(9), 3) == [0, 4, 8]
+    assert evenly_spaced(range(2), 5) == [0, 1]

@@ -12,7 +12,7 @@ from data.audio import AudioError, read_audio
 from data.prosody.measure import measure
 from evaluation.altered import with_baselines
 from evaluation.controls import CONTROLS, ENERGY_DB, PITCH_ST, RATE, Clip, alter_clip, shuffled
-from evaluation.grounding import Follows, claimed_level, control_metrics, follows
+from evaluation.grounding import ClaimShift, claim_shift, claimed_level, control_metrics
 from tests.fixtures import make_example, write_tone
 from tests.unit.data.prosody.test_measure import voice
 
@@ -83,14 +83,14 @@ def row(name: str, reasoning: str, *, answer: str = "sad", correct: bool = True)
 LOW, NORMAL, HIGH = (f"The pitch is {level}." for level in ("low", "normal", "high"))
 
 
-def test_follows_by_hand():
+def test_shifts_by_hand():
     before = [row("a", LOW), row("b", NORMAL), row("c", HIGH), row("d", LOW), row("e", NORMAL)]
     after = [row("a", NORMAL), row("b", HIGH), row("c", HIGH), row("d", LOW), row("e", LOW)]
     # c is at the top already; of a, b, d, e two rise and one falls.
-    assert follows(before, after, "pitch", 1) == Follows(4, 0.5, 0.25)
+    assert claim_shift(before, after, "pitch", 1) == ClaimShift(4, 0.5, 0.25)
     # Downwards a and d are at the bottom: b rises, c stays, e falls.
-    assert follows(before, after, "pitch", -1) == Follows(3, 1 / 3, 1 / 3)
-    assert follows(before, after, "energy", 1) == Follows(0, None, None)
+    assert claim_shift(before, after, "pitch", -1) == ClaimShift(3, 1 / 3, 1 / 3)
+    assert claim_shift(before, after, "energy", 1) == ClaimShift(0, None, None)
 
 
 def test_metrics_of_the_controls():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.records import Completion, Group, Prompt
-from evaluation.answers import Reading
+from evaluation.answer_reader import AnswerReader
 from evaluation.self_consistency import Votes, vote_metrics, vote_row, voted, votes_of
 from tests.fixtures import LABELS, make_example
 
@@ -60,5 +60,5 @@ def test_samples_are_read_as_greedy_answers_are():
         prompt,
         tuple(Completion(np.array([1]), np.zeros(1, np.float32), t, "stop", 0) for t in texts),
     )
-    reading = Reading.of(LABELS, {}, begun=False)
-    assert votes_of(group, reading) == Votes(("happy", None, None), "happy")
+    reader = AnswerReader.of(LABELS, {})
+    assert votes_of(group, reader) == Votes(("happy", None, None), "happy")

@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluation.answers import classification_report
-from evaluation.statistics import bootstrap, compare, mean_share_interval, numbers, share_interval
+from evaluation.statistics import (
+    Interval,
+    bootstrap,
+    classification_intervals,
+    classification_report,
+    compare,
+    mean_share_interval,
+    numbers,
+    share_interval,
+)
 
 CHOICES = ("a", "b", "c")
 
@@ -36,7 +44,9 @@ def test_intervals_cover_the_truth_at_their_rate():
     covered = {"accuracy": 0, "ua": 0}
     for repeat in range(300):
         labels = [CHOICES[i % 3] for i in range(120)]
-        found = bootstrap(labels, answers_of(labels, 0.7, draw), CHOICES, seed=repeat)
+        found = classification_intervals(
+            labels, answers_of(labels, 0.7, draw), CHOICES, seed=repeat
+        )
         for name in covered:
             covered[name] += found[name].low <= 0.7 <= found[name].high
     for name, count in covered.items():
@@ -55,10 +65,10 @@ def test_intervals_over_speakers_cover_where_those_over_clips_do_not():
             labels += own
             answers += answers_of(own, ease, draw)
             speakers += [str(speaker)] * 30
-        clips = bootstrap(labels, answers, CHOICES, seed=repeat)["accuracy"]
-        voices = bootstrap(labels, answers, CHOICES, clusters=speakers, seed=repeat)["accuracy"]
+        clips = classification_intervals(labels, answers, CHOICES, seed=repeat)["accuracy"]
+        voices = classification_intervals(labels, answers, CHOICES, clusters=speakers, seed=repeat)
         over_clips += clips.low <= 0.7 <= clips.high
-        over_speakers += voices.low <= 0.7 <= voices.high
+        over_speakers += voices["accuracy"].low <= 0.7 <= voices["accuracy"].high
     assert over_clips / 200 < 0.6
     assert 0.82 <= over_speakers / 200 <= 0.98  # ten clusters are few for the method
 
@@ -68,11 +78,30 @@ def test_counting_cells_draws_as_drawing_examples_does():
     draw = np.random.default_rng(2)
     labels = [CHOICES[i % 3] for i in range(90)]
     answers = answers_of(labels, 0.7, draw)
-    short = bootstrap(labels, answers, CHOICES, seed=0)
-    long = bootstrap(labels, answers, CHOICES, clusters=[str(i) for i in range(90)], seed=1)
+    short = classification_intervals(labels, answers, CHOICES, seed=0)
+    long = classification_intervals(
+        labels, answers, CHOICES, clusters=[str(i) for i in range(90)], seed=1
+    )
     for name, interval in short.items():
         assert interval.low == pytest.approx(long[name].low, abs=0.02)
         assert interval.high == pytest.approx(long[name].high, abs=0.02)
+
+
+def test_a_bootstrap_draws_as_many_as_there_are_and_leaves_out_what_is_undefined():
+    def statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
+        assert counts.shape == (50, 3) and (counts.sum(axis=1) == 10).all()
+        assert (counts[:, 1] == 0).all()
+        undefined = np.arange(50)
+        return {
+            "half": np.where(undefined < 25, np.nan, 1.0),
+            "most": np.where(undefined < 26, np.nan, 1.0),
+            "share": counts[:, 0] / 10,
+        }
+
+    found = bootstrap(statistics, [6, 0, 4], seed=0, resamples=50)
+    assert list(found) == ["half", "share"]
+    assert found["half"] == Interval(1.0, 1.0)
+    assert found["share"].low < 0.6 < found["share"].high
 
 
 def test_intervals_of_shares():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.page import cell, evaluation_page
+from evaluation.page import evaluation_page
 from evaluation.summary import (
     MAX_CLASSES,
     AnsweredSet,
@@ -193,7 +193,3 @@ def test_the_page():
     )
     assert any(r"3 clips one after another on a \| b: median 0.250 s" in line for line in lines)
     assert "| facts | 4.00 |" in lines
-
-
-def test_a_name_is_no_markup():
-    assert cell("a|b\n<i> *x*") == r"a\|b \<i> \*x\*"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from configs.load import dump_config, load_config
-from evaluation.markdown import code_span, escape, indented
+from evaluation.formats import code_span, escape, indented
 from report.model_card import (
     CardFacts,
     card_facts,

@@ -20,7 +20,7 @@ from data.records import (
     RewardTerms,
     ScoredGroup,
 )
-from evaluation.answers import classification_report
+from evaluation.statistics import classification_report
 from rewards.combine import CombineRules
 from rewards.schedule import Schedule
 from trainer.metrics import MetricsWriter, rollout_metrics, sample_rows
