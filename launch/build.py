@@ -161,7 +161,8 @@ def run_supervised(
 ) -> int:
     """Train on a task, from where the run folder left off; see `run_rl`."""
     _, loader = _loader(config, data, task.builder)
-    learner = _learner(config, task.builder, place(config))
+    places = place(config)
+    learner = _learner(config, task.builder, places)
     learner.start()
     store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
     _trial(config, task.builder, data.train, learner)
@@ -178,9 +179,9 @@ def run_supervised(
     )
     step = train_sft(config, parts, step)
     _finish(config, folder, learner, step)
-    writer.close()
-    loader.close()
-    learner.close()
+    for part in (writer, loader, learner):
+        part.close()
+    places.release()
     return step
 
 

@@ -9,11 +9,9 @@ Writes `calibration/` into the run folder: scores.jsonl, summary.json, report.md
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 # The repository comes first on the path: its package names are common words.
@@ -57,12 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     try:
         config = load_config(arguments.config, arguments.overrides)
+        if config.loss.kind == "policy":
+            raise ConfigError(f"{arguments.config}: loss.kind is policy, needs sft")
     except ConfigError as error:
         return fail(EXIT_CONFIG, error)
-    # The judge alone runs; where a learner would be counted, it stands.
-    ranks = max(1, math.ceil(config.judge.gpus))
-    config = replace(config, learner=replace(config.learner, num_ranks=ranks))
-    problems = preflight(config)
+    problems = preflight(config, learns=False)
     for problem in problems:
         print(f"{problem.level}: {problem.what}; {problem.fix}", file=sys.stderr)
     if any(problem.level == "error" for problem in problems):
@@ -74,23 +71,20 @@ def _calibrate(config: RunConfig, arguments: argparse.Namespace) -> int:
     from ray.exceptions import RayError
 
     from evaluation.calibration.completions import score_completions
-    from evaluation.calibration.run import (
-        CalibratedJudge,
-        local_judge,
-        score_probes,
-        write_calibration,
-    )
-    from launch.cluster import connect
+    from evaluation.calibration.judge import local_judge, start_judge
+    from evaluation.calibration.run import score_probes, write_calibration
+    from launch.cluster import ClusterError, connect, place
     from launch.judge_training import read_held_out
+    from rewards.base import RewardError
 
     folder = Path(config.output_dir) / config.name
     try:
         rows = read_held_out(config)
-        connect(config)
+        connect(config, learns=False)
         target, options = local_judge(config, str(folder / "export"))
         if config.judge.target:
             target, options = config.judge.target, config.judge.target_options
-        judge = CalibratedJudge(config, target, options)
+        judge = start_judge(config, target, options, place(config, learns=False).rewards)
         name = target.rpartition(":")[2]
         scored = {name: score_probes(config, judge, rows)}
         run = Path(arguments.run) if arguments.run else None
@@ -106,7 +100,7 @@ def _calibrate(config: RunConfig, arguments: argparse.Namespace) -> int:
         )
     except UserError as error:
         return fail(EXIT_CONFIG, error)
-    except RayError as error:
+    except (ClusterError, RayError, RewardError) as error:
         return fail(EXIT_FAILED, error)
     return EXIT_DONE
 

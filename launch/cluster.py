@@ -88,7 +88,7 @@ def connect(config: RunConfig, *, learns: bool = True) -> list[NodeAddress]:
         ray.shutdown()
         raise ClusterError(
             f"{reason}. Lower learner.num_ranks, rollout.num_engines, rollout.tensor_parallel or "
-            "the gpus of reward terms, or wait until all nodes have joined"
+            "the gpus of reward terms or of the judge, or wait until all nodes have joined"
         )
     for line in local_urls(config) if len(nodes) > 1 else ():
         logger.warning(f"{line}")
@@ -186,10 +186,17 @@ class Places(NamedTuple):
     """Reward term -> options of each worker; terms without GPUs are left out and go anywhere."""
     nodes: dict[str, list[str]]
     """Name of a node -> what is there, such as `learner 0`."""
+    group: PlacementGroup | None = None
+    """What is reserved; None on a CPU."""
 
     def describe(self) -> str:
         """Return what is on each node, in one line."""
         return "; ".join(f"{node}: {', '.join(seats)}" for node, seats in self.nodes.items())
+
+    def release(self) -> None:
+        """Give the reserved GPUs back, for the next part of the run; ends who is still there."""
+        if self.group is not None:
+            remove_placement_group(self.group)
 
 
 def place(config: RunConfig, *, learns: bool = True) -> Places:
@@ -205,10 +212,12 @@ def place(config: RunConfig, *, learns: bool = True) -> Places:
     needed = bundles(config, learns=learns)
     if config.device == "cpu":
         return _cpu_places(config, [seat for bundle in needed for seat in bundle.seats])
+    if not needed:
+        return Places([], [], {}, {})
     group = _reserve(needed)
     node_of = placement_group_table(group)["bundles_to_node_id"]
     names = _names(_nodes())
-    places = Places([], [], {}, {})
+    places = Places([], [], {}, {}, group)
     for bundle, reserved in zip(needed, assign(needed, list(node_of.values())), strict=True):
         where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=reserved)
         node = names[node_of[reserved]]

@@ -13,14 +13,11 @@ from configs.schema import RunConfig
 from data.manifest import ManifestError
 from data.prompts import prompt_function
 from data.splits import Splits, bad_clips
-from evaluation.calibration.run import (
-    CalibratedJudge,
-    local_judge,
-    score_probes,
-    write_calibration,
-)
+from evaluation.calibration.judge import local_judge, start_judge
+from evaluation.calibration.run import score_probes, write_calibration
 from evaluation.calibration.statistics import agreement
 from launch.build import SupervisedTask, run_supervised
+from launch.cluster import place
 from rewards.judges.rows import JudgeRow, read_judge_rows
 from trainer.judge_prompts import JudgePrompts, learner_scores
 from trainer.learner_group import LearnerGroup
@@ -79,14 +76,14 @@ def _read(config: RunConfig) -> list[JudgeRow]:
 
 
 def _split(rows: Sequence[JudgeRow], split: str) -> list[JudgeRow]:
-    found = [row for row in rows if row.example.split == split]
-    if not found:
-        known = sorted({str(row.example.split) for row in rows})
+    of_split = [row for row in rows if row.example.split == split]
+    if not of_split:
+        splits = sorted({str(row.example.split) for row in rows})
         raise ManifestError(
-            f"no row of the judge file belongs to split {split!r}; it has {', '.join(known)}. "
+            f"no row of the judge file belongs to split {split!r}; it has {', '.join(splits)}. "
             "Held-out rows are written with judge.num_test_rows of launch/annotate.py"
         )
-    return found
+    return of_split
 
 
 def _usable(config: RunConfig, rows: Sequence[JudgeRow]) -> list[JudgeRow]:
@@ -124,8 +121,9 @@ def _calibrate(config: RunConfig, folder: RunFolder, data: JudgeSplits) -> None:
     """Calibrate the start checkpoint and the trained judge, as they would serve."""
     rows = [JudgeRow(example, data.scores[example.id]) for example in data.test]
     scored: dict[str, list[dict[str, Any]]] = {}
+    places = place(config, learns=False).rewards
     for name, path in (("untrained", config.model.path), ("trained", str(folder.export_dir))):
-        judge = CalibratedJudge(config, *local_judge(config, path))
+        judge = start_judge(config, *local_judge(config, path), places)
         scored[name] = score_probes(config, judge, rows)
         judge.close()
     write_calibration(folder.root / "calibration", scored, seed=config.seed)
@@ -140,11 +138,11 @@ def _held_out(
     gold = [data.scores[prompt.example.id] for prompt in prompts]
 
     def evaluate() -> dict[str, float]:
-        found = learner_scores(learner, prompts, builder)
+        scores = learner_scores(learner, prompts, builder)
         metrics: dict[str, float] = {}
-        for name, known in agreement(found, gold).items():
-            logger.info(f"{name}: {len(gold)} held-out texts, {known.describe()}")
-            metrics |= {f"judge_eval/{name}_{key}": x for key, x in known.metrics().items()}
+        for name, agreed in agreement(scores, gold).items():
+            logger.info(f"{name}: {len(gold)} held-out texts, {agreed.describe()}")
+            metrics |= {f"judge_eval/{name}_{key}": x for key, x in agreed.metrics().items()}
         return metrics
 
     return evaluate

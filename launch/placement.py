@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from configs.schema import RunConfig
+from rewards.base import CALIBRATED_TERM
 
 LEARNER_SHARE = 0.6
 """Share of a GPU that a learner rank claims when an engine lives beside it, which claims the rest.
@@ -43,7 +44,8 @@ def bundles(config: RunConfig, *, learns: bool = True) -> list[Bundle]:
     Args:
         config: The run.
         learns: Whether it trains. An evaluation has no learner: its engines have GPUs of their own,
-            and of the reward terms it starts the judged ones, if they are asked.
+            and of the reward terms it starts the judged ones, if they are asked. What a supervised
+            run does without a learner is the calibration of its judge.
     """
     rollout = config.rollout
     ranks = range(config.learner.num_ranks if learns else 0)
@@ -65,6 +67,8 @@ def bundles(config: RunConfig, *, learns: bool = True) -> list[Bundle]:
 
 def _reward_bundles(config: RunConfig, learns: bool) -> Iterator[Bundle]:
     if config.loss.kind != "policy":
+        if config.judge.gpus and not learns:
+            yield Bundle(config.judge.gpus, (Seat(CALIBRATED_TERM, 0, config.judge.gpus),))
         return
     for term in config.rewards.terms:
         if term.gpus and (learns or (term.judged and config.eval.judged)):

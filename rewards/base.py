@@ -17,6 +17,9 @@ from data.records import Group
 ACCURACY_TARGET = "rewards.accuracy:AccuracyReward"
 REASONING_TARGET = "rewards.reasoning:ReasoningReward"
 
+CALIBRATED_TERM = "judge"
+"""Name of the one term of a calibration."""
+
 
 class RewardError(ValueError):
     """A reward plug-in could not be loaded, failed, or returned something that is not a score."""
@@ -95,10 +98,10 @@ def find_class(
         module = importlib.import_module(module_name)
     except ImportError as cause:
         raise error(f"{what} {target!r}: cannot import it: {cause}") from cause
-    found = getattr(module, name, None)
-    if not inspect.isclass(found) or not callable(getattr(found, method, None)):
+    kind = getattr(module, name, None)
+    if not inspect.isclass(kind) or not callable(getattr(kind, method, None)):
         raise error(f"{what} {target!r}: {module_name} has no class {name} with a {method} method")
-    return found
+    return kind
 
 
 def load_reward(target: str, options: Mapping[str, Any], allowed_packages: Sequence[str]) -> Reward:
@@ -112,20 +115,20 @@ def load_reward(target: str, options: Mapping[str, Any], allowed_packages: Seque
     Raises:
         RewardError: As `reward_class`, or the class does not take these options.
     """
-    found = reward_class(target, allowed_packages)
+    kind = reward_class(target, allowed_packages)
     try:
-        inspect.signature(found).bind(**options)
+        inspect.signature(kind).bind(**options)
     except TypeError as error:
         raise RewardError(
             f"reward target {target!r}: options {sorted(options)} do not fit "
-            f"{found.__name__}{inspect.signature(found)}: {error}"
+            f"{kind.__name__}{inspect.signature(kind)}: {error}"
         ) from error
-    return found(**options)
+    return kind(**options)
 
 
-def reads_features(found: type[Reward]) -> bool:
+def reads_features(kind: type[Reward]) -> bool:
     """Return whether a reward class asks for the clip's features (False unless it says so)."""
-    return bool(getattr(found, "needs_features", False))
+    return bool(getattr(kind, "needs_features", False))
 
 
 def validate_scores(name: str, group: Group, scores: Scores) -> Scores:
@@ -152,12 +155,12 @@ def validate_scores(name: str, group: Group, scores: Scores) -> Scores:
         )
     num = len(group.completions)
     try:
-        found = tuple(scores.values)
+        raw = tuple(scores.values)
     except TypeError as error:
         raise RewardError(f"{where}: values are {scores.values!r}, expected {num}") from error
-    if len(found) != num:
-        raise RewardError(f"{where}: {len(found)} values for {num} completions")
-    values = tuple(_plain_value(where, i, value) for i, value in enumerate(found))
+    if len(raw) != num:
+        raise RewardError(f"{where}: {len(raw)} values for {num} completions")
+    values = tuple(_plain_value(where, i, value) for i, value in enumerate(raw))
     try:
         details = tuple(dict(detail) for detail in scores.details)
         json.dumps(details, allow_nan=False)
@@ -171,15 +174,15 @@ def validate_scores(name: str, group: Group, scores: Scores) -> Scores:
 def _plain_value(where: str, index: int, value: object) -> float | None:
     if value is None:
         return None
-    found = f"{where}: value {index} is {value!r}"
+    what = f"{where}: value {index} is {value!r}"
     if not isinstance(value, SupportsFloat):
-        raise RewardError(f"{found}, expected a number in [0, 1] or None")
+        raise RewardError(f"{what}, expected a number in [0, 1] or None")
     try:
         number = float(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise RewardError(f"{found}, expected a number in [0, 1] or None") from error
+        raise RewardError(f"{what}, expected a number in [0, 1] or None") from error
     if not math.isfinite(number) or not 0.0 <= number <= 1.0:
-        raise RewardError(f"{found}, outside [0, 1]; return None for a completion left unscored")
+        raise RewardError(f"{what}, outside [0, 1]; return None for a completion left unscored")
     return number
 
 
@@ -188,16 +191,20 @@ def with_run_options(config: RunConfig) -> list[RewardTermConfig]:
 
     The accuracy term gets the label aliases, the reasoning term the context of its judge.
     """
-    context = {
+    of_run = {
+        ACCURACY_TARGET: {"aliases": dict(config.rewards.aliases)},
+        REASONING_TARGET: {"context": judge_context(config)},
+    }
+    return [
+        replace(term, options=of_run.get(term.target, {}) | term.options)
+        for term in config.rewards.terms
+    ]
+
+
+def judge_context(config: RunConfig) -> dict[str, Any]:
+    """Return the fields of `rewards.judges.base.JudgeContext` that a run fills in."""
+    return {
         "audio_root": config.data.audio_root,
         "device": config.device,
         "packages": list(config.rewards.packages),
     }
-    known = {
-        ACCURACY_TARGET: {"aliases": dict(config.rewards.aliases)},
-        REASONING_TARGET: {"context": context},
-    }
-    return [
-        replace(term, options=known.get(term.target, {}) | term.options)
-        for term in config.rewards.terms
-    ]

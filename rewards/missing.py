@@ -33,8 +33,8 @@ def enough_scores(
     over = {n: f for n, f in missing_fracs(scored, weights, judged).items() if f > limit}
     if not over or config.on_missing == "continue":
         return True
-    found = "; ".join(f"{name} misses {frac:.0%} of its scores" for name, frac in over.items())
-    problem = f"{found} (rewards.max_missing_frac is {limit:g}); the samples say why in `details`"
+    terms = "; ".join(f"{name} misses {frac:.0%} of its scores" for name, frac in over.items())
+    problem = f"{terms} (rewards.max_missing_frac is {limit:g}); the samples say why in `details`"
     if config.on_missing == "stop":
         raise MissingScoresError(problem)
     logger.warning("no update in this step: %s", problem)
@@ -54,11 +54,11 @@ def missing_fracs(
     Returns:
         Term name -> missing / asked for, in [0, 1]; a term that was asked for nothing is left out.
     """
-    found: dict[str, float] = {}
+    missing: dict[str, float] = {}
     for name, weight in weights.items():
         if weight == 0:
             continue
-        asked = [
+        values = [
             value
             for item in scored
             for value, completion in zip(
@@ -66,6 +66,6 @@ def missing_fracs(
             )
             if name not in judged or completion.parsed.well_formed
         ]
-        if asked:
-            found[name] = sum(value is None for value in asked) / len(asked)
-    return found
+        if values:
+            missing[name] = sum(value is None for value in values) / len(values)
+    return missing

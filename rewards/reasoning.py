@@ -64,14 +64,13 @@ class ReasoningReward:
 
     def score(self, group: Group) -> Scores:
         """Return G values in [0.2, 1] or None; details: `scores`, `missing` and the judge's own."""
-        thinks = [completion.parsed.think for completion in group.completions]
-        places = [i for i, think in enumerate(thinks) if think is not None]
-        values: list[float | None] = [None] * len(thinks)
-        details: list[Mapping[str, Any]] = [MALFORMED] * len(thinks)
+        texts = {i: text for i, text in enumerate(self.reasonings(group)) if text is not None}
+        values: list[float | None] = [None] * len(group.completions)
+        details: list[Mapping[str, Any]] = [MALFORMED] * len(group.completions)
         start = time.monotonic()
-        found = self._judge.judge(group.prompt, [think for think in thinks if think is not None])
+        judgements = self._judge.judge(group.prompt, list(texts.values()))
         elapsed_s = time.monotonic() - start
-        for i, judgement in zip(places, found, strict=True):
+        for i, judgement in zip(texts, judgements, strict=True):
             self._check(judgement)
             values[i] = self._value(judgement)
             details[i] = {
@@ -81,6 +80,10 @@ class ReasoningReward:
                 **judgement.details,
             }
         return Scores(tuple(values), tuple(details))
+
+    def reasonings(self, group: Group) -> list[str | None]:
+        """Return the texts to be judged, [G]; None for a malformed completion."""
+        return [completion.parsed.think for completion in group.completions]
 
     def _value(self, judgement: Judgement) -> float | None:
         total = 0.0

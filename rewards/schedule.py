@@ -151,10 +151,10 @@ class Schedule:
         Raises:
             ValueError: The checkpoint's gates are not those of this run.
         """
-        found = sorted(state.get("gates", {}))
-        if found != sorted(self._gates) or "step" not in state:
+        saved = sorted(state.get("gates", {}))
+        if saved != sorted(self._gates) or "step" not in state:
             raise ValueError(
-                f"checkpoint: it holds gates of the terms {found}, the run has gates for "
+                f"checkpoint: it holds gates of the terms {saved}, the run has gates for "
                 f"{sorted(self._gates)}; resume with the schedule that the run was started with"
             )
         self._step = int(state["step"])

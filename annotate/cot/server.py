@@ -76,7 +76,7 @@ class CotPrompt:
             "speaker": row.get("sex") or "not described",
             "cues": render_cues(row.get("prosody") or {}),
         }
-        return _PLACEHOLDER.sub(lambda found: facts[found[1]], self.template)
+        return _PLACEHOLDER.sub(lambda name: facts[name[1]], self.template)
 
 
 def render_cues(prosody: Mapping[str, Any]) -> str:

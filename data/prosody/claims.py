@@ -46,6 +46,9 @@ from data.prosody.claim_words import (
 ATTRIBUTES = ("pitch", "energy", "rate", "intonation")
 """What a description of a voice should cover."""
 
+MARGIN = 0.25
+"""Distance to a claimed level, in standard deviations, within which the claim is half true."""
+
 CHANGES = {"pitch": "pitch_change", "energy": "energy_change", "rate": "rate_change"}
 """Attribute -> the attribute that its change within the clip is."""
 
@@ -339,9 +342,6 @@ def _distance(claim: Claim, level: str, prosody: Mapping[str, Any]) -> float | N
     side = "above" if steps > 0 else "below"
     return prosody.get(f"{claim.attribute}_to_{side}")
 
-
-MARGIN = 0.25
-"""A claim so near to the measured level is half true."""
 
 _WORST_FIRST = ("false", "half", "unknown", "true")
 

@@ -13,7 +13,8 @@ from data.files import read_rows
 from data.manifest import read_manifest
 from data.parsing import parse_output
 from data.prompts import PromptBuilder, prompt_function
-from evaluation.calibration.run import CalibratedJudge
+from evaluation.calibration.judge import judge_texts
+from rewards.pool import RewardPool
 
 NUM_PROMPTS = 200
 """Prompts of the newest steps whose completions are judged."""
@@ -32,29 +33,29 @@ def read_completions(run: Path) -> dict[str, list[dict[str, Any]]]:
     Raises:
         UserError: There are none.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[dict[str, Any]]] = {}
     for file in sorted((run / "samples").glob("*.jsonl"), reverse=True):
         for row in read_rows(file):
             name = f"{row['step']}/{row['group']}"
             think = parse_output(row["text"]).think
-            if think is None or (name not in found and len(found) >= NUM_PROMPTS):
+            if think is None or (name not in groups and len(groups) >= NUM_PROMPTS):
                 continue
-            found.setdefault(name, []).append({**row, "think": think})
-        if len(found) >= NUM_PROMPTS:
+            groups.setdefault(name, []).append({**row, "think": think})
+        if len(groups) >= NUM_PROMPTS:
             break
-    if not found:
+    if not groups:
         raise UserError(
             f"{run}: has no samples/*.jsonl with well-formed completions; set log.samples_every"
         )
-    return found
+    return groups
 
 
-def score_completions(config: RunConfig, judge: CalibratedJudge, run: Path) -> list[dict[str, Any]]:
+def score_completions(config: RunConfig, judge: RewardPool, run: Path) -> list[dict[str, Any]]:
     """Return a run's completions with a judge's scores, for `accuracy_summary`.
 
     Args:
         config: Of the calibration.
-        judge: Ready.
+        judge: Of `start_judge`.
         run: Folder of an RL run; clips and facts are those of its manifest.
 
     Raises:
@@ -75,13 +76,13 @@ def score_completions(config: RunConfig, judge: CalibratedJudge, run: Path) -> l
     if lost:
         raise UserError(f"{run}: {data.manifest} has no row {lost[0]!r} any more")
     build = prompt_function(PromptBuilder(config.model.path, data), data)
-    judged = judge.judge(
-        (build(examples[rows[0]["id"]]), [row["think"] for row in rows]) for rows in groups.values()
-    )
+    prompts = (build(examples[rows[0]["id"]]) for rows in groups.values())
+    texts = [[row["think"] for row in rows] for rows in groups.values()]
+    judged = judge_texts(judge, prompts, texts)
     return [
-        _line(name, row, found.scores)
+        _line(name, row, judgement.scores)
         for (name, rows), judgements in zip(groups.items(), judged, strict=True)
-        for row, found in zip(rows, judgements, strict=True)
+        for row, judgement in zip(rows, judgements, strict=True)
     ]
 
 

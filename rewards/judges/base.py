@@ -52,6 +52,11 @@ class Judgement:
     `prompt_tokens`, `completion_tokens`, `cached` (bool)."""
 
 
+def unscored(reason: str, details: Mapping[str, Any] | None = None) -> Judgement:
+    """Return a judgement without scores, which says why they are missing."""
+    return Judgement(dict.fromkeys(DIMENSIONS), reason, details or {})
+
+
 class Judge(Protocol):
     """Scores reasoning; built once per reward worker as `Class(context, **judge_options)`.
 
@@ -92,12 +97,12 @@ def load_judge(target: str, options: Mapping[str, Any], context: JudgeContext) -
         JudgeError: The target is malformed, outside the packages, cannot be imported, is no judge,
             or does not take the options.
     """
-    found = find_class("judge", target, context.packages, "judge", JudgeError)
+    kind = find_class("judge", target, context.packages, "judge", JudgeError)
     try:
-        inspect.signature(found).bind(context, **options)
+        inspect.signature(kind).bind(context, **options)
     except TypeError as error:
         raise JudgeError(
             f"judge {target!r}: judge_options {sorted(options)} do not fit "
-            f"{found.__name__}{inspect.signature(found)}: {error}"
+            f"{kind.__name__}{inspect.signature(kind)}: {error}"
         ) from error
-    return cast(Judge, found(context, **options))
+    return cast(Judge, kind(context, **options))

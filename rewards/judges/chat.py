@@ -249,9 +249,9 @@ def _read_reply(reply: bytes, call: ChatCall) -> str:
         ChatFailure: It is none.
     """
     try:
-        found = json.loads(reply)
-        text = found["choices"][0]["message"]["content"]
-        usage = found.get("usage") or {}
+        completion = json.loads(reply)
+        text = completion["choices"][0]["message"]["content"]
+        usage = completion.get("usage") or {}
         costs = {name: usage.get(name) for name in ("prompt_tokens", "completion_tokens")}
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise ChatFailure("not a chat completion", down=False) from None

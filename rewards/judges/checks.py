@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.prosody.claim_words import without_quotes
-from data.prosody.claims import ATTRIBUTES, Claim, find_claims, truth_of
+from data.prosody.claims import ATTRIBUTES, MARGIN, Claim, find_claims, truth_of
 from rewards.judges.measured import agreed_truth
-
-MARGIN = 0.25
-"""Distance to a claimed level, in standard deviations, within which the claim is half true."""
 
 UNCLAIMED = "-"
 """Stands for what the text says nothing of."""
@@ -28,11 +25,12 @@ def render_checks(text: str, prosody: Mapping[str, Any]) -> str:
         text: Reasoning. What it quotes claims nothing.
         prosody: As the annotation step writes it; a claim on what was not measured is `unknown`.
     """
-    found: dict[str, list[Claim]] = {name: [] for name in ATTRIBUTES}
+    by_attribute: dict[str, list[Claim]] = {name: [] for name in ATTRIBUTES}
     for claim in find_claims(without_quotes(text)):
-        found.setdefault(claim.attribute, []).append(claim)
+        by_attribute.setdefault(claim.attribute, []).append(claim)
     return ", ".join(
-        f"{name.replace('_', ' ')} {_verdict(claims, prosody)}" for name, claims in found.items()
+        f"{name.replace('_', ' ')} {_verdict(claims, prosody)}"
+        for name, claims in by_attribute.items()
     )
 
 
@@ -42,6 +40,6 @@ def _verdict(claims: list[Claim], prosody: Mapping[str, Any]) -> str:
         return UNCLAIMED
     levels = dict.fromkeys(f"not {c.level}" if c.negated else c.level for c in claims)
     truths = [(claim, truth_of(claim, prosody, MARGIN)) for claim in claims]
-    known = [(claim, truth) for claim, truth in truths if truth is not None]
-    verdict = _VERDICTS[agreed_truth(known)] if known else "unknown"
+    measured = [(claim, truth) for claim, truth in truths if truth is not None]
+    verdict = _VERDICTS[agreed_truth(measured)] if measured else "unknown"
     return f"{' and '.join(levels)} {verdict}"

@@ -11,20 +11,18 @@ import base64
 import hashlib
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cachetools import LRUCache
+
 from data.audio import AudioError, read_audio, wav_bytes
 from data.records import Prompt
-from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, Judgement
+from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, Judgement, unscored
 from rewards.judges.chat import ChatCall, ChatClient, ChatError, ChatFailure
 from rewards.judges.prompt import JudgePrompt, parse_scores, response_schema
-
-NOTHING: Mapping[str, float | None] = dict.fromkeys(DIMENSIONS, None)
-"""Scores of a judgement that failed."""
 
 
 class HttpJudge:
@@ -50,7 +48,7 @@ class HttpJudge:
             server is left alone. A call counts as failed if there was no connection, no whole
             reply in time, or a status of 408, 429 or 5xx; one bad reply is no such failure.
         breaker_cooldown_s: Seconds until it is tried again with a single call.
-        cache_size: Judgements that are remembered.
+        cache_size: Judgements that are remembered; 0 = none.
 
     Raises:
         JudgeError: An option is out of range, the address is none, or the variable is not set.
@@ -99,7 +97,7 @@ class HttpJudge:
         self._audio_root = Path(context.audio_root) if audio else None
         self._body = _fixed_body(model, max_tokens, structured)
         self._deadline_s = deadline_s
-        self._cache = _Cache(cache_size)
+        self._cache: LRUCache[str, Judgement] = LRUCache(cache_size)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="judge")
         self._thread.start()
@@ -113,10 +111,10 @@ class HttpJudge:
         try:
             clip = self._clip(prompt)
         except AudioError as error:
-            return [Judgement(NOTHING, "clip", {"error": str(error)}) for _ in reasonings]
+            return [unscored("clip", {"error": str(error)}) for _ in reasonings]
         work = self._judge_all(prompt, distinct, clip)
-        found = asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        by_text = dict(zip(distinct, found, strict=True))
+        judgements = asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        by_text = dict(zip(distinct, judgements, strict=True))
         return [by_text[reasoning] for reasoning in reasonings]
 
     def close(self) -> None:
@@ -162,44 +160,27 @@ class HttpJudge:
         text = self._prompt.render(prompt, reasoning)
         content = "\0".join([self._url, self._model, prompt.example.audio, clip[:1], text])
         key = hashlib.sha256(content.encode()).hexdigest()
-        known = self._cache.get(key)
-        if known is not None:
-            return replace(known, details={"cached": True, "calls": 0})
+        cached = self._cache.get(key)
+        if cached is not None:
+            return replace(cached, details={"cached": True, "calls": 0})
         call = ChatCall()
         try:
             reply = await self._client.ask(self._request_body(text, clip), call, deadline)
-            found = Judgement(parse_scores(reply))
-            self._cache.put(key, found)
+            judgement = Judgement(parse_scores(reply))
+            if self._cache.maxsize:
+                self._cache[key] = judgement
         except (ChatFailure, JudgeError) as error:
-            found = Judgement(NOTHING, str(error))
+            judgement = unscored(str(error))
         facts = {"cached": False, "calls": call.attempts, **call.usage}
-        return replace(found, details={"latency_s": time.monotonic() - start, **facts})
+        return replace(judgement, details={"latency_s": time.monotonic() - start, **facts})
 
     def _request_body(self, text: str, clip: str) -> dict[str, Any]:
         parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
         if clip:
-            heard = {"type": "input_audio", "input_audio": {"data": clip, "format": "wav"}}
-            parts.insert(0, heard)
+            audio = {"type": "input_audio", "input_audio": {"data": clip, "format": "wav"}}
+            parts.insert(0, audio)
         content: Any = parts if clip else text
         return {**self._body, "messages": [{"role": "user", "content": content}]}
-
-
-class _Cache:
-    """The most recently used judgements; used from one thread."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._kept: OrderedDict[str, Judgement] = OrderedDict()
-
-    def get(self, key: str) -> Judgement | None:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
-
-    def put(self, key: str, judgement: Judgement) -> None:
-        self._kept[key] = judgement
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
 
 
 def _fixed_body(model: str, max_tokens: int, structured: bool) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from rewards.judges.base import (
     JudgeContext,
     JudgeError,
     Judgement,
+    unscored,
 )
 from rewards.judges.engine import ClipRequest, VllmEngine
 from rewards.judges.engine_thread import EngineStoppedError, EngineThread
@@ -149,20 +150,22 @@ class LocalJudge:
     ) -> list[Judgement]:
         if not np.isfinite(prompt.features).all():
             # It would stay in the key-value cache, and spoil what uses the same blocks later.
-            return [_missing("not finite") for _ in reasonings]
+            return [unscored("not finite") for _ in reasonings]
         start = time.monotonic()
-        asked = [self._requests(prompt, reasoning) for reasoning in reasonings]
-        futures = self._engine.submit([request for requests, _ in asked for request in requests])
+        requested = [self._requests(prompt, reasoning) for reasoning in reasonings]
+        futures = self._engine.submit(
+            [request for requests, _ in requested for request in requests]
+        )
         _, late = wait(futures, timeout=deadline_s)
         for future in late:
             future.cancel()
         latency_s = time.monotonic() - start
         rest = iter(futures)
         return [
-            _missing(reason)
+            unscored(reason)
             if reason
             else self._judgement(list(islice(rest, len(requests))), latency_s)
-            for requests, reason in asked
+            for requests, reason in requested
         ]
 
     def _requests(self, prompt: Prompt, reasoning: str) -> tuple[list[ClipRequest], str]:
@@ -182,7 +185,7 @@ class LocalJudge:
         failed = [failure for future in futures if (failure := _failure(future))]
         if failed:
             reason, details["error"] = failed[0]
-            return _missing(reason, details)
+            return unscored(reason, details)
         outputs = [future.result() for future in futures]
         details["prompt_tokens"] = sum(len(output.prompt_token_ids) for output in outputs)
         details["completion_tokens"] = sum(len(output.outputs[0].token_ids) for output in outputs)
@@ -190,11 +193,11 @@ class LocalJudge:
             try:
                 return Judgement(parse_scores(outputs[0].outputs[0].text), details=details)
             except JudgeError as error:
-                return _missing(str(error), details)
+                return unscored(str(error), details)
         logprobs = [output.outputs[0].logprobs[0] for output in outputs]
         read = [expected_score([row[i].logprob for i in self._digit_ids]) for row in logprobs]
         if not all(math.isfinite(score) for score, _ in read):
-            return _missing("not finite", details)
+            return unscored("not finite", details)
         details["digit_mass"] = min(mass for _, mass in read)
         scores = [score for score, _ in read]
         return Judgement(dict(zip(DIMENSIONS, scores, strict=True)), details=details)
@@ -225,10 +228,6 @@ def warm_up_prompt() -> Prompt:
     example = Example("warm-up", "warm-up", "neutral", question, ("neutral",))
     silence = np.zeros((NUM_MEL_BINS, WARM_UP_FRAMES), np.float32)
     return Prompt(example, "", np.zeros(0, np.int64), silence, WARM_UP_FRAMES)
-
-
-def _missing(reason: str, details: dict[str, Any] | None = None) -> Judgement:
-    return Judgement(dict.fromkeys(DIMENSIONS), reason, details or {})
 
 
 def _failure(future: Future[Any]) -> tuple[str, str] | None:
@@ -276,25 +275,25 @@ class JudgeText:
         return ids[:end], ids[end:]
 
     def answer_tokens(self) -> tuple[list[list[int]], list[int]]:
-        """Return the begun answer of each dimension, and the tokens of the digits after it.
+        """Return the answer prefix of each dimension, and the tokens of the digits after it.
 
         Raises:
-            JudgeError: Text and begun answer, or that and a digit, do not tokenize apart.
+            JudgeError: Text and answer prefix, or that and a digit, do not tokenize apart.
         """
         prefills: list[list[int]] = []
         digits: set[tuple[int, ...]] = set()
         for name in DIMENSIONS:
-            begun = self.continuation(f'{{"{name}":')
-            prefills.append(begun)
-            longer = [self.continuation(f'{{"{name}":{score}') for score in SCORES]
-            digits.add(tuple(found[-1] for found in longer))
-            if any(found[:-1] != begun for found in longer):
+            prefill = self.continuation(f'{{"{name}":')
+            prefills.append(prefill)
+            answers = [self.continuation(f'{{"{name}":{score}') for score in SCORES]
+            digits.add(tuple(answer[-1] for answer in answers))
+            if any(answer[:-1] != prefill for answer in answers):
                 raise JudgeError(
                     f"judge {self._path}: its tokenizer has no token of its own for each digit "
                     f"after {{{name!r}:; use scoring: json"
                 )
-        (found,) = digits
-        return prefills, list(found)
+        (digit_ids,) = digits
+        return prefills, list(digit_ids)
 
     def continuation(self, answer: str) -> list[int]:
         """Return the tokens of an answer, whole or begun, after the message before it.

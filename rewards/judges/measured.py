@@ -13,9 +13,17 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from data.prosody.claims import ATTRIBUTES, Claim, find_claims, truth_of
+from data.prosody.claims import ATTRIBUTES, MARGIN, Claim, find_claims, truth_of
 from data.records import Prompt
-from rewards.judges.base import DIMENSIONS, HIGHEST, LOWEST, JudgeContext, JudgeError, Judgement
+from rewards.judges.base import (
+    DIMENSIONS,
+    HIGHEST,
+    LOWEST,
+    JudgeContext,
+    JudgeError,
+    Judgement,
+    unscored,
+)
 
 _AFFECT = re.compile(
     r"\b(?:happ|sad|ang(?:er|ry)|fear|afraid|disgust|contempt|surpris|neutral|calm|confus|whisper"
@@ -54,7 +62,7 @@ class MeasuredJudge:
         self,
         context: JudgeContext,
         *,
-        margin: float = 0.25,
+        margin: float = MARGIN,
         min_words: int = 8,
         max_words: int = 200,
     ) -> None:
@@ -88,8 +96,7 @@ class MeasuredJudge:
         """
         prosody = prompt.example.prosody
         if prosody is None:
-            nothing: dict[str, float | None] = dict.fromkeys(DIMENSIONS, None)
-            return [Judgement(nothing, "no prosody in the manifest") for _ in reasonings]
+            return [unscored("no prosody in the manifest") for _ in reasonings]
         return [self._judgement(prosody, reasoning) for reasoning in reasonings]
 
     def close(self) -> None:
@@ -104,13 +111,13 @@ class MeasuredJudge:
             "caption_completeness": _scaled(_completeness(claims, prosody)),
             "fluency_and_structural_clarity": _scaled(fluency(reasoning, *self._num_words)),
         }
-        found = [
+        facts = [
             {"attribute": c.attribute, "level": c.level, "truth": t, "start": c.start, "end": c.end}
             | ({"negated": True} if c.negated else {})
             for c, t in zip(claims, truths, strict=True)
         ]
         missing = "" if None not in scores.values() else "claims on unmeasured prosody only"
-        return Judgement(scores, missing, {"claims": found})
+        return Judgement(scores, missing, {"claims": facts})
 
 
 def _factual(claims: Sequence[Claim], truths: Sequence[float | None]) -> float | None:
@@ -123,17 +130,17 @@ def _factual(claims: Sequence[Claim], truths: Sequence[float | None]) -> float |
             by_attribute.setdefault(claim.attribute, []).append((claim, truth))
     if not by_attribute:
         return None
-    values = [agreed_truth(found) for found in by_attribute.values()]
+    values = [agreed_truth(rated) for rated in by_attribute.values()]
     return sum(values) / len(values)
 
 
-def agreed_truth(found: Sequence[tuple[Claim, float]]) -> float:
+def agreed_truth(rated: Sequence[tuple[Claim, float]]) -> float:
     """Return the truth of one attribute's claims; 0 if they contradict each other."""
-    stated = {claim.level for claim, _ in found if not claim.negated}
-    denied = {claim.level for claim, _ in found if claim.negated}
+    stated = {claim.level for claim, _ in rated if not claim.negated}
+    denied = {claim.level for claim, _ in rated if claim.negated}
     if len(stated) > 1 or stated & denied:
         return 0.0
-    return min(truth for _, truth in found)
+    return min(truth for _, truth in rated)
 
 
 def _completeness(claims: Sequence[Claim], prosody: Mapping[str, Any]) -> float | None:

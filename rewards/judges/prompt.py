@@ -153,7 +153,7 @@ class JudgePrompt:
             "reasoning": text,
         }
         # One pass: what is filled in is not searched for placeholders again.
-        return _PLACEHOLDER.sub(lambda found: filled[found[1]], self._template)
+        return _PLACEHOLDER.sub(lambda name: filled[name[1]], self._template)
 
 
 def _check_template(path: Path, template: str) -> None:
@@ -268,12 +268,12 @@ def parse_scores(text: str) -> dict[str, float]:
         raise JudgeError("not json") from error
     if not isinstance(pairs, list):
         raise JudgeError("not json")
-    found = cast(list[tuple[str, Any]], pairs)
-    if sorted(name for name, _ in found) != sorted(DIMENSIONS):
+    scores = cast(list[tuple[str, Any]], pairs)
+    if sorted(name for name, _ in scores) != sorted(DIMENSIONS):
         raise JudgeError("wrong keys")
-    for _, value in found:
+    for _, value in scores:
         if type(value) is not int:
             raise JudgeError("not an integer")
         if value not in SCORES:
             raise JudgeError("out of range")
-    return {name: float(dict(found)[name]) for name in DIMENSIONS}
+    return {name: float(dict(scores)[name]) for name in DIMENSIONS}

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.manifest import MAX_LISTED, ManifestError, read_manifest
 from data.records import Example
-from rewards.judges.base import DIMENSIONS
-
-LOWEST, HIGHEST = 1.0, 5.0
-"""Range of a score."""
+from rewards.judges.base import DIMENSIONS, HIGHEST, LOWEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +47,9 @@ def read_judge_rows(
     problems: list[str] = []
     for example, (number, line) in zip(examples, lines, strict=True):
         scores = json.loads(line).get("scores")
-        found = list(_problems(example, scores))
-        problems += [f"{path}:{number}: {what}" for what in found]
-        if not found:
+        of_row = list(_problems(example, scores))
+        problems += [f"{path}:{number}: {what}" for what in of_row]
+        if not of_row:
             rows.append(JudgeRow(example, {name: float(scores[name]) for name in DIMENSIONS}))
     if problems:
         listed = "\n".join(problems[:MAX_LISTED])
@@ -61,25 +58,23 @@ def read_judge_rows(
     return rows
 
 
-def _problems(example: Example, scores: Any) -> list[str]:
-    """Return what is wrong with a row of a judge file, besides what a manifest may not be."""
-    found: list[str] = []
+def _problems(example: Example, scores: Any) -> Iterator[str]:
+    """Yield what is wrong with a row of a judge file, besides what a manifest may not be."""
     if not example.audio:
-        found.append("has no clip; a judge hears what the reasoning is about")
+        yield "has no clip; a judge hears what the reasoning is about"
     if example.reasoning is None:
-        found.append("has no 'reasoning'; a judge file has the text that its scores are about")
+        yield "has no 'reasoning'; a judge file has the text that its scores are about"
     if not isinstance(scores, dict):
-        found.append(f"has no 'scores'; give {', '.join(DIMENSIONS)}, each from 1 to 5")
-        return found
+        yield f"has no 'scores'; give {', '.join(DIMENSIONS)}, each from 1 to 5"
+        return
     missing = [name for name in DIMENSIONS if name not in scores]
     unknown = [name for name in scores if name not in DIMENSIONS]
     if missing:
-        found.append(f"'scores' lacks {', '.join(missing)}")
+        yield f"'scores' lacks {', '.join(missing)}"
     if unknown:
-        found.append(f"'scores' has {unknown[0]!r}; allowed are {', '.join(DIMENSIONS)}")
+        yield f"'scores' has {unknown[0]!r}; allowed are {', '.join(DIMENSIONS)}"
     for name, score in scores.items():
         if name in DIMENSIONS and (
             type(score) not in (int, float) or not LOWEST <= score <= HIGHEST
         ):
-            found.append(f"the score of {name} is {score!r}; allowed is a number from 1 to 5")
-    return found
+            yield f"the score of {name} is {score!r}; allowed is a number from 1 to 5"

@@ -65,12 +65,6 @@ def start(places: Places) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
     return found
 
 
-def free(places: Places) -> None:
-    """Give the reservation back and wait until it is gone."""
-    group = places.learners[0]["scheduling_strategy"].placement_group
-    ray.util.remove_placement_group(group)
-
-
 def taken(found: dict[str, list[Any]]) -> Counter[tuple[str, str]]:
     """(node, GPU) -> actors there."""
     return Counter(
@@ -83,7 +77,7 @@ def test_a_split_run_has_every_gpu_to_itself(two_nodes: None, name: str) -> None
     layout = ["learner.num_ranks=8", "rollout.num_engines=7", "train.prompts_per_step=16"]
     places = place(config_of(name, *layout))
     found = start(places)
-    free(places)
+    places.release()
     assert {role: len(where) for role, where in found.items()} == {
         "learner": 8,
         "engine": 7,
@@ -99,7 +93,7 @@ def test_a_split_run_has_every_gpu_to_itself(two_nodes: None, name: str) -> None
 def test_tensor_parallel_engines_lie_on_one_node(two_nodes: None) -> None:
     places = place(config_of("omni_7b", "rollout.tensor_parallel=4", "rollout.num_engines=2"))
     found = start(places)
-    free(places)
+    places.release()
     assert [len(gpus) for _, gpus in found["engine"]] == [4, 4]
     assert set(taken(found).values()) == {1} and len(taken(found)) == 4 + 8 + 1
 
@@ -109,7 +103,7 @@ def test_colocated_pairs_share_a_gpu_whoever_starts_first(two_nodes: None) -> No
     places = place(config_of("omni_7b", *COLOCATED, *layout))
     engines = start(Places([], places.engines, {}, {}))["engine"]
     found = start(places)
-    free(places)
+    places.release()
     assert found["learner"] == found["engine"] == engines
     assert set(taken({"learner": found["learner"]}).values()) == {1}
     assert found["reasoning"][0] not in found["learner"]
@@ -119,7 +113,19 @@ def test_a_judge_that_is_a_server_takes_no_gpu(two_nodes: None) -> None:
     places = place(config_of("omni_7b", *SERVER))
     assert places.rewards == {}
     assert sum(len(seats) for seats in places.nodes.values()) == 7
-    free(places)
+    places.release()
+
+
+def test_the_judge_of_a_judge_run_takes_a_gpu_that_its_learner_had(two_nodes: None) -> None:
+    config = config_of("omni_judge", "learner.num_ranks=16")
+    learners = place(config)
+    every = taken(start(learners))
+    assert len(every) == 16
+    learners.release()
+    places = place(config, learns=False)
+    (gpu,) = taken(start(places))
+    places.release()
+    assert list(places.rewards) == ["judge"] and gpu in every
 
 
 def test_a_run_larger_than_the_cluster_is_refused_by_its_sum(two_nodes: None) -> None:
@@ -140,4 +146,4 @@ def test_gpus_of_another_run_are_waited_for_and_not_taken(two_nodes: None, impat
     first = place(config_of("omni_7b", "learner.num_ranks=8"))
     with pytest.raises(ClusterError, match=r"= 8 GPUs and 8 CPUs.* in 2 s: 4 GPUs and"):
         place(config_of("omni_7b"))
-    free(first)
+    first.release()

@@ -48,6 +48,14 @@ def test_a_supervised_run_has_ranks_alone() -> None:
         ]
 
 
+def test_a_calibration_has_its_judge_alone() -> None:
+    judge = omni(name="omni_judge")
+    assert shape(bundles(judge, learns=False)) == [(1, ["judge 0"])]
+    for name, gpus, expected in (("omni_judge", 0, []), ("omni_sft_cold_start", 0, [])):
+        config = omni(f"judge.gpus={gpus}", name=name)
+        assert shape(bundles(config, learns=False)) == expected
+
+
 def test_the_sum_is_told_by_role() -> None:
     needed = bundles(omni("rollout.tensor_parallel=2"))
     assert describe_need(needed) == "4 x learner + 3 x engine of 2 + 1 x reasoning = 11 GPUs"

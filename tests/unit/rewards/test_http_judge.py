@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from configs.schema import RewardTermConfig
 from data.records import Example, Prompt
@@ -355,7 +354,7 @@ def test_a_key_that_cannot_be_one_is_refused_unquoted(monkeypatch: pytest.Monkey
     assert "sentinel" not in str(caught.value)
 
 
-def test_errors_for_one_group_leave_the_others_scored():
+def test_errors_for_one_group_leave_the_others_scored(ray_cluster):
     def script(number: int, body: dict[str, Any]) -> str:
         return "500" if "trouble" in message_of(body) else "ok 4"
 
@@ -363,9 +362,6 @@ def test_errors_for_one_group_leave_the_others_scored():
         make_group([f"<think>{word} {i}</think><answer>sad</answer>" for i in range(2)], id=word)
         for word in ("calm", "trouble", "quiet")
     ]
-    started = not ray.is_initialized()
-    if started:
-        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     with running(script) as server:
         judge = {"url": server.url, "model": "m", "max_attempts": 1, "timeout_s": 5.0}
         options = {"judge": "rewards.judges.http:HttpJudge", "judge_options": judge}
@@ -383,8 +379,6 @@ def test_errors_for_one_group_leave_the_others_scored():
             }
         finally:
             pool.close()
-            if started:
-                ray.shutdown()
     assert {name: terms.values["reasoning"] for name, terms in found.items()} == {
         "calm": (0.8, 0.8),
         "trouble": (None, None),

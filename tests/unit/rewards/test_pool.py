@@ -127,19 +127,8 @@ def test_what_is_no_score_is_refused_by_name(scores, message: str):
 # The pool, on a real Ray.
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    started = not ray.is_initialized()
-    if started:
-        # "local": a cluster of whoever runs the tests is left alone.
-        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    if started:
-        ray.shutdown()
-
-
 @pytest.fixture
-def start(cluster):
+def start(ray_cluster):
     """Return a function that starts a pool of terms, all closed at the end."""
     pools: list[RewardPool] = []
 
@@ -312,7 +301,7 @@ def test_a_queue_is_no_timeout(start):
     assert len(list(pool.score(groups, {"slow": 1.0}))) == 6
 
 
-def test_a_failing_constructor_is_named(cluster):
+def test_a_failing_constructor_is_named(ray_cluster):
     pool = RewardPool([toy("bad", "Broken")], PACKAGES)
     with pytest.raises(RewardError, match=r"'bad'.*Broken.*constructor.*OSError: judge.bin"):
         pool.ping()
