@@ -15,7 +15,7 @@ import ray
 
 from configs.schema import RunConfig
 from data.records import FloatArray, Group, GroupSample, Microbatch
-from rollout.pool import with_environment
+from rollout.pool import wait_for_all, with_environment
 from trainer.learner import Learner, LearnerSpec, learner_environment
 from trainer.packing import PADDING_ID, build_row, num_row_tokens, pack_rows, plan_update
 
@@ -117,24 +117,8 @@ class LearnerGroup:
         return self._wait([actor.call.remote(method, *args) for actor in self._actors], method)
 
     def _wait(self, calls: Sequence[Any], what: str, timeout_s: float | None = None) -> list[Any]:
-        """Wait for one call on each rank; a rank that fails first is reported first."""
         timeout_s = timeout_s or self._config.learner.timeout_s
-        pending = list(calls)
-        while pending:
-            done, pending = ray.wait(pending, timeout=timeout_s)
-            if not done:
-                ranks = [rank for rank, call in enumerate(calls) if call in pending]
-                raise LearnerError(f"{what}: no answer from learner ranks {ranks} in {timeout_s} s")
-            for call in done:
-                rank = f"{what}: learner rank {calls.index(call)}"
-                try:
-                    ray.get(call)
-                except ray.exceptions.RayTaskError as error:
-                    cause = error.cause
-                    raise LearnerError(f"{rank}: {type(cause).__name__}: {cause}") from error
-                except ray.exceptions.RayActorError as error:
-                    raise LearnerError(f"{rank} died: {error}") from error
-        return ray.get(list(calls))
+        return wait_for_all(calls, what, "learner rank", timeout_s, LearnerError)
 
     def update(self, samples: Sequence[GroupSample], lr: float) -> dict[str, float]:
         """Train on a step's samples.
