@@ -17,7 +17,6 @@ from rewards.accuracy import answer_of, is_correct
 from rewards.combine import CombineRules
 from trainer.reward_metrics import reward_metrics
 from trainer.run_folder import RunFolder
-from trainer.starts import record_start
 from trainer.tensorboard import EventFile
 
 
@@ -36,7 +35,7 @@ class MetricsWriter:
         self._samples_dir = folder.samples_dir
         self._file = folder.metrics_path.open("a", encoding="utf-8")
         self._events = EventFile(folder, first_step) if tensorboard else None
-        record_start(folder.starts_path, first_step)
+        folder.record_start(first_step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one row: `step`, then the values by key.
