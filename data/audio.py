@@ -151,7 +151,17 @@ def read_audio(path: str | Path, *, min_duration_s: float, max_duration_s: float
             f"{path}: holds {len(samples)} of the {info.num_samples} samples that its header "
             "promises; the file is cut, restore or re-export it"
         )
-    _check_samples(path, samples)
+    if not np.isfinite(samples).all():
+        raise AudioError(
+            f"{path}: {int((~np.isfinite(samples)).sum())} samples are NaN or infinite; "
+            "re-export the clip"
+        )
+    peak = float(np.abs(samples).max())
+    if peak > MAX_PEAK:
+        raise AudioError(
+            f"{path}: samples reach {peak:g}, where full scale is 1; the float file is in other "
+            "units, divide it by its full scale"
+        )
     mono = samples.mean(axis=1, dtype=np.float32)
     if float(np.abs(mono - mono.mean()).max()) < SILENCE_PEAK:
         raise AudioError(f"{path}: is silent; drop the row or record the clip again")
@@ -276,18 +286,4 @@ def _check_duration(
         raise AudioError(
             f"{path}: lasts {info.duration_s:.1f} s, longer than data.max_duration_s = "
             f"{max_duration_s:g}; cut the clip or raise the limit"
-        )
-
-
-def _check_samples(path: Path, samples: FloatArray) -> None:
-    if not np.isfinite(samples).all():
-        raise AudioError(
-            f"{path}: {int((~np.isfinite(samples)).sum())} samples are NaN or infinite; "
-            "re-export the clip"
-        )
-    peak = float(np.abs(samples).max())
-    if peak > MAX_PEAK:
-        raise AudioError(
-            f"{path}: samples reach {peak:g}, where full scale is 1; the float file is in other "
-            "units, divide it by its full scale"
         )

@@ -41,6 +41,15 @@ def write_atomically(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def sync(path: Path) -> None:
+    """Make a file or folder durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a file that was checked before, or that we wrote; blank lines go."""
     content = path.read_text(encoding="utf-8-sig")

@@ -20,10 +20,8 @@ from data.features import (
     num_audio_tokens,
 )
 from data.manifest import fill_choices
+from data.parsing import TAGS
 from data.records import Example, FloatArray, IntArray, Prompt
-
-ANSWER_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-"""Tags of a well-formed answer, in order."""
 
 FORBIDDEN_LOGIT = -100.0
 """Added to the logits of tokens that a completion may not contain, in engine and learner alike."""
@@ -60,7 +58,7 @@ def target_text(example: Example) -> str:
         return example.target
     if example.reasoning is None:
         raise PromptError(f"example {example.id!r} has no 'reasoning'; add it or drop the row")
-    for tag in ANSWER_TAGS:
+    for tag in TAGS:
         if tag in example.reasoning:
             raise PromptError(
                 f"the reasoning of example {example.id!r} holds {tag}; write the text between the "
@@ -102,7 +100,7 @@ class PromptBuilder:
         self.end_token_id = self._special_id(checkpoint_path, "eos_token")
         self.pad_token_id = self._special_id(checkpoint_path, "pad_token")
         self.audio_token_id = self._tokenizer.convert_tokens_to_ids(processor.audio_token)
-        tags = set(self._tokenizer("".join(ANSWER_TAGS))["input_ids"])
+        tags = set(self._tokenizer("".join(TAGS))["input_ids"])
         self._control_tokens = {i: str(token) for i, token in added.items() if i not in tags}
         self.forbidden_token_ids = tuple(sorted(self._control_tokens.keys() - {self.end_token_id}))
         self._refuse_control_tokens(config.system_prompt, "data.system_prompt")

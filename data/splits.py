@@ -48,23 +48,23 @@ def read_data(config: RunConfig) -> Splits:
         question_template=data.question,
     )
     rl = config.loss.kind == "policy"
-    wanted = config.eval.split if rl and config.eval.every_steps else ""
+    split = config.eval.split if rl and config.eval.every_steps else ""
     test = config.eval.test_split if rl else ""
     train = _of_tasks(select_split(examples, data.train_split), data)
     limit = config.eval.max_examples or None
-    evaluated = select_split(examples, wanted)[:limit] if wanted else []
+    evaluated = select_split(examples, split)[:limit] if split else []
     tested = select_split(examples, test) if test else []
     used = list({row.id: row for row in (*train, *evaluated, *tested)}.values())
-    silent = [row.id for row in used if rl and not row.audio]
-    if silent:
+    text_only = [row.id for row in used if rl and not row.audio]
+    if text_only:
         raise ManifestError(
-            f"{data.manifest}: {len(silent)} rows have no clip, such as {silent[0]!r}; text-only "
+            f"{data.manifest}: {len(text_only)} rows have no clip, such as {text_only[0]!r}; text-only "
             "tasks are for launch/sft.py"
         )
     bad = bad_clips(used, data)
     return Splits(
         *([row for row in rows if row.id not in bad] for rows in (train, evaluated, tested)),
-        benchmarks={found.name: read_benchmark(found, config) for found in config.eval.benchmarks},
+        benchmarks={entry.name: read_benchmark(entry, config) for entry in config.eval.benchmarks},
     )
 
 
@@ -72,12 +72,12 @@ def _of_tasks(rows: Sequence[Example], data: DataConfig) -> Sequence[Example]:
     """Return the rows of the tasks that are trained on."""
     if not data.tasks:
         return rows
-    known = sorted({row.task for row in rows if row.task})
-    unknown = sorted(set(data.tasks) - set(known))
+    tasks = sorted({row.task for row in rows if row.task})
+    unknown = sorted(set(data.tasks) - set(tasks))
     if unknown:
         raise ManifestError(
             f"data.tasks: no row of split {data.train_split!r} has the task {unknown[0]!r}; there "
-            f"are {', '.join(known) or 'rows without a task only'}"
+            f"are {', '.join(tasks) or 'rows without a task only'}"
         )
     return [row for row in rows if row.task in data.tasks]
 

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from data.files import sync
 
+logger = logging.getLogger(__name__)
 
 STATE_NAME = "state.json"
 MANIFEST_NAME = "MANIFEST.json"
@@ -355,11 +356,7 @@ def _delete(folder: Path) -> None:
 
 def _sync(path: Path) -> None:
     with _naming(path):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)
 
 
 @contextmanager

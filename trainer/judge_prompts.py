@@ -43,9 +43,9 @@ class JudgePrompts(PromptBuilder):
         """
         super().__init__(checkpoint_path, config)
         self._message = JudgeText(str(checkpoint_path), JudgePrompt(prompt_file))
-        begun, digits = self._message.answer_tokens()
+        answer_starts, digits = self._message.answer_tokens()
         self._digits = [
-            [np.array([*tokens, digit], np.int64) for digit in digits] for tokens in begun
+            [np.array([*tokens, digit], np.int64) for digit in digits] for tokens in answer_starts
         ]
 
     def build(self, example: Example, features: Any, num_frames: int) -> Prompt:
@@ -147,5 +147,5 @@ def learner_scores(
         prompts: From `builder.build`.
         builder: Of the judge's checkpoint.
     """
-    found = learner.logprobs([builder.digit_group(prompt) for prompt in prompts])
-    return [read_digits(logprobs) for logprobs in found]
+    logprobs_of = learner.logprobs([builder.digit_group(prompt) for prompt in prompts])
+    return [read_digits(logprobs) for logprobs in logprobs_of]

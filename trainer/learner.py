@@ -159,7 +159,7 @@ class Learner:
             lr: learning rate of the step.
 
         Returns:
-            This rank's share of the step's figures: summed over ranks they are means over tokens,
+            This rank's share of the step's metrics: summed over ranks they are means over tokens,
             weighted like the loss and averaged over updates; keys that end in `_max` are maxima.
         """
         with self._optimizer_on_device():
@@ -196,7 +196,7 @@ class Learner:
                 self._engine.step()
                 skipped += not self._engine.was_step_applied()
                 norms.append(float(self._engine.get_global_grad_norm()))
-        # Equal on all ranks: a share each, so that the sum over ranks is the figure itself.
+        # Equal on all ranks: a share each, so that the sum over ranks is the metric itself.
         share = 1.0 / self._spec.num_ranks
         totals["optim/grad_norm"] = share * sum(norms) / num_updates
         totals["optim/skipped"] = share * skipped
@@ -228,23 +228,23 @@ class Learner:
     def _backward(
         self, tensors: PackedRow, row: Microbatch, frozen: FrozenScores | None
     ) -> dict[str, float]:
-        """Loss, gradient and figures of one row."""
+        """Loss, gradient and metrics of one row."""
         weights = torch.from_numpy(row.loss_weights).to(self._device)
         scores = self._engine(tensors)
         if self._config.loss.kind == "sft":
             credits = torch.from_numpy(row.advantages).to(self._device)
             per_token = sft_loss(scores.logprobs, credits)
-            figures = {"sft/nll": per_token.detach()}
+            metrics = {"sft/nll": per_token.detach()}
         else:
             if frozen is None:
                 reference = self._reference_logprobs(tensors, scores.audio)
                 frozen = FrozenScores(scores.logprobs.detach(), reference)
-            per_token, figures = policy_terms(scores.logprobs, row, frozen, self._config.loss)
+            per_token, metrics = policy_terms(scores.logprobs, row, frozen, self._config.loss)
         loss = (per_token * weights).sum()
         # DeepSpeed averages gradients over ranks, but the weights sum to 1 over all of them.
         self._engine.backward(loss * self._spec.num_ranks)
-        figures |= {"policy/loss": per_token.detach(), "policy/entropy": scores.entropy}
-        stats = {name: float((value * weights).sum()) for name, value in figures.items()}
+        metrics |= {"policy/loss": per_token.detach(), "policy/entropy": scores.entropy}
+        stats = {name: float((value * weights).sum()) for name, value in metrics.items()}
         if frozen is not None:
             gap = (frozen.old.cpu() - torch.from_numpy(row.rollout_logprobs)).abs()
             stats["policy/logprob_gap_max"] = float((gap * (weights.cpu() > 0)).max())
@@ -351,7 +351,7 @@ class Learner:
 
 
 def _accumulate(totals: dict[str, float], stats: dict[str, float], share: float) -> None:
-    """Add a row's figures: sums weighted by `share`, maxima as maxima."""
+    """Add a row's metrics: sums weighted by `share`, maxima as maxima."""
     for name, value in stats.items():
         if name.endswith("_max"):
             totals[name] = max(totals.get(name, 0.0), value)

@@ -1,4 +1,4 @@
-"""All learner ranks as one object: packs samples, spreads rows, gathers figures."""
+"""All learner ranks as one object: packs samples, spreads rows, gathers metrics."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def interface_towards(address: str) -> str:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((address, 9))  # sends nothing, but chooses a route
-        own = probe.getsockname()[0]
-    names = psutil.net_if_addrs().items()
-    return next(name for name, found in names if own in [entry.address for entry in found])
+        source = probe.getsockname()[0]
+    interfaces = psutil.net_if_addrs().items()
+    return next(name for name, entries in interfaces if source in [e.address for e in entries])
 
 
 def _fetch_features(rows: Sequence[Microbatch]) -> list[Microbatch]:
@@ -128,7 +128,7 @@ class LearnerGroup:
             lr: learning rate of the step.
 
         Returns:
-            The step's learner figures, see docs/metrics.md.
+            The step's learner metrics, see docs/metrics.md.
         """
         if not samples:
             return {"optim/lr": lr, "optim/skipped": 1.0}
@@ -147,11 +147,12 @@ class LearnerGroup:
             actor.update.remote([plan[rank] for plan in plans], lr)
             for rank, actor in enumerate(self._actors)
         ]
-        figures = _reduce(self._wait(calls, "update"))
+        metrics = _reduce(self._wait(calls, "update"))
         rows = [row for plan in plans for rank in plan for row in rank]
-        figures["optim/lr"] = lr
-        figures["perf/packing_frac"] = _packing_frac(rows)
-        return figures
+        metrics["optim/lr"] = lr
+        real = [row for row in rows if PADDING_ID not in row.completion_ids]
+        metrics["perf/packing_frac"] = _num_tokens(real) / _num_tokens(rows)
+        return metrics
 
     def trial(self, row: Microbatch) -> float:
         """Run the largest row on every rank, without an effect; see `Learner.trial`.
@@ -163,13 +164,14 @@ class LearnerGroup:
 
     def logprobs(self, groups: Sequence[Group]) -> list[list[FloatArray]]:
         """Return the policy's log-probs of every completion: per group, [G] arrays of [C] nats."""
+        lengths = [len(group.completions) for group in groups]
         samples = [
-            GroupSample(group, np.zeros(len(group.completions), np.float32), _all_true(group))
-            for group in groups
+            GroupSample(group, np.zeros(n, np.float32), np.ones(n, np.bool_))
+            for group, n in zip(groups, lengths, strict=True)
         ]
         sizes = [num_row_tokens(sample) for sample in samples]
         packed = pack_rows(sizes, self._config.learner.tokens_per_microbatch)
-        weights = [[0.0] * len(group.completions) for group in groups]
+        weights = [[0.0] * n for n in lengths]
         rows = [build_row([samples[i] for i in row], [weights[i] for i in row]) for row in packed]
         num_ranks = len(self._actors)
         # Under ZeRO-3 all ranks must run equally many forward passes.
@@ -179,14 +181,14 @@ class LearnerGroup:
             for rank, actor in enumerate(self._actors)
         ]
         shares = self._wait(calls, "logprobs")
-        found: list[list[FloatArray]] = [[] for _ in groups]
+        logprobs: list[list[FloatArray]] = [[] for _ in groups]
         for place, row in enumerate(packed):
             completions = [(i, c) for i in row for c in groups[i].completions]
             ends = np.cumsum([len(completion.token_ids) for _, completion in completions])
             parts = np.split(shares[place % num_ranks][place // num_ranks], ends[:-1])
             for (i, _), values in zip(completions, parts, strict=True):
-                found[i].append(values)
-        return found
+                logprobs[i].append(values)
+        return logprobs
 
     def connect(self, engines: Sequence[Any]) -> None:
         """Open the weight transport between all ranks and the engine actors."""
@@ -232,12 +234,8 @@ class LearnerGroup:
             ray.kill(actor)
 
 
-def _all_true(group: Group) -> np.ndarray:
-    return np.ones(len(group.completions), np.bool_)
-
-
 def _reduce(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Join the ranks' figures: sums, and maxima for keys that end in `_max`."""
+    """Join the ranks' metrics: sums, and maxima for keys that end in `_max`."""
     names = dict.fromkeys(name for share in shares for name in share)
     return {
         name: (max if name.endswith("_max") else sum)(share.get(name, 0.0) for share in shares)
@@ -245,7 +243,5 @@ def _reduce(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def _packing_frac(rows: Sequence[Microbatch]) -> float:
-    """Share of the computed tokens that belong to real rows."""
-    real = sum(len(row.input_ids) for row in rows if PADDING_ID not in row.completion_ids)
-    return real / sum(len(row.input_ids) for row in rows)
+def _num_tokens(rows: Sequence[Microbatch]) -> int:
+    return sum(len(row.input_ids) for row in rows)

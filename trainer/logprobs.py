@@ -176,11 +176,13 @@ def _packed_sdpa(
     for span in attention_mask:
         prompt = [x.narrow(2, span.start, span.length) for x in (query, key, value)]
         parts.append(scaled_dot_product_attention(*prompt, is_causal=True, scale=scaling))
-        own = [_side_by_side(x, span) for x in (query, key, value)]
+        completions = [_side_by_side(x, span) for x in (query, key, value)]
         shared = [x.expand(span.num_completions, -1, -1, -1) for x in prompt[1:]]
-        keys, values = (torch.cat(pair, dim=2) for pair in zip(shared, own[1:], strict=True))
+        keys, values = (
+            torch.cat(pair, dim=2) for pair in zip(shared, completions[1:], strict=True)
+        )
         output = scaled_dot_product_attention(
-            own[0], keys, values, attn_mask=span.bias, scale=scaling
+            completions[0], keys, values, attn_mask=span.bias, scale=scaling
         )
         flat = output.transpose(0, 1).flatten(1, 2)
         parts.append(flat.index_select(1, span.kept)[None])
@@ -266,8 +268,8 @@ class PackedPolicy(nn.Module):
             lengths = lengths.new_tensor([SILENT_FRAMES])
         after_conv, _ = tower._get_feat_extract_output_lengths(lengths)
         output = tower(row.features, feature_lens=lengths, aftercnn_lens=after_conv)
-        found = output.last_hidden_state
-        return found if len(row.feature_lengths) else found[:0]
+        embeddings = output.last_hidden_state
+        return embeddings if len(row.feature_lengths) else embeddings[:0]
 
     def forward(self, row: PackedRow, audio: Tensor | None = None) -> TokenScores:
         """Score every completion token of a row.

@@ -43,7 +43,7 @@ def policy_loss(
         clip_high: The ratio is clipped above at `1 + clip_high`; >= 0.
 
     Returns:
-        The loss [N], and detached figures [N]: `ratio`, and `clipped` (bool), True where the clip
+        The loss [N], and detached metrics [N]: `ratio`, and `clipped` (bool), True where the clip
         changes a token's gradient: to 0 with `clip` and `gspo`, to its bound with `cispo`.
     """
     low, high = 1.0 - clip_low, 1.0 + clip_high
@@ -188,7 +188,7 @@ class FrozenScores(NamedTuple):
 def policy_terms(
     logprobs: torch.Tensor, row: Microbatch, frozen: FrozenScores, loss: LossConfig
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the policy loss of each token of a row, KL included, and the figures behind it.
+    """Return the policy loss of each token of a row, KL included, and the metrics behind it.
 
     Args:
         logprobs: [N] under the current policy, with gradient.
@@ -201,7 +201,7 @@ def policy_terms(
     """
     advantages = torch.from_numpy(row.advantages).to(logprobs.device)
     rollout = torch.from_numpy(row.rollout_logprobs).to(logprobs.device)
-    per_token, figures = policy_loss(
+    per_token, clipping = policy_loss(
         logprobs,
         frozen.old,
         advantages,
@@ -213,14 +213,14 @@ def policy_terms(
     )
     correction = importance_weights(frozen.old, rollout, loss.importance_cap)
     per_token = per_token * correction
-    named = {
-        "policy/ratio_mean": figures["ratio"],
-        "policy/clip_frac": figures["clipped"].float(),
+    metrics = {
+        "policy/ratio_mean": clipping["ratio"],
+        "policy/clip_frac": clipping["clipped"].float(),
         "policy/importance_weight_mean": correction,
         "policy/logprob_gap": (frozen.old - rollout).abs(),
     }
     if frozen.reference is not None:
         kl = kl_estimate(logprobs, frozen.reference, loss.kl_estimator)
         per_token = per_token + loss.kl_coef * kl
-        named["policy/kl"] = kl.detach()
-    return per_token, named
+        metrics["policy/kl"] = kl.detach()
+    return per_token, metrics

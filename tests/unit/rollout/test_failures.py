@@ -60,7 +60,9 @@ def make_pool() -> Iterator[Callable[..., EnginePool]]:
 
     def make(*ways: str) -> EnginePool:
         rollout = RolloutConfig(group_size=1, timeout_s=60)
-        pool = EnginePool(EngineSpec(ModelConfig(path="none"), rollout, "host", "cpu", 0, 0, ()), [])
+        pool = EnginePool(
+            EngineSpec(ModelConfig(path="none"), rollout, "host", "cpu", 0, 0, ()), []
+        )
         pool.actors = [ray.remote(Engine).options(num_cpus=0).remote(way) for way in ways]
         pools.append(pool)
         return pool
