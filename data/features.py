@@ -35,9 +35,6 @@ _NUM_CLIP_LOCKS = 64
 def num_audio_tokens(num_frames: int) -> int:
     """Return how many embeddings the audio encoder makes of a clip: about one per 40 ms.
 
-    Args:
-        num_frames: F, frames of the clip.
-
     Raises:
         ValueError: fewer than `MIN_FRAMES` frames, which give no embedding at all.
 

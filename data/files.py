@@ -16,9 +16,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Readers, and a kill at any moment, see the old content or the new; an error keeps the old.
 
-    Args:
-        path: The file; its folder exists.
-
     Raises:
         OSError: The file, which the error names, cannot be written.
     """

@@ -122,11 +122,7 @@ def sleep_level(spec: EngineSpec) -> int:
 
 
 class RolloutEngine:
-    """Samples completions and takes new weights; `rollout.pool` runs it as a Ray actor.
-
-    Args:
-        spec: shared settings.
-    """
+    """Samples completions and takes new weights; `rollout.pool` runs it as a Ray actor."""
 
     def __init__(self, spec: EngineSpec) -> None:
         os.environ.update(engine_environment(spec))
@@ -186,7 +182,6 @@ class RolloutEngine:
 
         Args:
             requests: with the features of their prompts as arrays.
-            greedy: take the likeliest token instead of sampling.
 
         Yields:
             Lists of (position in `requests`, its completions): the requests that ended with the

@@ -45,8 +45,6 @@ def plan_requests(
     Args:
         ids: of the example of each prompt; an id may occur more than once.
         num_completions: G.
-        num_engines: engines that take part.
-        seed: of the call.
 
     Returns:
         The parts, prompt by prompt. The seed of a completion follows from the call's seed, the
@@ -93,7 +91,6 @@ class EnginePool:
     """N engines with the same weights.
 
     Args:
-        spec: shared settings.
         actor_options: Ray options of each engine's actor (resources, placement, environment).
     """
 
@@ -135,8 +132,6 @@ class EnginePool:
             seed: of this call; with the same weights it gives the same tokens, on any number of
                 engines. Greedy calls do not use it.
             num_completions: G; by default the configured group size, or 1 when greedy.
-            greedy: take the likeliest token instead of sampling.
-            min_tokens: no completion ends before it has that many tokens.
 
         Yields:
             One group per prompt, in the order of completion.
@@ -234,10 +229,8 @@ def wait_for_all(
 
     Args:
         calls: one a member, in the order of their numbers.
-        what: the call, as messages name it.
         member: what the messages call a member.
         timeout_s: longest time in which not one answers.
-        failure: class of the error that is raised.
     """
     pending = list(calls)
     while pending:
@@ -265,7 +258,6 @@ def ordered(groups: Iterable[Group], prompts: Sequence[Prompt]) -> list[Group]:
     """Return the groups in the order of their prompts.
 
     Args:
-        groups: In any order.
         prompts: With different example ids.
 
     Raises:

@@ -96,7 +96,6 @@ def to_samples(scored: Sequence[ScoredGroup], config: AdvantageConfig) -> list[G
 
     Args:
         scored: Groups with rewards; they may differ in G.
-        config: How rewards become advantages, and whether cut completions are trained on.
 
     Returns:
         One sample per group with an advantage on a completion that is trained on, in order. The

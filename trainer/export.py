@@ -26,7 +26,6 @@ def export_checkpoint(start: Path, target: Path, weights: Mapping[str, Tensor]) 
     becomes README.base.md, README.base.md becomes README.base.base.md, and so on.
 
     Args:
-        start: folder of the start checkpoint.
         target: folder to write; replaced if it exists.
         weights: full tensors under checkpoint names.
 

@@ -70,10 +70,7 @@ def deepspeed_config(config: RunConfig) -> dict[str, Any]:
 class Learner:
     """Holds the policy's shard, its optimizer, and the frozen reference policy.
 
-    Args:
-        spec: run configuration and place in the group.
-        address: address of rank 0.
-        port: free port there.
+    `address` and `port` are rank 0's; building one is collective over the ranks.
     """
 
     def __init__(self, spec: LearnerSpec, address: str, port: int) -> None:
@@ -156,7 +153,6 @@ class Learner:
         Args:
             minibatches: this rank's rows; features as arrays. The loss weights of each minibatch
                 sum to 1 over all ranks, and all ranks have equally many rows.
-            lr: learning rate of the step.
 
         Returns:
             This rank's share of the step's metrics: summed over ranks they are means over tokens,

@@ -82,8 +82,6 @@ class LearnerGroup:
     """The learner ranks of a run.
 
     Args:
-        config: the run.
-        forbidden_token_ids: see `PackedPolicy`.
         actor_options: Ray options of each rank's actor (resources, placement, environment).
     """
 
@@ -125,7 +123,6 @@ class LearnerGroup:
 
         Args:
             samples: groups with advantages; an empty list is a step without an update.
-            lr: learning rate of the step.
 
         Returns:
             The step's learner metrics, see docs/metrics.md.

@@ -82,14 +82,8 @@ def to_device(
     """Move a row to the device and build its attention mask.
 
     Args:
-        row: the packed row.
         features: [M, F] float32 arrays, one per group (`row.features`, resolved).
-        device: where the learner computes.
-        attention: `sdpa` or `flex`.
         dtype: format of activations; the additive mask has it too.
-
-    Returns:
-        The row as tensors.
     """
     groups = torch.from_numpy(row.group_ids)
     segments = torch.from_numpy(row.segment_ids)
@@ -227,13 +221,11 @@ AttentionInterface.register("packed_flex", _packed_flex)
 class PackedPolicy(nn.Module):
     """A Qwen2.5-Omni thinker that scores packed rows.
 
+    Temperature, forbidden tokens, chunks and number format are those of its `VocabularyHead`.
+
     Args:
         thinker: the model; its vision tower may be gone, and its head is replaced.
         attention: `sdpa` or `flex`; the form of `PackedRow.mask`.
-        temperature: logits are divided by it, as in sampling.
-        forbidden_token_ids: tokens that completions may not contain.
-        chunk_tokens: completion tokens whose [chunk, V] logits exist at a time.
-        float32_head: project to the vocabulary in float32.
     """
 
     def __init__(
@@ -275,11 +267,7 @@ class PackedPolicy(nn.Module):
         """Score every completion token of a row.
 
         Args:
-            row: the packed row.
             audio: embeddings from `encode_audio`, if they were computed already.
-
-        Returns:
-            Log-probabilities and entropies, [N] each.
 
         Raises:
             ValueError: the clips have more or fewer frames than the row has placeholders.

@@ -62,7 +62,6 @@ def train(config: RunConfig, parts: Parts, step: int) -> int:
     """Run the loop from `step` to the end, or until asked to stop.
 
     Args:
-        config: the run.
         parts: built and started, engines and learner at the weights of `step`.
         step: updates done so far.
 

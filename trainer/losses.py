@@ -38,7 +38,6 @@ def policy_loss(
         advantages: [N] advantage of the token's completion.
         completion_ids: [N] integers on any device, which completion a token belongs to; the tokens
             of a completion are consecutive and complete. Only `gspo` looks at them.
-        kind: `clip`, `gspo` or `cispo`.
         clip_low: The ratio is clipped below at `1 - clip_low`; in [0, 1].
         clip_high: The ratio is clipped above at `1 + clip_high`; >= 0.
 
@@ -192,9 +191,7 @@ def policy_terms(
 
     Args:
         logprobs: [N] under the current policy, with gradient.
-        row: what they are the log-probs of.
         frozen: its scores before the step's first update, on the same device.
-        loss: which losses, and how they are weighed.
 
     Returns:
         The loss [N] before `row.loss_weights`, and detached metrics [N].

@@ -79,7 +79,6 @@ class RunFolder:
         config of a run that left neither metrics nor checkpoints may be replaced by any other.
 
         Args:
-            config_yaml: resolved config of this run; written to config.yaml.
             config_differences: given the text of the folder's config.yaml, returns what differs
                 from this run's config.
 
@@ -124,10 +123,8 @@ class RunFolder:
         """Replace run_status.json in one go.
 
         Args:
-            state: one of `STATES`.
             step: loop steps that are done.
             reason: why it ended, for people; empty while it runs.
-            resume_cmd: command line that goes on with this run.
         """
         assert state in STATES, state
         status = {"state": state, "step": step, "reason": reason, "resume_cmd": resume_cmd}
@@ -271,9 +268,6 @@ class RunFolder:
 def lock_folder(root: Path) -> int:
     """Take the lock of a folder for this process, however it ends.
 
-    Args:
-        root: the folder; it exists.
-
     Returns:
         A file descriptor; closing it lets go of the lock.
 
@@ -333,11 +327,7 @@ def machine() -> dict[str, Any]:
 
 
 def code_version(root: Path) -> str:
-    """Return the commit of a checkout, with `-dirty` if files differ from it; empty if unknown.
-
-    Args:
-        root: Top folder of the checkout.
-    """
+    """Return the commit of a checkout, with `-dirty` if files differ from it; empty if unknown."""
     if not (root / ".git").exists():
         return ""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]

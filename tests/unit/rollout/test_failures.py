@@ -92,14 +92,14 @@ def test_an_engine_that_does_not_come_up_is_named_with_its_reason(make_pool) -> 
 
 def test_an_engine_that_dies_is_named(make_pool) -> None:
     pool = make_pool("dies")
-    with pytest.raises(RolloutError, match="sampling: engine 0 died: .*actor died"):
+    with pytest.raises(RolloutError, match=r"sampling: engine 0 died: .*actor died"):
         list(pool.generate([make_group([""]).prompt]))
 
 
 def test_a_failure_of_the_actor_behind_an_actor_is_the_reason(make_pool) -> None:
     (engine,) = make_pool("raises").actors
     caller = ray.remote(Caller).options(num_cpus=0).remote()
-    with pytest.raises(RuntimeError, match="^sync: rank 0: ValueError: one thing and another$"):
+    with pytest.raises(RuntimeError, match=r"^sync: rank 0: ValueError: one thing and another$"):
         wait_for_all([caller.ping.remote(engine)], "sync", "rank", 60, RuntimeError)
 
 
