@@ -209,17 +209,17 @@ ActorFailure = (ray.exceptions.RayTaskError, ray.exceptions.RayActorError)
 """What `ray.get` raises when a call raised, and when the actor's process is gone."""
 
 
-def describe_failure(member: str, error: Exception) -> str:
+def describe_failure(member: str, error: ray.exceptions.RayError) -> str:
     """Return who failed and why, without the tracebacks that Ray puts around an `ActorFailure`."""
     cause = error
     # An actor that called another one passes that one's failure on, wrapped once more.
     while isinstance(cause, ray.exceptions.RayTaskError):
         cause = cause.cause
-    if cause is error and error.actor_init_failed:
+    if cause is not error:
+        return f"{member}: {type(cause).__name__}: {' '.join(str(cause).split())}"
+    if error.actor_init_failed:
         return f"{member} did not come up: {str(error).splitlines()[-1]}"
-    if isinstance(cause, ray.exceptions.RayActorError):
-        return f"{member} died: {cause}"
-    return f"{member}: {type(cause).__name__}: {' '.join(str(cause).split())}"
+    return f"{member} died: {error}"
 
 
 def wait_for_all(

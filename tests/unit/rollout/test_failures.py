@@ -103,6 +103,14 @@ def test_a_failure_of_the_actor_behind_an_actor_is_the_reason(make_pool) -> None
         wait_for_all([caller.ping.remote(engine)], "sync", "rank", 60, RuntimeError)
 
 
+def test_an_actor_outlives_the_one_that_it_called(make_pool) -> None:
+    (engine,) = make_pool("dies").actors
+    caller = ray.remote(Caller).options(num_cpus=0).remote()
+    # The rank did not die, but what it called.
+    with pytest.raises(RuntimeError, match=r"^sync: rank 0: ActorDiedError: The actor died"):
+        wait_for_all([caller.ping.remote(engine)], "sync", "rank", 60, RuntimeError)
+
+
 def test_groups_come_from_all_engines_that_work(make_pool) -> None:
     prompts = [make_group([""], id=name).prompt for name in ("a", "b", "c")]
     groups = list(make_pool("works", "works").generate(prompts))
