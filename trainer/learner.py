@@ -188,7 +188,7 @@ class Learner:
             for b, (batch, rows) in enumerate(zip(batches, minibatches, strict=True)):
                 for r, (tensors, row) in enumerate(zip(batch, rows, strict=True)):
                     stats = self._backward(tensors, row, frozen[b][r] if frozen else None)
-                    _accumulate(totals, stats, 1.0 / num_updates)
+                    accumulate(totals, stats, 1.0 / num_updates)
                 self._engine.step()
                 skipped += not self._engine.was_step_applied()
                 norms.append(float(self._engine.get_global_grad_norm()))
@@ -346,8 +346,8 @@ class Learner:
         torch.distributed.destroy_process_group()
 
 
-def _accumulate(totals: dict[str, float], stats: dict[str, float], share: float) -> None:
-    """Add a row's metrics: sums weighted by `share`, maxima as maxima."""
+def accumulate(totals: dict[str, float], stats: dict[str, float], share: float = 1.0) -> None:
+    """Add the metrics of a row or a rank: `share` of each, but of keys in `_max` the maximum."""
     for name, value in stats.items():
         if name.endswith("_max"):
             totals[name] = max(totals.get(name, 0.0), value)

@@ -16,7 +16,7 @@ import ray
 from configs.schema import RunConfig
 from data.records import FloatArray, Group, GroupSample, Microbatch
 from rollout.pool import wait_for_all, with_environment
-from trainer.learner import Learner, LearnerSpec, learner_environment
+from trainer.learner import Learner, LearnerSpec, accumulate, learner_environment
 from trainer.packing import PADDING_ID, build_row, num_row_tokens, pack_rows, plan_update
 
 
@@ -144,7 +144,9 @@ class LearnerGroup:
             actor.update.remote([plan[rank] for plan in plans], lr)
             for rank, actor in enumerate(self._actors)
         ]
-        metrics = _reduce(self._wait(calls, "update"))
+        metrics: dict[str, float] = {}
+        for rank_metrics in self._wait(calls, "update"):
+            accumulate(metrics, rank_metrics)
         rows = [row for plan in plans for rank in plan for row in rank]
         metrics["optim/lr"] = lr
         real = [row for row in rows if PADDING_ID not in row.completion_ids]
@@ -229,15 +231,6 @@ class LearnerGroup:
         self._all("close")
         for actor in self._actors:
             ray.kill(actor)
-
-
-def _reduce(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Join the ranks' metrics: sums, and maxima for keys that end in `_max`."""
-    names = dict.fromkeys(name for share in shares for name in share)
-    return {
-        name: (max if name.endswith("_max") else sum)(share.get(name, 0.0) for share in shares)
-        for name in names
-    }
 
 
 def _num_tokens(rows: Sequence[Microbatch]) -> int:

@@ -14,6 +14,9 @@ from rollout.engine import EngineSpec, RolloutError
 from rollout.pool import EnginePool, wait_for_all
 from tests.unit.make_groups import make_group
 
+WAIT_S = 300.0
+"""Far longer than any of these calls takes, on a busy machine too."""
+
 
 class Engine:
     """An engine's calls; each of them goes the way that the engine is built for."""
@@ -59,7 +62,7 @@ def make_pool() -> Iterator[Callable[..., EnginePool]]:
     pools: list[EnginePool] = []
 
     def make(*ways: str) -> EnginePool:
-        rollout = RolloutConfig(group_size=1, timeout_s=60)
+        rollout = RolloutConfig(group_size=1, timeout_s=WAIT_S)
         pool = EnginePool(
             EngineSpec(ModelConfig(path="none"), rollout, "host", "cpu", 0, 0, ()), []
         )
@@ -100,7 +103,7 @@ def test_a_failure_of_the_actor_behind_an_actor_is_the_reason(make_pool) -> None
     (engine,) = make_pool("raises").actors
     caller = ray.remote(Caller).options(num_cpus=0).remote()
     with pytest.raises(RuntimeError, match=r"^sync: rank 0: ValueError: one thing and another$"):
-        wait_for_all([caller.ping.remote(engine)], "sync", "rank", 60, RuntimeError)
+        wait_for_all([caller.ping.remote(engine)], "sync", "rank", WAIT_S, RuntimeError)
 
 
 def test_an_actor_outlives_the_one_that_it_called(make_pool) -> None:
@@ -108,7 +111,7 @@ def test_an_actor_outlives_the_one_that_it_called(make_pool) -> None:
     caller = ray.remote(Caller).options(num_cpus=0).remote()
     # The rank did not die, but what it called.
     with pytest.raises(RuntimeError, match=r"^sync: rank 0: ActorDiedError: The actor died"):
-        wait_for_all([caller.ping.remote(engine)], "sync", "rank", 60, RuntimeError)
+        wait_for_all([caller.ping.remote(engine)], "sync", "rank", WAIT_S, RuntimeError)
 
 
 def test_groups_come_from_all_engines_that_work(make_pool) -> None:
