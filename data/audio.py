@@ -81,9 +81,6 @@ class ClipProblem:
 def probe(path: str | Path) -> AudioInfo:
     """Return what the header of a clip says, after checking the file without decoding it.
 
-    Args:
-        path: the clip.
-
     Raises:
         AudioError: missing, not a regular file, empty, not audio, a format that is not read, no
             samples, an unusual rate or channel count, or a WAV file whose header and size disagree.
@@ -124,9 +121,7 @@ def read_audio(path: str | Path, *, min_duration_s: float, max_duration_s: float
     Channels are averaged; other rates are resampled with soxr in its HQ setting.
 
     Args:
-        path: the clip.
-        min_duration_s: shortest length, in seconds.
-        max_duration_s: longest length, in seconds; a longer clip is refused without decoding.
+        max_duration_s: a longer clip is refused without decoding.
 
     Returns:
         [S] float32, full scale 1; S is within one sample of the duration times 16,000.
@@ -140,18 +135,28 @@ def read_audio(path: str | Path, *, min_duration_s: float, max_duration_s: float
     _check_duration(path, info, min_duration_s, max_duration_s)
     try:
         with sf.SoundFile(str(path)) as file:
-            read = file.read(info.num_samples, dtype="float32", always_2d=True)
+            decoded = file.read(info.num_samples, dtype="float32", always_2d=True)
     except sf.SoundFileError as error:
         raise AudioError(
             f"{path}: cannot be decoded ({error}); the file is damaged, restore or re-export it"
         ) from error
-    samples = np.asarray(read, dtype=np.float32)
+    samples = np.asarray(decoded, dtype=np.float32)
     if len(samples) < info.num_samples:
         raise AudioError(
             f"{path}: holds {len(samples)} of the {info.num_samples} samples that its header "
             "promises; the file is cut, restore or re-export it"
         )
-    _check_samples(path, samples)
+    if not np.isfinite(samples).all():
+        raise AudioError(
+            f"{path}: {int((~np.isfinite(samples)).sum())} samples are NaN or infinite; "
+            "re-export the clip"
+        )
+    peak = float(np.abs(samples).max())
+    if peak > MAX_PEAK:
+        raise AudioError(
+            f"{path}: samples reach {peak:g}, where full scale is 1; the float file is in other "
+            "units, divide it by its full scale"
+        )
     mono = samples.mean(axis=1, dtype=np.float32)
     if float(np.abs(mono - mono.mean()).max()) < SILENCE_PEAK:
         raise AudioError(f"{path}: is silent; drop the row or record the clip again")
@@ -189,10 +194,6 @@ def check_clips(
     Args:
         examples: rows of the manifest; a clip that several rows share is read once, and a row
             without a clip has nothing to check.
-        audio_root: folder that the clips' paths are relative to.
-        min_duration_s: shortest length, in seconds.
-        max_duration_s: longest length, in seconds.
-        num_workers: threads.
         deep: decode every sample as well, which also finds damaged FLAC data, samples that are not
             finite, and silence; takes milliseconds instead of microseconds per clip.
     """
@@ -276,18 +277,4 @@ def _check_duration(
         raise AudioError(
             f"{path}: lasts {info.duration_s:.1f} s, longer than data.max_duration_s = "
             f"{max_duration_s:g}; cut the clip or raise the limit"
-        )
-
-
-def _check_samples(path: Path, samples: FloatArray) -> None:
-    if not np.isfinite(samples).all():
-        raise AudioError(
-            f"{path}: {int((~np.isfinite(samples)).sum())} samples are NaN or infinite; "
-            "re-export the clip"
-        )
-    peak = float(np.abs(samples).max())
-    if peak > MAX_PEAK:
-        raise AudioError(
-            f"{path}: samples reach {peak:g}, where full scale is 1; the float file is in other "
-            "units, divide it by its full scale"
         )

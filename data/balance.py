@@ -10,7 +10,6 @@ def balanced_shares(costs: Sequence[int], num_ranks: int) -> list[list[int]]:
 
     Args:
         costs: tokens of each row.
-        num_ranks: ranks to serve.
 
     Returns:
         The row numbers of each rank. Ranks may differ in their number of rows.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data.audio import SAMPLE_RATE_HZ
 from data.records import FloatArray
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ _NUM_CLIP_LOCKS = 64
 
 def num_audio_tokens(num_frames: int) -> int:
     """Return how many embeddings the audio encoder makes of a clip: about one per 40 ms.
-
-    Args:
-        num_frames: F, frames of the clip.
 
     Raises:
         ValueError: fewer than `MIN_FRAMES` frames, which give no embedding at all.
@@ -64,21 +62,21 @@ class FeatureExtractor:
         Raises:
             ValueError: its rate, hop, mel bins or dither are not those of Qwen2.5-Omni.
         """
-        found = {
+        values = {
             "sampling_rate": extractor.sampling_rate,
             "hop_length": extractor.hop_length,
             "feature_size": extractor.feature_size,
             "dither": extractor.dither,
         }
         needed = {
-            "sampling_rate": 16_000,
+            "sampling_rate": SAMPLE_RATE_HZ,
             "hop_length": HOP_SAMPLES,
             "feature_size": NUM_MEL_BINS,
             "dither": 0.0,
         }
-        if found != needed:
+        if values != needed:
             raise ValueError(
-                f"the checkpoint's feature extractor has {found}; Qwen2.5-Omni needs {needed}"
+                f"the checkpoint's feature extractor has {values}; Qwen2.5-Omni needs {needed}"
             )
         self._extractor = extractor
         self._tail = np.zeros(extractor.n_fft, dtype=np.float32)

@@ -16,9 +16,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Readers, and a kill at any moment, see the old content or the new; an error keeps the old.
 
-    Args:
-        path: The file; its folder exists.
-
     Raises:
         OSError: The file, which the error names, cannot be written.
     """
@@ -39,6 +36,15 @@ def write_atomically(path: Path, text: str) -> None:
     """Replace a file by a text in UTF-8; see `replacing`."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def sync(path: Path) -> None:
+    """Make a file or folder durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

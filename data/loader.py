@@ -64,11 +64,8 @@ class PromptLoader:
         """Make a loader at the start of epoch 0.
 
         Args:
-            examples: training rows.
             build: example -> prompt; called in threads.
             prompts_per_step: P, prompts of a batch.
-            seed: seed of the order.
-            num_workers: threads.
             bad_clips: on an `AudioError`, stop with it (`error`), or draw the next example instead
                 and count (`skip`).
 

@@ -20,10 +20,8 @@ from data.features import (
     num_audio_tokens,
 )
 from data.manifest import fill_choices
+from data.parsing import TAGS
 from data.records import Example, FloatArray, IntArray, Prompt
-
-ANSWER_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-"""Tags of a well-formed answer, in order."""
 
 FORBIDDEN_LOGIT = -100.0
 """Added to the logits of tokens that a completion may not contain, in engine and learner alike."""
@@ -60,7 +58,7 @@ def target_text(example: Example) -> str:
         return example.target
     if example.reasoning is None:
         raise PromptError(f"example {example.id!r} has no 'reasoning'; add it or drop the row")
-    for tag in ANSWER_TAGS:
+    for tag in TAGS:
         if tag in example.reasoning:
             raise PromptError(
                 f"the reasoning of example {example.id!r} holds {tag}; write the text between the "
@@ -85,11 +83,7 @@ class PromptBuilder:
     """Samples -> features, as this checkpoint computes them."""
 
     def __init__(self, checkpoint_path: str | Path, config: DataConfig) -> None:
-        """Load the processor of a checkpoint folder.
-
-        Args:
-            checkpoint_path: folder in Hugging Face layout.
-            config: the system prompt is taken from it.
+        """Load the processor of a checkpoint folder, and the system prompt of the config.
 
         Raises:
             PromptError: an unusable checkpoint, or a system prompt with control tokens.
@@ -102,7 +96,7 @@ class PromptBuilder:
         self.end_token_id = self._special_id(checkpoint_path, "eos_token")
         self.pad_token_id = self._special_id(checkpoint_path, "pad_token")
         self.audio_token_id = self._tokenizer.convert_tokens_to_ids(processor.audio_token)
-        tags = set(self._tokenizer("".join(ANSWER_TAGS))["input_ids"])
+        tags = set(self._tokenizer("".join(TAGS))["input_ids"])
         self._control_tokens = {i: str(token) for i, token in added.items() if i not in tags}
         self.forbidden_token_ids = tuple(sorted(self._control_tokens.keys() - {self.end_token_id}))
         self._refuse_control_tokens(config.system_prompt, "data.system_prompt")
@@ -131,9 +125,7 @@ class PromptBuilder:
         """Return the prompt of an example.
 
         Args:
-            example: the example.
             features: [M, F] float32 log-mel features or a reference to them; kept as it is.
-            num_frames: F.
 
         Raises:
             PromptError: the question holds a control token, or the chat template does not place
@@ -169,18 +161,11 @@ class PromptBuilder:
 
     def decode(self, token_ids: Sequence[int] | IntArray) -> str:
         """Return the text of a completion: its final end token goes, other tokens stay visible."""
-        return self.decode_batch([token_ids])[0]
-
-    def decode_batch(self, token_ids: Sequence[Sequence[int] | IntArray]) -> list[str]:
-        """Return `decode` of each completion."""
-        rows = [np.asarray(row, dtype=np.int64).tolist() for row in token_ids]
-        rows = [row[:-1] if row and row[-1] == self.end_token_id else row for row in rows]
-        return [
-            self._tokenizer.decode(
-                row, skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
-            for row in rows
-        ]
+        row = np.asarray(token_ids, dtype=np.int64).tolist()
+        row = row[:-1] if row and row[-1] == self.end_token_id else row
+        return self._tokenizer.decode(
+            row, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
 
     def _special_id(self, checkpoint_path: str | Path, name: str) -> int:
         token = self._tokenizer.special_tokens_map.get(name)
@@ -206,8 +191,6 @@ def prompt_function(
     """Return the way from an example to its prompt: read the clip, compute or recall its features.
 
     Args:
-        builder: of the policy's checkpoint.
-        config: audio root, limits and cache size are taken from it.
         publish: features -> what prompts carry, such as a reference into shared memory.
 
     Returns:

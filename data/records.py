@@ -90,6 +90,11 @@ class Completion:
         """Parse the text where the completion is made: in the engine's process, for all readers."""
         object.__setattr__(self, "parsed", parse_output(self.text))
 
+    @classmethod
+    def unsampled(cls, token_ids: IntArray, text: str = "") -> Completion:
+        """Return an answer that no policy gave, such as a reference answer."""
+        return cls(token_ids, np.zeros(len(token_ids), np.float32), text, "stop", policy_version=0)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

@@ -31,9 +31,6 @@ class Splits:
 def read_data(config: RunConfig) -> Splits:
     """Read and check manifests and clips; needs no Ray.
 
-    Args:
-        config: The run.
-
     Returns:
         The splits that the run uses; those that it does not use are empty.
 
@@ -41,30 +38,34 @@ def read_data(config: RunConfig) -> Splits:
         ManifestError: A bad row, split or clip; all of them are listed at once.
     """
     data = config.data
-    examples = read_manifest(
-        data.manifest,
-        audio_root=data.audio_root,
-        choices=data.choices,
-        question_template=data.question,
-    )
+    examples = _manifest_rows(data)
     rl = config.loss.kind == "policy"
-    wanted = config.eval.split if rl and config.eval.every_steps else ""
+    split = config.eval.split if rl and config.eval.every_steps else ""
     test = config.eval.test_split if rl else ""
     train = _of_tasks(select_split(examples, data.train_split), data)
     limit = config.eval.max_examples or None
-    evaluated = select_split(examples, wanted)[:limit] if wanted else []
+    evaluated = select_split(examples, split)[:limit] if split else []
     tested = select_split(examples, test) if test else []
     used = list({row.id: row for row in (*train, *evaluated, *tested)}.values())
-    silent = [row.id for row in used if rl and not row.audio]
-    if silent:
+    text_only = [row.id for row in used if rl and not row.audio]
+    if text_only:
         raise ManifestError(
-            f"{data.manifest}: {len(silent)} rows have no clip, such as {silent[0]!r}; text-only "
-            "tasks are for launch/sft.py"
+            f"{data.manifest}: {len(text_only)} rows have no clip, such as {text_only[0]!r}; "
+            "text-only tasks are for launch/sft.py"
         )
     bad = bad_clips(used, data)
     return Splits(
         *([row for row in rows if row.id not in bad] for rows in (train, evaluated, tested)),
-        benchmarks={found.name: read_benchmark(found, config) for found in config.eval.benchmarks},
+        benchmarks={entry.name: read_benchmark(entry, config) for entry in config.eval.benchmarks},
+    )
+
+
+def _manifest_rows(data: DataConfig) -> list[Example]:
+    return read_manifest(
+        data.manifest,
+        audio_root=data.audio_root,
+        choices=data.choices,
+        question_template=data.question,
     )
 
 
@@ -72,12 +73,12 @@ def _of_tasks(rows: Sequence[Example], data: DataConfig) -> Sequence[Example]:
     """Return the rows of the tasks that are trained on."""
     if not data.tasks:
         return rows
-    known = sorted({row.task for row in rows if row.task})
-    unknown = sorted(set(data.tasks) - set(known))
+    tasks = sorted({row.task for row in rows if row.task})
+    unknown = sorted(set(data.tasks) - set(tasks))
     if unknown:
         raise ManifestError(
             f"data.tasks: no row of split {data.train_split!r} has the task {unknown[0]!r}; there "
-            f"are {', '.join(known) or 'rows without a task only'}"
+            f"are {', '.join(tasks) or 'rows without a task only'}"
         )
     return [row for row in rows if row.task in data.tasks]
 
@@ -100,12 +101,7 @@ def read_benchmark(benchmark: BenchmarkConfig, config: RunConfig) -> list[Exampl
         ManifestError: A bad row, split or clip, or a row without a label among its choices.
     """
     data = benchmark_data(config, benchmark)
-    rows = read_manifest(
-        data.manifest,
-        audio_root=data.audio_root,
-        choices=data.choices,
-        question_template=data.question,
-    )
+    rows = _manifest_rows(data)
     rows = select_split(rows, benchmark.split) if benchmark.split else rows
     unasked = [row.id for row in rows if row.label not in row.choices or len(row.choices) < 2]
     if unasked:
@@ -119,10 +115,6 @@ def read_benchmark(benchmark: BenchmarkConfig, config: RunConfig) -> list[Exampl
 
 def bad_clips(rows: Sequence[Example], data: DataConfig) -> set[str]:
     """Return the ids of rows whose clip is to be left out.
-
-    Args:
-        rows: With clips.
-        data: Root, limits and what a bad clip does are taken from it.
 
     Raises:
         ManifestError: There are some, and `data.bad_clips` does not leave them out.

@@ -15,7 +15,6 @@ from configs.schema import LogConfig, RewardTermConfig, RunConfig
 from data.files import read_rows
 from trainer.alarms import Alarms
 from trainer.run_folder import RunFolder
-from trainer.starts import read_starts
 
 Row = Mapping[str, Any]
 
@@ -94,7 +93,7 @@ def read_facts(run: Path) -> RunFacts:
         config=config,
         status=folder.read_status(),
         rows=folder.rows(),
-        starts=read_starts(folder.starts_path),
+        starts=folder.starts(),
         splits=split_facts(manifest_rows(Path(config["data"]["manifest"]))),
     )
 

@@ -122,11 +122,7 @@ def sleep_level(spec: EngineSpec) -> int:
 
 
 class RolloutEngine:
-    """Samples completions and takes new weights; `rollout.pool` runs it as a Ray actor.
-
-    Args:
-        spec: shared settings.
-    """
+    """Samples completions and takes new weights; `rollout.pool` runs it as a Ray actor."""
 
     def __init__(self, spec: EngineSpec) -> None:
         os.environ.update(engine_environment(spec))
@@ -186,7 +182,6 @@ class RolloutEngine:
 
         Args:
             requests: with the features of their prompts as arrays.
-            greedy: take the likeliest token instead of sampling.
 
         Yields:
             Lists of (position in `requests`, its completions): the requests that ended with the
@@ -221,21 +216,22 @@ class RolloutEngine:
                 "processor and vLLM disagree about this clip"
             )
         outputs = sorted(output.outputs, key=lambda item: item.index)
-        texts = self._tokenizer.batch_decode([self._visible(item.token_ids) for item in outputs])
-        return tuple(
-            Completion(
-                token_ids=np.array(item.token_ids, np.int64),
-                rollout_logprobs=_sampled_logprobs(item),
-                text=text,
-                finish_reason=item.finish_reason,
-                policy_version=self._version,
+        end = [self._spec.end_token_id]
+        visible = [x.token_ids[:-1] if x.token_ids[-1:] == end else x.token_ids for x in outputs]
+        completions = []
+        for item, text in zip(outputs, self._tokenizer.batch_decode(visible), strict=True):
+            places = zip(item.logprobs, item.token_ids, strict=True)
+            logprobs = [logprob_of[token].logprob for logprob_of, token in places]
+            completions.append(
+                Completion(
+                    token_ids=np.array(item.token_ids, np.int64),
+                    rollout_logprobs=np.array(logprobs, np.float32),
+                    text=text,
+                    finish_reason=item.finish_reason,
+                    policy_version=self._version,
+                )
             )
-            for item, text in zip(outputs, texts, strict=True)
-        )
-
-    def _visible(self, token_ids: Sequence[int]) -> Sequence[int]:
-        ends = token_ids[-1:] == [self._spec.end_token_id]
-        return token_ids[:-1] if ends else token_ids
+        return tuple(completions)
 
     def init_weight_transfer(self, init_info: dict[str, Any]) -> None:
         """Open the receiving side of the weight transport."""
@@ -287,8 +283,3 @@ def _engine_prompt(prompt: Prompt) -> dict[str, Any]:
             }
         },
     }
-
-
-def _sampled_logprobs(item: Any) -> np.ndarray:
-    pairs = zip(item.logprobs, item.token_ids, strict=True)
-    return np.array([position[token].logprob for position, token in pairs], np.float32)

@@ -45,8 +45,6 @@ def plan_requests(
     Args:
         ids: of the example of each prompt; an id may occur more than once.
         num_completions: G.
-        num_engines: engines that take part.
-        seed: of the call.
 
     Returns:
         The parts, prompt by prompt. The seed of a completion follows from the call's seed, the
@@ -56,21 +54,14 @@ def plan_requests(
     num_parts = min(num_completions, -(-num_engines // max(len(ids), 1)))
     occurrences: Counter[str] = Counter()
     for position, example_id in enumerate(ids):
-        base = _base_seed(seed, example_id, occurrences[example_id])
+        digest = hashlib.sha256(f"{seed} {occurrences[example_id]} {example_id}".encode()).digest()
         occurrences[example_id] += 1
+        # 62 bits: the number of a completion is added, and vLLM keeps seeds in 63.
+        base = int.from_bytes(digest[:8], "big") >> 2
         for chunk in np.array_split(np.arange(num_completions), num_parts):
             first = int(chunk[0])
             parts.append(Part(position, first, len(chunk), base + first))
     return parts
-
-
-def _base_seed(seed: int, example_id: str, occurrence: int) -> int:
-    """Return the seed of a group's first completion.
-
-    62 bits: the number of a completion is added, and vLLM keeps seeds in 63.
-    """
-    digest = hashlib.sha256(f"{seed} {occurrence} {example_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 2
 
 
 class EngineActor(RolloutEngine):
@@ -100,7 +91,6 @@ class EnginePool:
     """N engines with the same weights.
 
     Args:
-        spec: shared settings.
         actor_options: Ray options of each engine's actor (resources, placement, environment).
     """
 
@@ -123,14 +113,8 @@ class EnginePool:
         self._all("ping", "start")
 
     def _all(self, method: str, what: str, *args: Any) -> list[Any]:
-        timeout_s = self._spec.rollout.timeout_s
         calls = [getattr(actor, method).remote(*args) for actor in self.actors]
-        try:
-            return ray.get(calls, timeout=timeout_s)
-        except ray.exceptions.GetTimeoutError:
-            raise RolloutError(f"{what}: an engine did not answer in {timeout_s} s") from None
-        except ray.exceptions.RayActorError as error:
-            raise RolloutError(f"{what}: an engine died: {error}") from error
+        return wait_for_all(calls, what, "engine", self._spec.rollout.timeout_s, RolloutError)
 
     def generate(
         self,
@@ -148,8 +132,6 @@ class EnginePool:
             seed: of this call; with the same weights it gives the same tokens, on any number of
                 engines. Greedy calls do not use it.
             num_completions: G; by default the configured group size, or 1 when greedy.
-            greedy: take the likeliest token instead of sampling.
-            min_tokens: no completion ends before it has that many tokens.
 
         Yields:
             One group per prompt, in the order of completion.
@@ -162,50 +144,50 @@ class EnginePool:
         plan = plan_requests(ids, num_completions, len(self.actors), seed)
         costs = [len(prompts[part.position].token_ids) for part in plan]
         streams = {}
-        for actor, share in zip(self.actors, balanced_shares(costs, len(self.actors)), strict=True):
+        shares = balanced_shares(costs, len(self.actors))
+        for number, (actor, share) in enumerate(zip(self.actors, shares, strict=True)):
             if share:
                 parts = [plan[i] for i in share]
                 work = [
                     SampleRequest(prompts[p.position], p.num_completions, p.seed) for p in parts
                 ]
                 stream = actor.stream.options(num_returns="streaming").remote(work, greedy)
-                streams[stream] = parts
+                streams[stream] = (number, parts)
         waiting: dict[int, dict[int, tuple[Completion, ...]]] = {}
         for part, completions in self._drain(streams):
-            self._check_versions(completions)
             parts = waiting.setdefault(part.position, {})
             parts[part.first] = completions
             whole = tuple(c for first in sorted(parts) for c in parts[first])
             if len(whole) == num_completions:
                 yield Group(prompts[part.position], whole, part.position)
 
-    def _check_versions(self, completions: Sequence[Completion]) -> None:
-        versions = {completion.policy_version for completion in completions}
-        if versions != {self._version}:
-            raise RolloutError(
-                f"an engine sampled with policy versions {sorted(versions)}, "
-                f"the learner is at {self._version}"
-            )
-
     def _drain(
-        self, streams: dict[Any, list[Part]]
+        self, streams: dict[Any, tuple[int, list[Part]]]
     ) -> Iterator[tuple[Part, tuple[Completion, ...]]]:
-        """Yield (what was asked for, its completions) of all streams as they come."""
+        """Yield (part, its completions) of the streams of all engines as they come."""
         timeout_s = self._spec.rollout.timeout_s
         while streams:
             ready, _ = ray.wait(list(streams), timeout=timeout_s, fetch_local=False)
             if not ready:
                 raise RolloutError(f"no engine finished a group in {timeout_s} s")
             stream = ready[0]
+            number, parts = streams[stream]
             try:
                 items = ray.get(next(stream))
             except StopIteration:
                 del streams[stream]
                 continue
-            except ray.exceptions.RayActorError as error:
-                raise RolloutError(f"an engine died while sampling: {error}") from error
+            except ActorFailure as error:
+                reason = describe_failure(f"engine {number}", error)
+                raise RolloutError(f"sampling: {reason}") from error
             for position, completions in items:
-                yield streams[stream][position], completions
+                versions = {completion.policy_version for completion in completions}
+                if versions != {self._version}:
+                    raise RolloutError(
+                        f"engine {number} sampled with policy versions {sorted(versions)}, "
+                        f"the learner is at {self._version}"
+                    )
+                yield parts[position], completions
 
     def activate(self, version: int) -> None:
         """Serve the weights that were just received, as policy version `version`."""
@@ -223,6 +205,48 @@ class EnginePool:
             ray.kill(actor)
 
 
+ActorFailure = (ray.exceptions.RayTaskError, ray.exceptions.RayActorError)
+"""What `ray.get` raises when a call raised, and when the actor's process is gone."""
+
+
+def describe_failure(member: str, error: ray.exceptions.RayError) -> str:
+    """Return who failed and why, without the tracebacks that Ray puts around an `ActorFailure`."""
+    cause = error
+    # An actor that called another one passes that one's failure on, wrapped once more.
+    while isinstance(cause, ray.exceptions.RayTaskError):
+        cause = cause.cause
+    if cause is not error:
+        return f"{member}: {type(cause).__name__}: {' '.join(str(cause).split())}"
+    if error.actor_init_failed:
+        return f"{member} did not come up: {str(error).splitlines()[-1]}"
+    return f"{member} died: {error}"
+
+
+def wait_for_all(
+    calls: Sequence[Any], what: str, member: str, timeout_s: float, failure: type[Exception]
+) -> list[Any]:
+    """Return the results of one call on each member of a group; the first to fail is reported.
+
+    Args:
+        calls: one a member, in the order of their numbers.
+        member: what the messages call a member.
+        timeout_s: longest time in which not one answers.
+    """
+    pending = list(calls)
+    while pending:
+        done, pending = ray.wait(pending, timeout=timeout_s)
+        if not done:
+            silent = [number for number, call in enumerate(calls) if call in pending]
+            raise failure(f"{what}: no answer from {member}s {silent} in {timeout_s} s")
+        for call in done:
+            try:
+                ray.get(call)
+            except ActorFailure as error:
+                name = f"{member} {calls.index(call)}"
+                raise failure(f"{what}: {describe_failure(name, error)}") from error
+    return ray.get(list(calls))
+
+
 def with_environment(options: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
     """Return Ray actor options with environment variables added; those in `options` win."""
     runtime = dict(options.get("runtime_env", {}))
@@ -234,14 +258,13 @@ def ordered(groups: Iterable[Group], prompts: Sequence[Prompt]) -> list[Group]:
     """Return the groups in the order of their prompts.
 
     Args:
-        groups: In any order.
         prompts: With different example ids.
 
     Raises:
         ValueError: There is not one group for every prompt.
     """
-    found = {group.prompt.example.id: group for group in groups}
+    group_of = {group.prompt.example.id: group for group in groups}
     ids = [prompt.example.id for prompt in prompts]
-    if len(found) != len(ids) or found.keys() != set(ids):
-        raise ValueError(f"{len(ids)} prompts gave {len(found)} different groups")
-    return [found[example_id] for example_id in ids]
+    if len(group_of) != len(ids) or group_of.keys() != set(ids):
+        raise ValueError(f"{len(ids)} prompts gave {len(group_of)} different groups")
+    return [group_of[example_id] for example_id in ids]

@@ -96,7 +96,6 @@ def to_samples(scored: Sequence[ScoredGroup], config: AdvantageConfig) -> list[G
 
     Args:
         scored: Groups with rewards; they may differ in G.
-        config: How rewards become advantages, and whether cut completions are trained on.
 
     Returns:
         One sample per group with an advantage on a completion that is trained on, in order. The
@@ -106,11 +105,11 @@ def to_samples(scored: Sequence[ScoredGroup], config: AdvantageConfig) -> list[G
         ValueError: As `group_advantages`, naming the example.
     """
     if config.normalize == "per_term":
-        found = per_term_advantages(scored, tolerance=config.tolerance)
+        advantages_of = per_term_advantages(scored, tolerance=config.tolerance)
     else:
-        found = [_advantages(item, config) for item in scored]
+        advantages_of = [_advantages(item, config) for item in scored]
     samples: list[GroupSample] = []
-    for item, advantages in zip(scored, found, strict=True):
+    for item, advantages in zip(scored, advantages_of, strict=True):
         reasons = [completion.finish_reason for completion in item.group.completions]
         cut = np.array([reason == "length" for reason in reasons], dtype=np.bool_)
         mask = ~cut if config.mask_truncated else np.ones(len(advantages), dtype=np.bool_)

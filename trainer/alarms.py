@@ -19,12 +19,7 @@ class Alarms:
     """
 
     def __init__(self, config: LogConfig, judged: Sequence[str]) -> None:
-        """Watch.
-
-        Args:
-            config: How many steps a condition must hold, and what is too long.
-            judged: Names of the judged terms.
-        """
+        """Watch the judged terms with these names."""
         self._steps = config.alarm_steps
         self._growth = config.alarm_growth
         self._judged = tuple(judged)
@@ -32,14 +27,7 @@ class Alarms:
         self._base: list[float] = []
 
     def observe(self, metrics: Mapping[str, float]) -> list[str]:
-        """Take note of a step.
-
-        Args:
-            metrics: The step's metrics.
-
-        Returns:
-            Lines to report now.
-        """
+        """Take note of a step's metrics, and return the lines to report now."""
         if not self._steps:
             return []
         reports: list[str] = []

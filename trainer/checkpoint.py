@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from data.files import sync
 
+logger = logging.getLogger(__name__)
 
 STATE_NAME = "state.json"
 MANIFEST_NAME = "MANIFEST.json"
@@ -60,7 +61,6 @@ class CheckpointStore:
         """Open the store, create its folder, and remove what a killed writer left behind.
 
         Args:
-            root: folder of the checkpoints, one sub-folder per step.
             keep_last: newest checkpoints that pruning leaves, at least 1.
 
         Raises:
@@ -91,19 +91,16 @@ class CheckpointStore:
     def publish(
         self, step: int, state: Mapping[str, Any], files: Mapping[str, int] | None = None
     ) -> Path:
-        """Make what was written since `begin(step)` a checkpoint, and prune old ones.
+        """Make what was written since `begin(step)` a checkpoint, and return its folder.
 
-        A good checkpoint of this step that exists already is kept as it is; a bad one is replaced.
-        If anything fails, the new files are removed and older checkpoints stay.
+        Old checkpoints are pruned. A good checkpoint of this step that exists already is kept as it
+        is; a bad one is replaced. If anything fails, the new files are removed and older
+        checkpoints stay.
 
         Args:
-            step: as given to `begin`.
             state: JSON data of the loop: counters, data cursor, schedule, random generators.
             files: path below the folder -> bytes of what other nodes wrote there. They are waited
                 for: a shared file system may show them here some seconds later.
-
-        Returns:
-            The checkpoint's folder.
 
         Raises:
             CheckpointError: a file cannot be written or synced (disk full, quota), or could not be
@@ -176,10 +173,7 @@ class CheckpointStore:
 
 
 def latest_checkpoint(root: Path) -> Checkpoint | None:
-    """Return the newest verified checkpoint below `root`, without changing anything there.
-
-    Args:
-        root: folder of the checkpoints; need not exist.
+    """Return the newest verified checkpoint below `root`, which need not exist; nothing is changed.
 
     Raises:
         CheckpointError: there are checkpoints and none is usable.
@@ -204,9 +198,6 @@ def verify(path: Path) -> Checkpoint:
 
     Every file must be listed, have the listed size and sha256, be a regular file of this user that
     not everyone may write, and lie inside the folder.
-
-    Args:
-        path: a folder `step_NNNNNN`.
 
     Raises:
         CheckpointError: the first thing that is wrong, with the file's path.
@@ -355,11 +346,7 @@ def _delete(folder: Path) -> None:
 
 def _sync(path: Path) -> None:
     with _naming(path):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,12 +21,6 @@ class StepClock:
         now = time.perf_counter()
         self._parts[part] = self._parts.get(part, 0.0) + now - self._last
         self._last = now
-
-    @contextmanager
-    def part(self, part: str) -> Iterator[None]:
-        """Count the time of a block as `part`."""
-        yield
-        self.lap(part)
 
     def until_exhausted(self, part: str, items: Iterable[T]) -> Iterator[T]:
         """Pass items through; the time until the last one came counts as `part`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -11,6 +10,8 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from data.files import sync
 
 CARD, BASE_CARD = "README.md", "README.base.md"
 """Model card of a checkpoint folder, and the name under which an export keeps its start's."""
@@ -25,7 +26,6 @@ def export_checkpoint(start: Path, target: Path, weights: Mapping[str, Tensor]) 
     becomes README.base.md, README.base.md becomes README.base.base.md, and so on.
 
     Args:
-        start: folder of the start checkpoint.
         target: folder to write; replaced if it exists.
         weights: full tensors under checkpoint names.
 
@@ -40,20 +40,16 @@ def export_checkpoint(start: Path, target: Path, weights: Mapping[str, Tensor]) 
         if source.suffix == ".safetensors":
             _write_shard(source, partial / source.name, left)
         elif source.is_file():
-            shutil.copy(source, partial / _kept_name(source.name))
+            is_card = re.fullmatch(r"README(\.base)*\.md", source.name)
+            name = source.name.replace("README", "README.base", 1) if is_card else source.name
+            shutil.copy(source, partial / name)
     if left:
         raise ValueError(f"{start}: has no weight named {min(left)!r} ({len(left)} such weights)")
     for file in partial.iterdir():
-        _sync(file)
+        sync(file)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
-    _sync(target.parent)
-
-
-def _kept_name(name: str) -> str:
-    """Return the name of a file of the start checkpoint in the export."""
-    is_card = re.fullmatch(r"README(\.base)*\.md", name)
-    return name.replace("README", "README.base", 1) if is_card else name
+    sync(target.parent)
 
 
 def _write_shard(source: Path, target: Path, weights: dict[str, Tensor]) -> None:
@@ -67,10 +63,3 @@ def _write_shard(source: Path, target: Path, weights: dict[str, Tensor]) -> None
                 tensor = weights.pop(name).to(tensor.dtype).contiguous()
             tensors[name] = tensor
     save_file(tensors, target, metadata=metadata)
-
-
-def _sync(path: Path) -> None:
-    """Make a file or folder durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)

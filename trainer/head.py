@@ -22,8 +22,6 @@ class VocabularyHead(nn.Module):
 
     Args:
         weight: [V, hidden], the projection of the model.
-        temperature: logits are divided by it, as in sampling.
-        forbidden_token_ids: tokens that completions may not contain.
         chunk_tokens: tokens whose [chunk, V] logits exist at a time.
         float32: project in float32 whatever the format of the weight, else in that format.
     """

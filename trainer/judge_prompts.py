@@ -31,30 +31,20 @@ class JudgePrompts(PromptBuilder):
     def __init__(
         self, checkpoint_path: str | Path, config: DataConfig, prompt_file: str = ""
     ) -> None:
-        """Load the processor of a checkpoint folder.
-
-        Args:
-            checkpoint_path: Folder in Hugging Face layout.
-            config: As for `PromptBuilder`; nothing of it is in a judge's message.
-            prompt_file: Template of the message, as for `JudgePrompt`.
+        """Load the processor of a checkpoint folder; nothing of the config is in a message.
 
         Raises:
             ValueError: An unusable checkpoint or template, by its own class.
         """
         super().__init__(checkpoint_path, config)
         self._message = JudgeText(str(checkpoint_path), JudgePrompt(prompt_file))
-        begun, digits = self._message.answer_tokens()
+        answer_starts, digits = self._message.answer_tokens()
         self._digits = [
-            [np.array([*tokens, digit], np.int64) for digit in digits] for tokens in begun
+            [np.array([*tokens, digit], np.int64) for digit in digits] for tokens in answer_starts
         ]
 
     def build(self, example: Example, features: Any, num_frames: int) -> Prompt:
         """Return the message about an example's reasoning.
-
-        Args:
-            example: Of a judge row.
-            features: [M, F] float32 log-mel features or a reference to them; kept as it is.
-            num_frames: F.
 
         Raises:
             PromptError: Question, choices or transcript hold a control token.
@@ -78,7 +68,6 @@ class JudgePrompts(PromptBuilder):
         mean is the score; and the JSON of rounded scores with the end token, whose weight is 1.
 
         Args:
-            prompt: From `build`.
             scores: Dimension -> score in [1, 5].
         """
         weighted = [
@@ -98,13 +87,7 @@ class JudgePrompts(PromptBuilder):
 
 def _group(prompt: Prompt, answers: Sequence[IntArray]) -> Group:
     """Return answers as the completions of a prompt."""
-    return Group(
-        prompt,
-        tuple(
-            Completion(tokens, np.zeros(len(tokens), np.float32), "", "stop", policy_version=0)
-            for tokens in answers
-        ),
-    )
+    return Group(prompt, tuple(map(Completion.unsampled, answers)))
 
 
 def digit_weights(score: float) -> dict[int, float]:
@@ -140,12 +123,6 @@ def read_digits(logprobs: Sequence[FloatArray]) -> dict[str, float]:
 def learner_scores(
     learner: LearnerGroup, prompts: Sequence[Prompt], builder: JudgePrompts
 ) -> list[dict[str, float]]:
-    """Return the scores that the learner's weights give each message.
-
-    Args:
-        learner: Started.
-        prompts: From `builder.build`.
-        builder: Of the judge's checkpoint.
-    """
-    found = learner.logprobs([builder.digit_group(prompt) for prompt in prompts])
-    return [read_digits(logprobs) for logprobs in found]
+    """Return the scores that the learner's weights give each message."""
+    logprobs_of = learner.logprobs([builder.digit_group(prompt) for prompt in prompts])
+    return [read_digits(logprobs) for logprobs in logprobs_of]

@@ -70,10 +70,7 @@ def deepspeed_config(config: RunConfig) -> dict[str, Any]:
 class Learner:
     """Holds the policy's shard, its optimizer, and the frozen reference policy.
 
-    Args:
-        spec: run configuration and place in the group.
-        address: address of rank 0.
-        port: free port there.
+    `address` and `port` are rank 0's; building one is collective over the ranks.
     """
 
     def __init__(self, spec: LearnerSpec, address: str, port: int) -> None:
@@ -156,10 +153,9 @@ class Learner:
         Args:
             minibatches: this rank's rows; features as arrays. The loss weights of each minibatch
                 sum to 1 over all ranks, and all ranks have equally many rows.
-            lr: learning rate of the step.
 
         Returns:
-            This rank's share of the step's figures: summed over ranks they are means over tokens,
+            This rank's share of the step's metrics: summed over ranks they are means over tokens,
             weighted like the loss and averaged over updates; keys that end in `_max` are maxima.
         """
         with self._optimizer_on_device():
@@ -192,11 +188,11 @@ class Learner:
             for b, (batch, rows) in enumerate(zip(batches, minibatches, strict=True)):
                 for r, (tensors, row) in enumerate(zip(batch, rows, strict=True)):
                     stats = self._backward(tensors, row, frozen[b][r] if frozen else None)
-                    _accumulate(totals, stats, 1.0 / num_updates)
+                    accumulate(totals, stats, 1.0 / num_updates)
                 self._engine.step()
                 skipped += not self._engine.was_step_applied()
                 norms.append(float(self._engine.get_global_grad_norm()))
-        # Equal on all ranks: a share each, so that the sum over ranks is the figure itself.
+        # Equal on all ranks: a share each, so that the sum over ranks is the metric itself.
         share = 1.0 / self._spec.num_ranks
         totals["optim/grad_norm"] = share * sum(norms) / num_updates
         totals["optim/skipped"] = share * skipped
@@ -228,23 +224,23 @@ class Learner:
     def _backward(
         self, tensors: PackedRow, row: Microbatch, frozen: FrozenScores | None
     ) -> dict[str, float]:
-        """Loss, gradient and figures of one row."""
+        """Loss, gradient and metrics of one row."""
         weights = torch.from_numpy(row.loss_weights).to(self._device)
         scores = self._engine(tensors)
         if self._config.loss.kind == "sft":
             credits = torch.from_numpy(row.advantages).to(self._device)
             per_token = sft_loss(scores.logprobs, credits)
-            figures = {"sft/nll": per_token.detach()}
+            metrics = {"sft/nll": per_token.detach()}
         else:
             if frozen is None:
                 reference = self._reference_logprobs(tensors, scores.audio)
                 frozen = FrozenScores(scores.logprobs.detach(), reference)
-            per_token, figures = policy_terms(scores.logprobs, row, frozen, self._config.loss)
+            per_token, metrics = policy_terms(scores.logprobs, row, frozen, self._config.loss)
         loss = (per_token * weights).sum()
         # DeepSpeed averages gradients over ranks, but the weights sum to 1 over all of them.
         self._engine.backward(loss * self._spec.num_ranks)
-        figures |= {"policy/loss": per_token.detach(), "policy/entropy": scores.entropy}
-        stats = {name: float((value * weights).sum()) for name, value in figures.items()}
+        metrics |= {"policy/loss": per_token.detach(), "policy/entropy": scores.entropy}
+        stats = {name: float((value * weights).sum()) for name, value in metrics.items()}
         if frozen is not None:
             gap = (frozen.old.cpu() - torch.from_numpy(row.rollout_logprobs)).abs()
             stats["policy/logprob_gap_max"] = float((gap * (weights.cpu() > 0)).max())
@@ -350,8 +346,8 @@ class Learner:
         torch.distributed.destroy_process_group()
 
 
-def _accumulate(totals: dict[str, float], stats: dict[str, float], share: float) -> None:
-    """Add a row's figures: sums weighted by `share`, maxima as maxima."""
+def accumulate(totals: dict[str, float], stats: dict[str, float], share: float = 1.0) -> None:
+    """Add the metrics of a row or a rank: `share` of each, but of keys in `_max` the maximum."""
     for name, value in stats.items():
         if name.endswith("_max"):
             totals[name] = max(totals.get(name, 0.0), value)

@@ -1,4 +1,4 @@
-"""All learner ranks as one object: packs samples, spreads rows, gathers figures."""
+"""All learner ranks as one object: packs samples, spreads rows, gathers metrics."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import ray
 
 from configs.schema import RunConfig
 from data.records import FloatArray, Group, GroupSample, Microbatch
-from rollout.pool import with_environment
-from trainer.learner import Learner, LearnerSpec, learner_environment
+from rollout.pool import wait_for_all, with_environment
+from trainer.learner import Learner, LearnerSpec, accumulate, learner_environment
 from trainer.packing import PADDING_ID, build_row, num_row_tokens, pack_rows, plan_update
 
 
@@ -68,9 +68,9 @@ def interface_towards(address: str) -> str:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((address, 9))  # sends nothing, but chooses a route
-        own = probe.getsockname()[0]
-    names = psutil.net_if_addrs().items()
-    return next(name for name, found in names if own in [entry.address for entry in found])
+        source = probe.getsockname()[0]
+    interfaces = psutil.net_if_addrs().items()
+    return next(name for name, entries in interfaces if source in [e.address for e in entries])
 
 
 def _fetch_features(rows: Sequence[Microbatch]) -> list[Microbatch]:
@@ -82,8 +82,6 @@ class LearnerGroup:
     """The learner ranks of a run.
 
     Args:
-        config: the run.
-        forbidden_token_ids: see `PackedPolicy`.
         actor_options: Ray options of each rank's actor (resources, placement, environment).
     """
 
@@ -117,34 +115,17 @@ class LearnerGroup:
         return self._wait([actor.call.remote(method, *args) for actor in self._actors], method)
 
     def _wait(self, calls: Sequence[Any], what: str, timeout_s: float | None = None) -> list[Any]:
-        """Wait for one call on each rank; a rank that fails first is reported first."""
         timeout_s = timeout_s or self._config.learner.timeout_s
-        pending = list(calls)
-        while pending:
-            done, pending = ray.wait(pending, timeout=timeout_s)
-            if not done:
-                ranks = [rank for rank, call in enumerate(calls) if call in pending]
-                raise LearnerError(f"{what}: no answer from learner ranks {ranks} in {timeout_s} s")
-            for call in done:
-                rank = f"{what}: learner rank {calls.index(call)}"
-                try:
-                    ray.get(call)
-                except ray.exceptions.RayTaskError as error:
-                    cause = error.cause
-                    raise LearnerError(f"{rank}: {type(cause).__name__}: {cause}") from error
-                except ray.exceptions.RayActorError as error:
-                    raise LearnerError(f"{rank} died: {error}") from error
-        return ray.get(list(calls))
+        return wait_for_all(calls, what, "learner rank", timeout_s, LearnerError)
 
     def update(self, samples: Sequence[GroupSample], lr: float) -> dict[str, float]:
         """Train on a step's samples.
 
         Args:
             samples: groups with advantages; an empty list is a step without an update.
-            lr: learning rate of the step.
 
         Returns:
-            The step's learner figures, see docs/metrics.md.
+            The step's learner metrics, see docs/metrics.md.
         """
         if not samples:
             return {"optim/lr": lr, "optim/skipped": 1.0}
@@ -163,11 +144,14 @@ class LearnerGroup:
             actor.update.remote([plan[rank] for plan in plans], lr)
             for rank, actor in enumerate(self._actors)
         ]
-        figures = _reduce(self._wait(calls, "update"))
+        metrics: dict[str, float] = {}
+        for rank_metrics in self._wait(calls, "update"):
+            accumulate(metrics, rank_metrics)
         rows = [row for plan in plans for rank in plan for row in rank]
-        figures["optim/lr"] = lr
-        figures["perf/packing_frac"] = _packing_frac(rows)
-        return figures
+        metrics["optim/lr"] = lr
+        real = [row for row in rows if PADDING_ID not in row.completion_ids]
+        metrics["perf/packing_frac"] = _num_tokens(real) / _num_tokens(rows)
+        return metrics
 
     def trial(self, row: Microbatch) -> float:
         """Run the largest row on every rank, without an effect; see `Learner.trial`.
@@ -179,13 +163,14 @@ class LearnerGroup:
 
     def logprobs(self, groups: Sequence[Group]) -> list[list[FloatArray]]:
         """Return the policy's log-probs of every completion: per group, [G] arrays of [C] nats."""
+        lengths = [len(group.completions) for group in groups]
         samples = [
-            GroupSample(group, np.zeros(len(group.completions), np.float32), _all_true(group))
-            for group in groups
+            GroupSample(group, np.zeros(n, np.float32), np.ones(n, np.bool_))
+            for group, n in zip(groups, lengths, strict=True)
         ]
         sizes = [num_row_tokens(sample) for sample in samples]
         packed = pack_rows(sizes, self._config.learner.tokens_per_microbatch)
-        weights = [[0.0] * len(group.completions) for group in groups]
+        weights = [[0.0] * n for n in lengths]
         rows = [build_row([samples[i] for i in row], [weights[i] for i in row]) for row in packed]
         num_ranks = len(self._actors)
         # Under ZeRO-3 all ranks must run equally many forward passes.
@@ -195,14 +180,14 @@ class LearnerGroup:
             for rank, actor in enumerate(self._actors)
         ]
         shares = self._wait(calls, "logprobs")
-        found: list[list[FloatArray]] = [[] for _ in groups]
+        logprobs: list[list[FloatArray]] = [[] for _ in groups]
         for place, row in enumerate(packed):
             completions = [(i, c) for i in row for c in groups[i].completions]
             ends = np.cumsum([len(completion.token_ids) for _, completion in completions])
             parts = np.split(shares[place % num_ranks][place // num_ranks], ends[:-1])
             for (i, _), values in zip(completions, parts, strict=True):
-                found[i].append(values)
-        return found
+                logprobs[i].append(values)
+        return logprobs
 
     def connect(self, engines: Sequence[Any]) -> None:
         """Open the weight transport between all ranks and the engine actors."""
@@ -248,20 +233,5 @@ class LearnerGroup:
             ray.kill(actor)
 
 
-def _all_true(group: Group) -> np.ndarray:
-    return np.ones(len(group.completions), np.bool_)
-
-
-def _reduce(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Join the ranks' figures: sums, and maxima for keys that end in `_max`."""
-    names = dict.fromkeys(name for share in shares for name in share)
-    return {
-        name: (max if name.endswith("_max") else sum)(share.get(name, 0.0) for share in shares)
-        for name in names
-    }
-
-
-def _packing_frac(rows: Sequence[Microbatch]) -> float:
-    """Share of the computed tokens that belong to real rows."""
-    real = sum(len(row.input_ids) for row in rows if PADDING_ID not in row.completion_ids)
-    return real / sum(len(row.input_ids) for row in rows)
+def _num_tokens(rows: Sequence[Microbatch]) -> int:
+    return sum(len(row.input_ids) for row in rows)

@@ -82,14 +82,8 @@ def to_device(
     """Move a row to the device and build its attention mask.
 
     Args:
-        row: the packed row.
         features: [M, F] float32 arrays, one per group (`row.features`, resolved).
-        device: where the learner computes.
-        attention: `sdpa` or `flex`.
         dtype: format of activations; the additive mask has it too.
-
-    Returns:
-        The row as tensors.
     """
     groups = torch.from_numpy(row.group_ids)
     segments = torch.from_numpy(row.segment_ids)
@@ -176,11 +170,13 @@ def _packed_sdpa(
     for span in attention_mask:
         prompt = [x.narrow(2, span.start, span.length) for x in (query, key, value)]
         parts.append(scaled_dot_product_attention(*prompt, is_causal=True, scale=scaling))
-        own = [_side_by_side(x, span) for x in (query, key, value)]
+        completions = [_side_by_side(x, span) for x in (query, key, value)]
         shared = [x.expand(span.num_completions, -1, -1, -1) for x in prompt[1:]]
-        keys, values = (torch.cat(pair, dim=2) for pair in zip(shared, own[1:], strict=True))
+        keys, values = (
+            torch.cat(pair, dim=2) for pair in zip(shared, completions[1:], strict=True)
+        )
         output = scaled_dot_product_attention(
-            own[0], keys, values, attn_mask=span.bias, scale=scaling
+            completions[0], keys, values, attn_mask=span.bias, scale=scaling
         )
         flat = output.transpose(0, 1).flatten(1, 2)
         parts.append(flat.index_select(1, span.kept)[None])
@@ -225,13 +221,11 @@ AttentionInterface.register("packed_flex", _packed_flex)
 class PackedPolicy(nn.Module):
     """A Qwen2.5-Omni thinker that scores packed rows.
 
+    Temperature, forbidden tokens, chunks and number format are those of its `VocabularyHead`.
+
     Args:
         thinker: the model; its vision tower may be gone, and its head is replaced.
         attention: `sdpa` or `flex`; the form of `PackedRow.mask`.
-        temperature: logits are divided by it, as in sampling.
-        forbidden_token_ids: tokens that completions may not contain.
-        chunk_tokens: completion tokens whose [chunk, V] logits exist at a time.
-        float32_head: project to the vocabulary in float32.
     """
 
     def __init__(
@@ -266,18 +260,14 @@ class PackedPolicy(nn.Module):
             lengths = lengths.new_tensor([SILENT_FRAMES])
         after_conv, _ = tower._get_feat_extract_output_lengths(lengths)
         output = tower(row.features, feature_lens=lengths, aftercnn_lens=after_conv)
-        found = output.last_hidden_state
-        return found if len(row.feature_lengths) else found[:0]
+        embeddings = output.last_hidden_state
+        return embeddings if len(row.feature_lengths) else embeddings[:0]
 
     def forward(self, row: PackedRow, audio: Tensor | None = None) -> TokenScores:
         """Score every completion token of a row.
 
         Args:
-            row: the packed row.
             audio: embeddings from `encode_audio`, if they were computed already.
-
-        Returns:
-            Log-probabilities and entropies, [N] each.
 
         Raises:
             ValueError: the clips have more or fewer frames than the row has placeholders.

@@ -63,7 +63,6 @@ def train(config: RunConfig, parts: Parts, step: int) -> int:
     """Run the loop from `step` to the end, or until asked to stop.
 
     Args:
-        config: the run.
         parts: built and started, engines and learner at the weights of `step`.
         step: updates done so far.
 
@@ -91,14 +90,14 @@ def train(config: RunConfig, parts: Parts, step: int) -> int:
 
         parts.engines.sleep()
         rate = learning_rate(step, config.train.num_steps, config.optim)
-        figures = parts.learner.update(samples if trusted else [], rate)
+        update_metrics = parts.learner.update(samples if trusted else [], rate)
         clock.lap("update")
 
         step += 1
         sync_weights(parts.learner, parts.engines, version=step)
         clock.lap("sync")
 
-        metrics = rollout_metrics(scored, len(samples), parts.rules) | figures
+        metrics = rollout_metrics(scored, len(samples), parts.rules) | update_metrics
         metrics |= parts.schedule.metrics() | throughput(scored, clock.seconds("rollout"))
         metrics["data/skipped_clips"] = parts.loader.num_skipped
         if is_due(step, config.eval.every_steps, config.train.num_steps):

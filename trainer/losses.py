@@ -38,12 +38,11 @@ def policy_loss(
         advantages: [N] advantage of the token's completion.
         completion_ids: [N] integers on any device, which completion a token belongs to; the tokens
             of a completion are consecutive and complete. Only `gspo` looks at them.
-        kind: `clip`, `gspo` or `cispo`.
         clip_low: The ratio is clipped below at `1 - clip_low`; in [0, 1].
         clip_high: The ratio is clipped above at `1 + clip_high`; >= 0.
 
     Returns:
-        The loss [N], and detached figures [N]: `ratio`, and `clipped` (bool), True where the clip
+        The loss [N], and detached metrics [N]: `ratio`, and `clipped` (bool), True where the clip
         changes a token's gradient: to 0 with `clip` and `gspo`, to its bound with `cispo`.
     """
     low, high = 1.0 - clip_low, 1.0 + clip_high
@@ -188,20 +187,18 @@ class FrozenScores(NamedTuple):
 def policy_terms(
     logprobs: torch.Tensor, row: Microbatch, frozen: FrozenScores, loss: LossConfig
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the policy loss of each token of a row, KL included, and the figures behind it.
+    """Return the policy loss of each token of a row, KL included, and the metrics behind it.
 
     Args:
         logprobs: [N] under the current policy, with gradient.
-        row: what they are the log-probs of.
         frozen: its scores before the step's first update, on the same device.
-        loss: which losses, and how they are weighed.
 
     Returns:
         The loss [N] before `row.loss_weights`, and detached metrics [N].
     """
     advantages = torch.from_numpy(row.advantages).to(logprobs.device)
     rollout = torch.from_numpy(row.rollout_logprobs).to(logprobs.device)
-    per_token, figures = policy_loss(
+    per_token, clipping = policy_loss(
         logprobs,
         frozen.old,
         advantages,
@@ -213,14 +210,14 @@ def policy_terms(
     )
     correction = importance_weights(frozen.old, rollout, loss.importance_cap)
     per_token = per_token * correction
-    named = {
-        "policy/ratio_mean": figures["ratio"],
-        "policy/clip_frac": figures["clipped"].float(),
+    metrics = {
+        "policy/ratio_mean": clipping["ratio"],
+        "policy/clip_frac": clipping["clipped"].float(),
         "policy/importance_weight_mean": correction,
         "policy/logprob_gap": (frozen.old - rollout).abs(),
     }
     if frozen.reference is not None:
         kl = kl_estimate(logprobs, frozen.reference, loss.kl_estimator)
         per_token = per_token + loss.kl_coef * kl
-        named["policy/kl"] = kl.detach()
-    return per_token, named
+        metrics["policy/kl"] = kl.detach()
+    return per_token, metrics

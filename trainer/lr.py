@@ -12,8 +12,6 @@ def learning_rate(step: int, num_steps: int, config: OptimConfig) -> float:
 
     Args:
         step: 0-based.
-        num_steps: length of the run.
-        config: peak, warm-up and course.
 
     Returns:
         lr * (step + 1) / warmup_steps while warming up; then the peak (`constant`), or a line or

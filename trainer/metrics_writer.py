@@ -9,7 +9,6 @@ from typing import Any
 
 from data.files import write_atomically
 from trainer.run_folder import RunFolder
-from trainer.starts import record_start
 from trainer.tensorboard import EventFile
 
 
@@ -28,7 +27,7 @@ class MetricsWriter:
         self._samples_dir = folder.samples_dir
         self._file = folder.metrics_path.open("a", encoding="utf-8")
         self._events = EventFile(folder, first_step) if tensorboard else None
-        record_start(folder.starts_path, first_step)
+        folder.record_start(first_step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one row: `step`, then the values by key.

@@ -18,7 +18,6 @@ class OptimizerOffload:
     way for ZeRO-3 takes no optimizer but its own compiled one, so there the tensors are moved here.
 
     Args:
-        engine: the DeepSpeed engine.
         zero_stage: 1 to 3.
     """
 

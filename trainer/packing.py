@@ -160,9 +160,6 @@ def plan_update(
 
     Args:
         samples: groups of the update; at least one.
-        budget: token budget of a row.
-        num_ranks: learner ranks.
-        aggregation: see `completion_weights`.
 
     Returns:
         [num_ranks] lists of rows, equally many: shorter lists are filled with `padding_row`.

@@ -52,12 +52,6 @@ def measure_parity(
 
     Args:
         engines: at the learner's weights.
-        learner: the reference.
-        prompts: real clips.
-        seed: of the sampling.
-
-    Returns:
-        The gaps over all sampled tokens.
     """
     groups = ordered(engines.generate(prompts, num_completions=2, seed=seed), prompts)
     return compare(groups, learner.logprobs(groups))

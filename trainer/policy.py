@@ -21,7 +21,6 @@ def load_thinker(
     """Load the thinker of a Qwen2.5-Omni checkpoint without its vision tower.
 
     Args:
-        path: Hugging Face folder, safetensors only.
         dtype: `float32` or `bfloat16`.
         device: where it is loaded to, tensor by tensor, without a copy in host memory; None = the
             CPU.
@@ -50,10 +49,6 @@ def load_thinker(
 
 def prepare_thinker(thinker: nn.Module, config: ModelConfig) -> None:
     """Freeze parts, add adapters and switch gradient checkpointing on, in place.
-
-    Args:
-        thinker: from `load_thinker`.
-        config: what to train and how.
 
     Raises:
         ValueError: a `freeze` prefix names no weight, or nothing is left to train.

@@ -18,11 +18,7 @@ _PARTS = ("rollout", "reward", "update", "sync")
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time for people: `8s`, `3m20s`, `2h05m`, `4d03h`.
-
-    Args:
-        seconds: at least 0.
-    """
+    """Return a length of time for people: `8s`, `3m20s`, `2h05m`, `4d03h`."""
     total = round(seconds)
     if total < 60:
         return f"{total}s"
@@ -46,11 +42,6 @@ def progress_line(step: int, num_steps: int, metrics: Mapping[str, float]) -> st
 
     The time left is the number of steps to go times `time/step_s` of this step. What `metrics`
     lacks (a supervised run has no rewards) is left out.
-
-    Args:
-        step: steps that are done, this one included.
-        num_steps: steps of the whole run, at least `step`.
-        metrics: the values written for the step; see docs/metrics.md.
     """
     width = len(str(num_steps))
     fields = [f"step {step:>{width}}/{num_steps}"]

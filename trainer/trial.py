@@ -30,10 +30,7 @@ def longest_prompt(
     `rollout.max_completion_tokens` in `rollout.max_model_len`.
 
     Args:
-        builder: of the policy.
-        config: the run.
         examples: the training rows; at least one.
-        publish: features -> what prompts carry, as in `prompt_function`.
     """
     example = max(examples, key=lambda row: (bool(row.audio), len(row.question)))
     num_frames = int(config.data.max_duration_s * SAMPLE_RATE_HZ) // HOP_SAMPLES
@@ -50,17 +47,12 @@ def longest_prompt(
 
 
 def largest_row(prompt: Prompt, config: RunConfig, token_id: int) -> Microbatch:
-    """Return a row as long as the token budget allows, of groups of the longest completions.
+    """Return the largest row that the token budget allows, of longest completions, without weight.
 
     A single group above the budget is a row of its own, as in `trainer.packing.pack_rows`.
 
     Args:
-        prompt: from `longest_prompt`.
-        config: the run.
         token_id: token that the completions are made of.
-
-    Returns:
-        A row that weighs nothing.
     """
     budget = config.learner.tokens_per_microbatch
     if config.loss.kind == "policy":
@@ -83,9 +75,6 @@ def _cut(lengths: Sequence[int], total: int) -> list[int]:
 
 
 def _sample(prompt: Prompt, lengths: Sequence[int], token_id: int) -> GroupSample:
-    completions = tuple(
-        Completion(np.full(n, token_id), np.zeros(n, np.float32), "", "length", policy_version=0)
-        for n in lengths
-    )
+    completions = tuple(Completion.unsampled(np.full(n, token_id)) for n in lengths)
     nothing = np.zeros(len(lengths), np.float32)
     return GroupSample(Group(prompt, completions), nothing, np.ones(len(lengths), np.bool_))

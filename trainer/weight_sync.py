@@ -39,7 +39,6 @@ class EngineClient:
     """Drives the weight-transfer calls of all engines from learner rank 0.
 
     Args:
-        engines: handles of the engine actors.
         workers_per_engine: GPUs per engine; places engines in the transfer group.
     """
 
@@ -83,11 +82,7 @@ def open_sender(
     """Open the learner's side of the configured transport.
 
     Args:
-        config: transport and bucket size.
-        source: the weights to send.
         rank: this learner rank; rank 0 sends.
-        engines: handles of the engine actors.
-        workers_per_engine: GPUs per engine.
         address: address of rank 0, for the `nccl` rendezvous.
         port: free port there.
 

@@ -22,9 +22,6 @@ CHECKPOINT_PREFIX = "thinker."
 def checkpoint_name(name: str) -> str | None:
     """Map a learner's parameter name to the name of a full checkpoint.
 
-    Args:
-        name: as in `thinker.named_parameters()`.
-
     Returns:
         The checkpoint's name, or None for adapter weights, which have none of their own.
     """
@@ -58,7 +55,6 @@ class WeightSource:
     iteration), so vLLM's trainer engines take it as it is.
 
     Args:
-        thinker: the model, possibly partitioned by ZeRO and with adapters.
         skip: parameter-name prefixes to leave out: frozen parts, which the engines have already.
         changed_only: with adapters, leave out the layers that have none.
     """

@@ -48,14 +48,6 @@ def test_a_part_that_did_not_happen_took_no_time():
     assert StepClock().metrics().keys() == {"time/step_s"}
 
 
-def test_a_block_counts_as_its_part():
-    clock = StepClock()
-    with clock.part("sync"):
-        spin(0.003)
-    assert clock.seconds("sync") >= 0.003
-    assert clock.metrics().keys() == {"time/sync_s", "time/step_s"}
-
-
 def test_a_stream_counts_until_its_last_item_and_what_follows_does_not():
     clock = StepClock()
 

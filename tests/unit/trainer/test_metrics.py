@@ -27,7 +27,6 @@ from trainer.metrics import rollout_metrics, sample_rows
 from trainer.metrics_writer import MetricsWriter
 from trainer.progress import duration, progress_line
 from trainer.run_folder import RunFolder
-from trainer.starts import read_starts
 
 GOOD = "<think>loud</think><answer>Angry.</answer>"
 WRONG = "<think>soft</think><answer>sad</answer>"
@@ -202,7 +201,7 @@ def test_rows_are_appended_sorted_and_flushed(tmp_path: Path) -> None:
     again.write(2, {"reward/mean": 2.0})
     again.close()
     assert [json.loads(line)["step"] for line in folder.metrics_path.open()] == [1, 2]
-    assert [start["first_step"] for start in read_starts(folder.starts_path)] == [1, 2]
+    assert [start["first_step"] for start in folder.starts()] == [1, 2]
     assert not folder.tb_dir.exists()
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from data.files import write_atomically
-from trainer.run_folder import Difference, RunFolder, RunFolderError
+from trainer.run_folder import Difference, RunFolder, RunFolderError, code_version
 
 HOLDER = """
 import sys, time
@@ -194,3 +196,31 @@ def test_leftovers_of_a_kill_are_removed_on_open(tmp_path: Path) -> None:
     opened(tmp_path).close()
     assert os.listdir(tmp_path / "samples") == []
     assert not (tmp_path / ".run_status.json.tmp-1").exists()
+
+
+def test_a_start_says_when_where_and_with_what(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.starts() == []
+    folder.record_start(0)
+    folder.record_start(51)
+    first, second = folder.starts()
+    assert (first["first_step"], second["first_step"]) == (0, 51)
+    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(first["time"])
+    assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=5)
+    assert first["versions"]["torch"] == metadata.version("torch")
+    assert first["versions"]["ray"] == metadata.version("ray")
+    assert first["machine"]["cores"] >= 1 and first["machine"]["memory_gib"] > 0
+
+
+def test_the_commit_of_the_code(tmp_path: Path) -> None:
+    assert code_version(tmp_path) == ""  # no checkout
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
+    for command in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert code_version(tmp_path) == head.stdout[:12]
+    (tmp_path / "new.txt").write_text("x")
+    subprocess.run(["git", "add", "new.txt"], cwd=tmp_path, check=True)
+    assert code_version(tmp_path) == f"{head.stdout[:12]}-dirty"
