@@ -90,7 +90,6 @@ def annotate_manifest(manifest: Path, corpus: Path) -> None:
         min_duration_s=data.min_duration_s,
         max_duration_s=data.max_duration_s,
         num_workers=len(os.sched_getaffinity(0)),
-        log=lambda line: print(line, flush=True),
     )
 
 
