@@ -29,8 +29,8 @@ from annotate.corpora.table import CORPORA
 from annotate.cot import template
 from annotate.cot.review import write_review
 from annotate.cot.run import generate_reasoning
+from annotate.inspect.leaks import describe_leaks, find_leaks
 from annotate.judge_data import balanced, from_runs, prescribed
-from annotate.leaks import describe_leaks, find_leaks
 from annotate.measurements import annotate
 from annotate.progress import reported
 from annotate.splits import assign_splits

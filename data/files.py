@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+Row = Mapping[str, Any]
+"""An object of a JSON Lines file."""
 
 
 @contextmanager
@@ -39,6 +43,16 @@ def write_atomically(path: Path, text: str) -> None:
     """Replace a file by a text in UTF-8; see `replacing`."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

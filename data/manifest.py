@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.errors import UserError
+from configs.errors import UserError, first_of
 from data.records import Example
-
-MAX_LISTED = 20
-"""Problems that one error message lists; the rest is counted."""
 
 ALIASES = {"audio": "audio_path", "label": "emotion", "text": "transcription"}
 """Field -> other name that is accepted for it, as in the EmotionCoT release."""
+
+TEXTS = ("id", "audio", "label", "split", "speaker", "session", "text", "sha256")
+"""Fields that `read_leniently` makes text of."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
@@ -82,12 +82,51 @@ def read_manifest(
             examples.append(example)
         problems.extend(f"{path}:{number}: {what}" for what in found)
     if problems:
-        listed = "\n".join(problems[:MAX_LISTED])
-        more = f"\n... and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
-        raise ManifestError(f"{path}: {len(problems)} problem(s) found\n{listed}{more}")
+        raise ManifestError(f"{path}: {len(problems)} problem(s) found\n{first_of(problems)}")
     if not examples:
         raise ManifestError(f"{path}: holds no rows; write one JSON object per line")
     return examples
+
+
+def read_leniently(path: Path, audio_root: Path) -> list[dict[str, Any]]:
+    """Return a manifest's rows with all their fields, as far as they can be read.
+
+    `read_manifest` says what is wrong with a manifest. Here, lines that are no object or name no
+    clip inside the audio root are left out, a row without an id is called by its line, aliases are
+    replaced, null and blank fields are left out, and other `TEXTS` are made text.
+
+    Args:
+        path: JSON Lines file.
+        audio_root: Folder that the clips' paths are relative to.
+
+    Raises:
+        OSError: The manifest cannot be opened.
+    """
+    root = os.path.realpath(audio_root)
+    rows: list[dict[str, Any]] = []
+    for number, line in _numbered(path.read_bytes()):
+        try:
+            fields = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(fields, dict):
+            continue
+        row = without_aliases({key: value for key, value in fields.items() if value is not None})
+        row |= {name: str(row[name]) for name in TEXTS if name in row}
+        row = {key: value for key, value in row.items() if str(value).strip()}
+        row.setdefault("id", f"line {number}")
+        audio = row.get("audio", "")
+        if audio and "\0" not in audio and _is_unicode(audio):
+            clip = os.path.realpath(os.path.join(root, audio))
+            if os.path.commonpath([root, clip]) == root:
+                rows.append(row)
+    return rows
+
+
+def without_aliases(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row whose fields have our names; an alias beside the name that it is for stays."""
+    names = {alias: name for name, alias in ALIASES.items() if name not in row}
+    return {names.get(key, key): value for key, value in row.items()}
 
 
 def select_split(examples: Sequence[Example], split: str) -> list[Example]:
@@ -109,6 +148,11 @@ def _numbered_lines(path: Path) -> list[tuple[int, bytes]]:
         content = path.read_bytes()
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror}; fix data.manifest") from error
+    return _numbered(content)
+
+
+def _numbered(content: bytes) -> list[tuple[int, bytes]]:
+    """Return the lines that are not blank, each with its number."""
     content = content.removeprefix(b"\xef\xbb\xbf")
     return [(n, line) for n, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
 

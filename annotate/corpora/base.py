@@ -8,10 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from configs.errors import UserError
-
-MAX_LISTED = 20
-"""Problems that one error message lists; the rest is counted."""
+from configs.errors import UserError, first_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +103,13 @@ def finish(
     Raises:
         UserError: There are problems, no clips, or two clips with one id.
     """
-    found = sorted(clips, key=lambda clip: clip.id)
-    twice = sorted({a.id for a, b in pairwise(found) if a.id == b.id})
+    ordered = sorted(clips, key=lambda clip: clip.id)
+    twice = sorted({a.id for a, b in pairwise(ordered) if a.id == b.id})
     problems = [*problems, *(f"{root}: two clips are {name!r}; remove one" for name in twice)]
     if problems:
-        more = f"\n... and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
-        listed = "\n".join(problems[:MAX_LISTED])
-        raise UserError(f"{root}: {len(problems)} problem(s) as {corpus}\n{listed}{more}")
-    if not found:
+        raise UserError(f"{root}: {len(problems)} problem(s) as {corpus}\n{first_of(problems)}")
+    if not ordered:
         raise UserError(
             f"{root}: holds no clip of {corpus}; docs/corpora.md shows the layout that is read"
         )
-    return found
+    return ordered

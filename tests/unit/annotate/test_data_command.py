@@ -13,7 +13,7 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate.checks import Finding, check_clips_fully
+from annotate.inspect.checks import Finding, check_clips_fully
 from launch.dataset import main
 from tests.fixtures import LABELS, make_corpus, tone, write_manifest, write_tone
 
