@@ -6,11 +6,12 @@ import difflib
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from configs.errors import UserError
+from data.files import Row
 from data.records import IntArray
 
 SPLITS = ("train", "eval", "test")
@@ -22,13 +23,11 @@ NUM_DRAWS = 100
 MAX_NAMED = 20
 """Names that one message lists."""
 
-Row = Mapping[str, Any]
-
 
 def assign_splits(
     rows: Sequence[Row],
     *,
-    by: Literal["official", "session", "speaker"],
+    by: str,
     test: Sequence[str] = (),
     eval_: Sequence[str] = (),
     test_frac: float = 0.2,

@@ -73,14 +73,14 @@ def read_manifest(
     problems: list[str] = []
     lines_by_id: dict[str, int] = {}
     for number, line in _numbered_lines(Path(path)):
-        example, found = _read_row(line, defaults)
+        example, faults = _read_row(line, defaults)
         if example is not None and example.id in lines_by_id:
             first = lines_by_id[example.id]
-            found.append(f"id {example.id!r} is already on line {first}; ids must be unique")
+            faults.append(f"id {example.id!r} is already on line {first}; ids must be unique")
         if example is not None:
             lines_by_id.setdefault(example.id, number)
             examples.append(example)
-        problems.extend(f"{path}:{number}: {what}" for what in found)
+        problems.extend(f"{path}:{number}: {what}" for what in faults)
     if problems:
         raise ManifestError(f"{path}: {len(problems)} problem(s) found\n{first_of(problems)}")
     if not examples:
@@ -138,8 +138,8 @@ def select_split(examples: Sequence[Example], split: str) -> list[Example]:
     chosen = [example for example in examples if example.split == split]
     if not chosen:
         known = sorted({example.split for example in examples if example.split})
-        found = f"it has {', '.join(map(repr, known))}" if known else "no row has a 'split'"
-        raise ManifestError(f"no row of the manifest belongs to split {split!r}; {found}")
+        there = f"it has {', '.join(map(repr, known))}" if known else "no row has a 'split'"
+        raise ManifestError(f"no row of the manifest belongs to split {split!r}; {there}")
     return chosen
 
 

@@ -134,17 +134,14 @@ def build_rows(corpus: str, root: Path, *, labels: str, num_workers: int) -> Con
 
 def describe_conversion(converted: Converted) -> list[str]:
     """Return what was merged, dropped and refused, one line each."""
-    lines = [
-        f"merged: {' + '.join(raw)} -> {label}" for label, raw in converted.labels.merges.items()
-    ]
+    labels, failed = converted.labels, converted.failed
+    lines = [f"merged: {' + '.join(raw)} -> {label}" for label, raw in labels.merges.items()]
     lines += [
-        f"dropped: {n} clips labelled {label!r}: {converted.labels.drop[label]}"
+        f"dropped: {n} clips labelled {label!r}: {labels.drop[label]}"
         for label, n in converted.dropped.items()
     ]
-    if converted.failed:
-        lines.append(
-            f"cannot be used: {len(converted.failed)} clips, such as {converted.failed[0]['id']}"
-        )
+    if failed:
+        lines.append(f"cannot be used: {len(failed)} clips, such as {failed[0]['id']}")
     return lines
 
 

@@ -279,7 +279,7 @@ NAMED = {
         r"(?P<speaker>(?P<sex>[MW])\d{3})/audio/"
         r"(?P<label>angry|contempt|disgusted|fear|happy|neutral|sad|surprised)/"
         r"(?P<level>(?<=/neutral/)level_[123]|(?P<intensity>level_[123]))/(?P<take>[^/]+)",
-        "a MEAD path (like M003/audio/angry/level_1/001.wav); move it away",
+        "a MEAD path (M003/audio/EMOTION/level_N/NNN.wav); move it away",
         {
             "intensity": {"level_1": "weak", "level_2": "medium", "level_3": "strong"},
             "sex": {"M": "male", "W": "female"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations
 from pathlib import Path
@@ -23,7 +23,7 @@ from data.manifest import fill_choices
 from data.prompts import answer
 from data.prosody.renditions import Change, analyse, join, render
 from data.records import FloatArray
-from data.workers import worker_pool
+from data.workers import worker_map
 
 PITCHES_ST = (-4.0, 0.0, 4.0)
 """Pitch of the three renditions, in semitones from the clip's own, ascending."""
@@ -159,8 +159,8 @@ def comparison_rows(
         (folder / name).mkdir(parents=True, exist_ok=True)
     prefix = folder.relative_to(audio_root)
     found, failed, num_written = [], [], 0
-    worked = _worked([job for _, job in jobs], num_workers)
-    results = reported(worked, len(jobs), "altered {} of {} clips")
+    results = worker_map(_make_files, [job for _, job in jobs], num_workers)
+    results = reported(results, len(jobs), "altered {} of {} clips")
     for (row, job), done in zip(jobs, results, strict=True):
         num_written += done.num_written
         if done.problem:
@@ -210,15 +210,6 @@ def _question(row: Row, item: _Item, audio: str, seed: int) -> dict[str, Any]:
         label=label,
         target=answer(label),
     )
-
-
-def _worked(jobs: Sequence[_Job], num_workers: int) -> Iterator[_Done]:
-    """Yield the result of each job, in order."""
-    if num_workers == 1:
-        yield from map(_make_files, jobs)
-        return
-    with worker_pool(num_workers) as pool:
-        yield from pool.map(_make_files, jobs, chunksize=8)
 
 
 def _make_files(job: _Job) -> _Done:

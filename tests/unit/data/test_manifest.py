@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from data.manifest import MAX_LISTED, ManifestError, read_manifest, select_split
+from configs.errors import MAX_LISTED
+from data.manifest import ManifestError, read_manifest, select_split
 from data.records import Example
 from tests.fixtures import LABELS, QUESTION, make_example, write_manifest, write_tone
 
