@@ -13,7 +13,7 @@ import numpy as np
 from annotate.splits import SPLITS
 from data.audio import AudioError, probe
 from data.files import Row
-from data.prosody.levels import INTONATIONS, LEVELS
+from data.prosody.levels import LEVELS_OF
 
 NO_SPLIT = "(none)"
 """Stands for the split of rows without one."""
@@ -31,9 +31,6 @@ MEASURES: Mapping[str, str] = {
     "snr_db": "SNR (dB)",
 }
 """Key of `prosody` -> its name in tables and figures."""
-
-ATTRIBUTES: Mapping[str, Sequence[str]] = {**LEVELS, "intonation": INTONATIONS}
-"""Key of `prosody` -> its levels, in order."""
 
 Cell = str | int | float | None
 
@@ -113,7 +110,7 @@ def corpus_tables(
             groups[row["label"]].append(row)
         by_label = {label: groups[label] for label in labels if label in groups}
         tables += _measure_tables(by_label)
-        tables += [_level_table(by_label, key) for key in ATTRIBUTES]
+        tables += [_level_table(by_label, key) for key in LEVELS_OF]
     return tables
 
 
@@ -171,7 +168,7 @@ def _measure_tables(by_label: Mapping[str, Sequence[Row]]) -> list[Table]:
 
 
 def _level_table(by_label: Mapping[str, Sequence[Row]], key: str) -> Table:
-    levels = ATTRIBUTES[key]
+    levels = LEVELS_OF[key]
     lines: list[tuple[Cell, ...]] = []
     for label, rows in by_label.items():
         counts = Counter(str((row.get("prosody") or {}).get(key)) for row in rows)

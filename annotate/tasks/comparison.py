@@ -22,7 +22,6 @@ from data.files import replacing
 from data.manifest import fill_choices
 from data.prompts import answer
 from data.prosody.renditions import Change, analyse, join, render
-from data.records import FloatArray
 from data.workers import worker_map
 
 PITCHES_ST = (-4.0, 0.0, 4.0)
@@ -73,7 +72,7 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
 _MEASURED = {"pitch": "f0_median_hz", "energy": "energy_dbfs", "rate": "nuclei_per_s"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Compared:
     """What became of the clips."""
 
@@ -151,32 +150,26 @@ def comparison_rows(
         )
     jobs: list[tuple[Row, _Job]] = []
     for row in rows:
-        items = _items(row, attributes, max_duration_s, seed)
-        if items:
+        prosody = row.get("prosody") or {}
+        fit = [name for name in attributes if _is_fit(prosody, name, max_duration_s)]
+        if fit:
             path = str(audio_root / required_text(row, "audio"))
+            items = tuple(_Item(name, _drawn_order(row, name, seed)) for name in fit)
             jobs.append((row, _Job(path, str(folder), max_duration_s, items)))
     for name in attributes:
         (folder / name).mkdir(parents=True, exist_ok=True)
     prefix = folder.relative_to(audio_root)
-    found, failed, num_written = [], [], 0
+    compared = Compared([], [], 0)
     results = worker_map(_make_files, [job for _, job in jobs], num_workers)
     results = reported(results, len(jobs), "altered {} of {} clips")
     for (row, job), done in zip(jobs, results, strict=True):
-        num_written += done.num_written
+        compared.num_written += done.num_written
         if done.problem:
-            failed.append({"id": required_text(row, "id"), "reason": done.problem})
+            compared.failed.append({"id": required_text(row, "id"), "reason": done.problem})
             continue
         for item, name in zip(job.items, done.names, strict=True):
-            found.append(_question(row, item, (prefix / name).as_posix(), seed))
-    return Compared(found, failed, num_written)
-
-
-def _items(
-    row: Row, attributes: Sequence[str], max_duration_s: float, seed: int
-) -> tuple[_Item, ...]:
-    prosody = row.get("prosody") or {}
-    fit = [name for name in attributes if _is_fit(prosody, name, max_duration_s)]
-    return tuple(_Item(name, _heard(row, name, seed)) for name in fit)
+            compared.rows.append(_question(row, item, (prefix / name).as_posix(), seed))
+    return compared
 
 
 def _is_fit(prosody: Mapping[str, Any], attribute: str, max_duration_s: float) -> bool:
@@ -190,7 +183,7 @@ def _is_fit(prosody: Mapping[str, Any], attribute: str, max_duration_s: float) -
     return prosody["duration_s"] * times + 2 * PAUSE_S <= max_duration_s - 0.01
 
 
-def _heard(row: Row, attribute: str, seed: int) -> tuple[int, ...]:
+def _drawn_order(row: Row, attribute: str, seed: int) -> tuple[int, ...]:
     rng = row_rng(seed, f"compare_{attribute}/{required_text(row, 'id')}/order")
     return tuple(rng.permutation(3).tolist())
 
@@ -228,7 +221,9 @@ def _make_files(job: _Job) -> _Done:
     voice = analyse(samples)
     for item, name in todo:
         changes = [STEPS[item.attribute][index] for index in item.heard]
-        _write_wav(folder / name, join([render(voice, change) for change in changes], PAUSE_S))
+        joined = join([render(voice, change) for change in changes], PAUSE_S)
+        with replacing(folder / name) as file:
+            file.write(wav_bytes(joined))
     return _Done(names, len(todo), "")
 
 
@@ -238,9 +233,3 @@ def _file_name(content: bytes, item: _Item) -> str:
     digest = hashlib.sha256(content)
     digest.update(setting.encode())
     return f"{item.attribute}/{digest.hexdigest()}.wav"
-
-
-def _write_wav(path: Path, samples: FloatArray) -> None:
-    """Write 16-bit PCM, mono; the file appears complete or not at all."""
-    with replacing(path) as file:
-        file.write(wav_bytes(samples))

@@ -40,7 +40,7 @@ def stress_rows(rows: Iterable[Row], *, seed: int) -> list[dict[str, Any]]:
     Raises:
         UserError: `words` is malformed, or does not hold a stressed word.
     """
-    found: list[dict[str, Any]] = []
+    made: list[dict[str, Any]] = []
     for row in rows:
         stressed = (row.get("prosody") or {}).get("stressed_words")
         if not stressed or not row.get("words"):
@@ -57,7 +57,7 @@ def stress_rows(rows: Iterable[Row], *, seed: int) -> list[dict[str, Any]]:
             )
         label = ", ".join(named)
         rng = row_rng(seed, f"stress/{required_text(row, 'id')}")
-        found.append(
+        made.append(
             task_row(
                 row,
                 "stress",
@@ -68,7 +68,7 @@ def stress_rows(rows: Iterable[Row], *, seed: int) -> list[dict[str, Any]]:
                 target=answer(label),
             )
         )
-    return found
+    return made
 
 
 def _aligned(row: Row) -> list[str]:
