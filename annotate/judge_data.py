@@ -126,31 +126,31 @@ def _prescribed_row(
     row: Row, text_id: str, labels: Sequence[str], rng: np.random.Generator
 ) -> dict[str, Any]:
     measured = _measured(row)
-    num_told = 0 if rng.random() < EMPTY_FRAC else 1 + int(rng.integers(len(measured)))
-    told = [str(name) for name in rng.permutation(measured)[:num_told]]
-    num_true = int(rng.integers(len(told) + 1))
+    num_claimed = 0 if rng.random() < EMPTY_FRAC else 1 + int(rng.integers(len(measured)))
+    claimed = [str(name) for name in rng.permutation(measured)[:num_claimed]]
+    num_true = int(rng.integers(len(claimed) + 1))
     cues = [
         _cue(name, row["prosody"], true=place < num_true, rng=rng)
-        for place, name in enumerate(told)
+        for place, name in enumerate(claimed)
     ]
     # A level that cannot be told falsely, since all others are borderline, is told truly.
     num_true = sum(true for _, true in cues)
     texts = [cues[int(i)][0] for i in rng.permutation(len(cues))]
     # Two cues cannot be named where one is told, and none be weighed where none is.
-    interpretation = int(rng.integers(1, (2, 5, 6)[min(len(told), 2)]))
+    interpretation = int(rng.integers(1, (2, 5, 6)[min(len(claimed), 2)]))
     fluency = int(rng.integers(1, 6))
     sentences = [sentence(texts[start : start + 2]) for start in range(0, len(texts), 2)]
-    if rng.random() < FILLER_FRAC or not told:
+    if rng.random() < FILLER_FRAC or not claimed:
         sentences.insert(int(rng.integers(len(sentences) + 1)), pick(FILLERS, rng))
     quoted = str(row.get("text") or "").strip().rstrip(".").replace('"', "'")
     if quoted:
         sentences.append(pick(WORDS, rng).format(text=quoted))
-    nouns = [NOUNS[name] for name in told[:2]]
+    nouns = [NOUNS[name] for name in claimed[:2]]
     sentences += _conclusion(interpretation, row["label"], labels, nouns, rng)
     scores = {
-        "factual_alignment": 1 + 4 * num_true / max(len(told), 1),
+        "factual_alignment": 1 + 4 * num_true / max(len(claimed), 1),
         "interpretative_quality": float(interpretation),
-        "caption_completeness": 1 + 4 * len(told) / len(measured),
+        "caption_completeness": 1 + 4 * len(claimed) / len(measured),
         "fluency_and_structural_clarity": float(fluency),
     }
     return _judge_row(row, text_id, _spoiled(sentences, fluency, rng), scores)
@@ -233,10 +233,11 @@ def from_runs(
         num_scored = 0
         for file in files:
             for number, sample in enumerate(read_rows(file), start=1):
-                scores = _scores(sample, term)
-                row = rows.get(sample["id"])
-                reasoning = _reasoning(sample["text"])
-                if scores is None or row is None or reasoning is None:
+                row, scores = rows.get(sample["id"]), _scores(sample, term)
+                _, opened, rest = sample["text"].partition("<think>")
+                reasoning, closed, _ = rest.partition("</think>")
+                reasoning = reasoning.strip()
+                if row is None or scores is None or not (opened and closed and reasoning):
                     continue
                 num_scored += 1
                 name = hashlib.sha256(f"{folder.name}/{file.name}/{number}".encode()).hexdigest()
@@ -254,13 +255,6 @@ def _scores(sample: Mapping[str, Any], term: str) -> dict[str, float] | None:
     if any(type(scores.get(name)) not in (int, float) for name in DIMENSIONS):
         return None
     return {name: float(scores[name]) for name in DIMENSIONS}
-
-
-def _reasoning(text: str) -> str | None:
-    """Return what stands between the first think tags; None if it is not there."""
-    _, opened, rest = text.partition("<think>")
-    reasoning, closed, _ = rest.partition("</think>")
-    return reasoning.strip() or None if opened and closed else None
 
 
 def balanced(rows: Sequence[dict[str, Any]], num_rows: int, seed: int) -> list[dict[str, Any]]:

@@ -92,19 +92,19 @@ class _Pipeline:
         measured = {**limits, "rows": files.corpus, "version": VERSION}
         yield Stage(files.prosody, measured, self.write_prosody)
 
-        asked = {**settings["reasoning"], "seed": config.seed, "version": template.VERSION}
-        yield Stage(files.manifest, {**asked, "rows": files.prosody}, self.write_reasoning)
+        written = {**settings["reasoning"], "seed": config.seed, "version": template.VERSION}
+        yield Stage(files.manifest, {**written, "rows": files.prosody}, self.write_reasoning)
 
         if config.tasks.num_rows:
-            asked = {**settings["tasks"], "rows": files.manifest, "seed": config.seed}
-            yield Stage(files.sft, asked, self.write_sft)
+            mixed = {**settings["tasks"], "rows": files.manifest, "seed": config.seed}
+            yield Stage(files.sft, mixed, self.write_sft)
             for task in PROBES if config.tasks.num_probes else ():
                 if config.tasks.shares.get(task, 0) > 0:
-                    yield Stage(files.probe(task), asked, partial(self.write_probes, task))
+                    yield Stage(files.probe(task), mixed, partial(self.write_probes, task))
 
         if config.judge.num_rows:
-            asked = {**settings["judge"], "seed": config.seed, "version": judge_data.VERSION}
-            yield Stage(files.judge, {**asked, "rows": files.manifest}, self.write_judge)
+            scored = {**settings["judge"], "seed": config.seed, "version": judge_data.VERSION}
+            yield Stage(files.judge, {**scored, "rows": files.manifest}, self.write_judge)
 
     def write_corpus(self) -> None:
         """Write the rows as the corpus gives them, with their splits; leaks are refused."""

@@ -173,5 +173,5 @@ def _row(corpus: str, clip: CorpusClip, label: str, facts: Mapping[str, Any]) ->
         "sex": clip.sex,
         "lang": clip.lang,
     }
-    known = {name: value for name, value in row.items() if value is not None}
-    return {**known, **facts, **clip.extra}
+    row = {name: value for name, value in row.items() if value is not None}
+    return {**row, **facts, **clip.extra}

@@ -154,7 +154,9 @@ def comparison_rows(
         fit = [name for name in attributes if _is_fit(prosody, name, max_duration_s)]
         if fit:
             path = str(audio_root / required_text(row, "audio"))
-            items = tuple(_Item(name, _drawn_order(row, name, seed)) for name in fit)
+            draws = [row_rng(seed, f"compare_{name}/{row['id']}/order") for name in fit]
+            orders = [tuple(draw.permutation(3).tolist()) for draw in draws]
+            items = tuple(map(_Item, fit, orders))
             jobs.append((row, _Job(path, str(folder), max_duration_s, items)))
     for name in attributes:
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -181,11 +183,6 @@ def _is_fit(prosody: Mapping[str, Any], attribute: str, max_duration_s: float) -
     times = sum(1 / change.rate for change in STEPS[attribute])
     # Durations in a manifest are rounded to 1 ms, those of renditions to a sample.
     return prosody["duration_s"] * times + 2 * PAUSE_S <= max_duration_s - 0.01
-
-
-def _drawn_order(row: Row, attribute: str, seed: int) -> tuple[int, ...]:
-    rng = row_rng(seed, f"compare_{attribute}/{required_text(row, 'id')}/order")
-    return tuple(rng.permutation(3).tolist())
 
 
 def _question(row: Row, item: _Item, audio: str, seed: int) -> dict[str, Any]:

@@ -45,7 +45,10 @@ def stress_rows(rows: Iterable[Row], *, seed: int) -> list[dict[str, Any]]:
         stressed = (row.get("prosody") or {}).get("stressed_words")
         if not stressed or not row.get("words"):
             continue
-        words = _distinct(_aligned(row))
+        try:
+            words = _distinct(word.text for word in read_words(row["words"]))
+        except ValueError as error:
+            raise UserError(f"row {row.get('id')!r}: {error}") from error
         if len(words) < 2:
             continue
         named = _distinct(stressed)
@@ -69,13 +72,6 @@ def stress_rows(rows: Iterable[Row], *, seed: int) -> list[dict[str, Any]]:
             )
         )
     return made
-
-
-def _aligned(row: Row) -> list[str]:
-    try:
-        return [word.text for word in read_words(row["words"])]
-    except ValueError as error:
-        raise UserError(f"row {row.get('id')!r}: {error}") from error
 
 
 def _distinct(words: Iterable[str]) -> list[str]:
