@@ -45,6 +45,11 @@ def fill_choices(question: str, choices: Sequence[str]) -> str:
     return question.replace("{choices}", ", ".join(choices))
 
 
+def answer(label: str) -> str:
+    """Return the answer to a question with choices: the label in its tags, no reasoning."""
+    return f"<answer>{label}</answer>"
+
+
 def read_manifest(
     path: str | Path,
     *,

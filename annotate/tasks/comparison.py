@@ -19,8 +19,7 @@ from annotate.tasks.base import Row, required_text, row_rng, task_row
 from configs.errors import UserError
 from data.audio import AudioError, read_audio, wav_bytes
 from data.files import replacing
-from data.manifest import fill_choices
-from data.prompts import answer
+from data.manifest import answer, fill_choices
 from data.prosody.renditions import Change, analyse, join, render
 from data.workers import worker_map
 
