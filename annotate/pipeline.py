@@ -47,11 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_pipeline(config: AnnotateConfig, *, dry_run: bool = False) -> bool:
-    """Run the stages that a configuration asks for.
-
-    Args:
-        config: `root`, and one of `corpus` and `manifest` are given.
-        dry_run: Write nothing, only say which files would be written.
+    """Run the stages that a configuration asks for; a dry run only says what it would write.
 
     Returns:
         Whether everything is complete; False if reasoning is still missing, and the same command

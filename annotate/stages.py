@@ -70,10 +70,7 @@ class Stage:
 def run_stages(stages: Iterable[Stage], record: Path, *, dry_run: bool) -> bool:
     """Run one stage after another; a file that was made from the same inputs before is kept.
 
-    Args:
-        stages: In order.
-        record: JSON file that remembers which are done, and with which inputs.
-        dry_run: Say what would be written, and write nothing.
+    The record, a JSON file, remembers these. A dry run only says what it would write.
 
     Returns:
         Whether all are complete.

@@ -81,9 +81,6 @@ class ClipProblem:
 def probe(path: str | Path) -> AudioInfo:
     """Return what the header of a clip says, after checking the file without decoding it.
 
-    Args:
-        path: the clip.
-
     Raises:
         AudioError: missing, not a regular file, empty, not audio, a format that is not read, no
             samples, an unusual rate or channel count, or a WAV file whose header and size disagree.

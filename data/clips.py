@@ -12,12 +12,7 @@ LONGEST_CLIP_S = 300.0
 
 
 def read_clip(audio_root: Path, audio: str) -> FloatArray | None:
-    """Return [S] float32 at 16 kHz; None if the clip is gone, unusable, or outside its root.
-
-    Args:
-        audio_root: Folder of the clips.
-        audio: Path of the clip, relative to it.
-    """
+    """Return [S] float32 at 16 kHz; None if the clip is gone, unusable, or outside its root."""
     path = (audio_root / audio).resolve()
     if not audio or not path.is_relative_to(audio_root.resolve()):
         return None

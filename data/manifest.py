@@ -77,7 +77,11 @@ def read_manifest(
     examples: list[Example] = []
     problems: list[str] = []
     lines_by_id: dict[str, int] = {}
-    for number, line in _numbered_lines(Path(path)):
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ManifestError(f"{path}: {error.strerror}; fix data.manifest") from error
+    for number, line in _numbered(content):
         example, faults = _read_row(line, defaults)
         if example is not None and example.id in lines_by_id:
             first = lines_by_id[example.id]
@@ -99,10 +103,6 @@ def read_leniently(path: Path, audio_root: Path) -> list[dict[str, Any]]:
     `read_manifest` says what is wrong with a manifest. Here, lines that are no object or name no
     clip inside the audio root are left out, a row without an id is called by its line, aliases are
     replaced, null and blank fields are left out, and other `TEXTS` are made text.
-
-    Args:
-        path: JSON Lines file.
-        audio_root: Folder that the clips' paths are relative to.
 
     Raises:
         OSError: The manifest cannot be opened.
@@ -146,14 +146,6 @@ def select_split(examples: Sequence[Example], split: str) -> list[Example]:
         there = f"it has {', '.join(map(repr, known))}" if known else "no row has a 'split'"
         raise ManifestError(f"no row of the manifest belongs to split {split!r}; {there}")
     return chosen
-
-
-def _numbered_lines(path: Path) -> list[tuple[int, bytes]]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ManifestError(f"{path}: {error.strerror}; fix data.manifest") from error
-    return _numbered(content)
 
 
 def _numbered(content: bytes) -> list[tuple[int, bytes]]:

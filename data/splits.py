@@ -6,15 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from configs.errors import first_of
 from configs.schema import BenchmarkConfig, DataConfig, RunConfig
 from data.audio import check_clips
 from data.manifest import ManifestError, read_manifest, select_split
 from data.records import Example
 
 logger = logging.getLogger(__name__)
-
-MAX_LISTED_CLIPS = 20
-"""Clips that one error message lists; the rest is counted."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def bad_clips(rows: Sequence[Example], data: DataConfig) -> set[str]:
         num_workers=data.num_workers,
     )
     if problems and data.bad_clips == "error":
-        listed = "\n".join(f"{p.example_id}: {p.message}" for p in problems[:MAX_LISTED_CLIPS])
+        listed = first_of([f"{problem.example_id}: {problem.message}" for problem in problems])
         raise ManifestError(
             f"{data.manifest}: {len(problems)} clips cannot be used (data.bad_clips=skip leaves "
             f"them out)\n{listed}"

@@ -20,11 +20,6 @@ def worker_pool(
     """Return a pool of spawned processes; none stays behind if this process is killed.
 
     Spawned, since a fork of a process with threads may deadlock.
-
-    Args:
-        num_workers: Processes.
-        initializer: Called in each of them before its first task.
-        initargs: What it is called with.
     """
     return ProcessPoolExecutor(
         num_workers,

@@ -50,12 +50,7 @@ class Corpus:
 
 
 def require_folder(root: Path, corpus: str, *parts: str) -> Path:
-    """Return a folder below the root.
-
-    Args:
-        root: Folder of the corpus.
-        corpus: Its name, for the message.
-        parts: Path of the folder below the root; none = the root itself.
+    """Return a folder below the root, or the root itself.
 
     Raises:
         UserError: There is none.
@@ -94,11 +89,7 @@ def finish(
 ) -> list[CorpusClip]:
     """Return the clips sorted by id, or refuse the folder with everything that is wrong in it.
 
-    Args:
-        corpus: Its name, for the message.
-        root: Its folder.
-        clips: What was read.
-        problems: What could not be read: `FILE[:LINE]: what; what to do`.
+    Problems read `FILE[:LINE]: what; what to do`.
 
     Raises:
         UserError: There are problems, no clips, or two clips with one id.

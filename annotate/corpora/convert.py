@@ -97,12 +97,6 @@ def load_label_map(corpus: str, name: str) -> LabelMap:
 def build_rows(corpus: str, root: Path, *, labels: str, num_workers: int) -> Converted:
     """Read a corpus and return its rows, unsplit where the corpus has no split of its own.
 
-    Args:
-        corpus: Name in the table of corpora.
-        root: Folder of the corpus as it is distributed.
-        labels: As for `load_label_map`.
-        num_workers: Threads that hash.
-
     Raises:
         UserError: An unknown corpus, another layout, or a label that the map does not know.
     """

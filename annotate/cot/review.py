@@ -21,15 +21,7 @@ SHOWN = ("pitch", "energy", "rate", "intonation", "contour")
 def write_review(
     path: Path, rows: Sequence[Row], *, audio_root: Path, sample: int, seed: int
 ) -> None:
-    """Write the sheet.
-
-    Args:
-        path: HTML file to write; it plays the clips from where they are.
-        rows: Of a manifest, with `reasoning`.
-        audio_root: Folder that the clips' paths are relative to.
-        sample: Rows that are shown; all of them if there are fewer.
-        seed: Draws them.
-    """
+    """Write `sample` drawn rows as a sheet that plays the clips from where they are."""
     # Autoescaping is on: ids, transcripts and model text are shown, never run.
     environment = Environment(autoescape=True)
     template = Path(__file__).with_name("review.html").read_text(encoding="utf-8")

@@ -117,11 +117,6 @@ class ServerWriter:
     ) -> None:
         """Prepare the calls; nothing is sent yet.
 
-        Args:
-            settings: Server, sampling and pace.
-            prompt: What it is asked.
-            choices: All labels.
-
         Raises:
             UserError: No model is named.
             rewards.judges.chat.ChatError: An address or key that cannot be used.
@@ -153,12 +148,7 @@ class ServerWriter:
         await self._client.close()
 
     async def write(self, row: Row, attempt: int, call: ChatCall) -> str:
-        """Return one reasoning text as the server wrote it.
-
-        Args:
-            row: Of an annotated manifest.
-            attempt: Not used: the server draws another text each time.
-            call: Takes what it costs.
+        """Return one reasoning text as the server wrote it; it draws another one each time.
 
         Raises:
             rewards.judges.chat.ChatFailure: There was no reply.

@@ -173,13 +173,7 @@ def _oddities(samples: FloatArray) -> Iterator[tuple[str, str]]:
 
 
 def check_train_split(rows: Sequence[Row], split: str, prompts_per_step: int) -> list[Finding]:
-    """Return why a run could not train on a split, or would learn nothing from it.
-
-    Args:
-        rows: As `data.manifest.read_leniently` returns them.
-        split: Value of `split` in the training rows.
-        prompts_per_step: Rows that one step takes.
-    """
+    """Return why a run could not train on a split, or would learn nothing from it."""
     labels = [row.get("label") for row in rows if row.get("split") == split]
     messages: list[str] = []
     if not labels:

@@ -40,11 +40,6 @@ class Command:
 def check(config: RunConfig, *, output: Path | None, workers: int) -> bool:
     """Print everything that is wrong with a corpus, and count what is odd.
 
-    Args:
-        config: Says where the manifest and the clips are, and what a run will ask of them.
-        output: JSON Lines file for all findings; None = none.
-        workers: Threads.
-
     Raises:
         ManifestError: There is no manifest, or no audio root.
         OSError: The output cannot be written.
@@ -84,11 +79,6 @@ def check(config: RunConfig, *, output: Path | None, workers: int) -> bool:
 def leaks(config: RunConfig, *, output: Path | None, allow: Sequence[str]) -> bool:
     """Print what two splits share.
 
-    Args:
-        config: Says where the manifest and the clips are.
-        output: JSON Lines file for all leaks; None = none.
-        allow: Kinds that they share by design.
-
     Raises:
         ManifestError: The manifest cannot be used.
         OSError: A clip cannot be read.
@@ -117,12 +107,7 @@ def leaks(config: RunConfig, *, output: Path | None, allow: Sequence[str]) -> bo
 
 
 def stats(config: RunConfig, *, workers: int, figure: Path | None) -> bool:
-    """Print the tables of a corpus and draw its figure.
-
-    Args:
-        config: Says where the manifest and the clips are.
-        workers: Threads.
-        figure: PNG or SVG file; None = `manifest.stats.png` beside `manifest.jsonl`.
+    """Print the tables of a corpus; draw it as PNG or SVG, `manifest.stats.png` if None is named.
 
     Raises:
         ManifestError: The manifest cannot be used.

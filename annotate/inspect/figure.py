@@ -40,15 +40,7 @@ def draw_corpus(
     labels: Sequence[str],
     target: Path,
 ) -> None:
-    """Draw a corpus.
-
-    Args:
-        title: Over the figure.
-        rows: Rows of a manifest that was checked.
-        durations_s: As `annotate.inspect.stats.clip_durations` returns them.
-        labels: In the order to show, from the top.
-        target: PNG or SVG file.
-    """
+    """Draw a corpus as PNG or SVG, its labels in this order from the top."""
     height = 2 * max(2.6, 0.9 + 0.3 * len(labels)) + 1.2
     layout = ConstrainedLayoutEngine(hspace=0.06, wspace=0.03)
     figure = Figure(figsize=(14, height), layout=layout)

@@ -48,13 +48,7 @@ class Table:
 def clip_durations(
     rows: Sequence[Row], audio_root: Path, *, num_workers: int
 ) -> list[float | None]:
-    """Return the length of each row's clip in seconds, from its header; None if it has none.
-
-    Args:
-        rows: Rows with `audio`.
-        audio_root: Folder that the clips' paths are relative to.
-        num_workers: Threads.
-    """
+    """Return the length of each row's clip in seconds, from its header; None if it has none."""
 
     def duration_s(row: Row) -> float | None:
         try:
@@ -96,13 +90,7 @@ def clips_per_speaker(rows: Iterable[Row]) -> Counter[tuple[str, str]]:
 def corpus_tables(
     rows: Sequence[Row], durations_s: Sequence[float | None], labels: Sequence[str]
 ) -> list[Table]:
-    """Return the tables about a corpus.
-
-    Args:
-        rows: Rows of a manifest that was checked.
-        durations_s: As `clip_durations` returns them.
-        labels: In the order to show; labels without a clip are shown as well.
-    """
+    """Return the tables about a corpus; labels without a clip are shown as well."""
     tables = [*_split_tables(rows, durations_s), _label_table(rows, labels)]
     if any(row.get("prosody") for row in rows):
         groups: dict[str, list[Row]] = defaultdict(list)

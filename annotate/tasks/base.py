@@ -29,12 +29,7 @@ NEEDS: Mapping[str, str] = {
 
 
 def row_rng(seed: int, name: str) -> np.random.Generator:
-    """Return the generator of one row, so that no other row changes what it draws.
-
-    Args:
-        seed: 0 or more.
-        name: The row's name, such as its new id.
-    """
+    """Return the generator of one row, so that no other row changes what it draws."""
     return np.random.default_rng([seed, *name.encode()])
 
 

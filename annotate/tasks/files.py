@@ -56,12 +56,7 @@ def emotion_rows(rows: Sequence[Row], labels: Sequence[str]) -> list[dict[str, A
 
 
 def task_file(config: AnnotateConfig, rows: Sequence[Row], output: Path) -> TaskFile:
-    """Make the rows of all tasks that have a share, and mix them.
-
-    Args:
-        config: Its `tasks` are used, and root, workers, seed and the longest clip.
-        rows: Of an annotated manifest, of one split.
-        output: The file that they will stand in; altered clips go into a folder beside it.
+    """Make the rows of all tasks with a share, and mix them; altered clips go beside the output.
 
     Raises:
         UserError: An unknown task, no rows, or a task with a share and without rows.

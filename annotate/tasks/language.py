@@ -41,12 +41,7 @@ EMOTION_QUESTIONS = (
 
 
 def asr_rows(rows: Iterable[Row], *, seed: int) -> list[dict[str, Any]]:
-    """Return one item for each clip with a transcript: the target is the transcript, bare.
-
-    Args:
-        rows: Rows of a manifest; one without `text` gives no item.
-        seed: Draws the phrasings.
-    """
+    """Return one item for each clip with a transcript: the target is the transcript, bare."""
     made: list[dict[str, Any]] = []
     for row in rows:
         text = text_of(row, "text")
@@ -133,10 +128,6 @@ def read_text_rows(path: Path, *, split: str) -> list[dict[str, Any]]:
     """Return the rows of a file of your own: JSON Lines of {"question", "target"}, no audio.
 
     Ids are `text/FILE/LINE` with the file's name without its suffix; other fields are ignored.
-
-    Args:
-        path: The file, in UTF-8; empty lines are skipped.
-        split: Split that the rows belong to.
 
     Raises:
         UserError: The file cannot be read or holds no rows, or lines that are not such objects.

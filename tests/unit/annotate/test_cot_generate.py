@@ -193,7 +193,7 @@ def test_a_failed_call_leaves_its_place_in_the_budget(ask: Ask):
 
 def test_no_call_begins_when_the_cost_is_reached(ask: Ask):
     # 300 prompt tokens at 1,000 and 40 completion tokens at 5,000 a million: 0.5 a call.
-    prices = {"prompt_price": 1_000.0, "completion_price": 5_000.0}
+    prices: dict[str, Any] = {"prompt_price": 1_000.0, "completion_price": 5_000.0}
     with running(good) as server:
         found = ask(server, max_cost=2.0, concurrency=1, **prices)
         assert len(server.bodies) == len(found.accepted) == 4
