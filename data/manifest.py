@@ -17,8 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.errors import UserError, first_of
+from configs.errors import UserError
 from data.records import Example
+
+MAX_LISTED = 20
+"""Problems that one error message lists; the rest is counted."""
 
 ALIASES = {"audio": "audio_path", "label": "emotion", "text": "transcription"}
 """Field -> other name that is accepted for it, as in the EmotionCoT release."""
@@ -38,6 +41,12 @@ class _Defaults:
     root: str
     choices: tuple[str, ...]
     question: str
+
+
+def first_of(problems: Sequence[str]) -> str:
+    """Return the first `MAX_LISTED` problems, one a line; the rest is counted."""
+    more = len(problems) - MAX_LISTED
+    return "\n".join([*problems[:MAX_LISTED], *([f"... and {more} more"] if more > 0 else [])])
 
 
 def fill_choices(question: str, choices: Sequence[str]) -> str:

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from configs.errors import first_of
 from configs.schema import BenchmarkConfig, DataConfig, RunConfig
 from data.audio import check_clips
-from data.manifest import ManifestError, read_manifest, select_split
+from data.manifest import ManifestError, first_of, read_manifest, select_split
 from data.records import Example
 
 logger = logging.getLogger(__name__)
@@ -27,13 +26,7 @@ class Splits:
 
 
 def read_data(config: RunConfig) -> Splits:
-    """Read and check manifests and clips; needs no Ray.
-
-    Args:
-        config: The run.
-
-    Returns:
-        The splits that the run uses; those that it does not use are empty.
+    """Read and check manifests and clips; splits that the run does not use are empty.
 
     Raises:
         ManifestError: A bad row, split or clip; all of them are listed at once.

@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from configs.errors import UserError, first_of
+from configs.errors import UserError
+from data.manifest import first_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from annotate.tasks.base import (
     task_row,
     text_of,
 )
-from configs.errors import UserError, first_of
-from data.manifest import fill_choices
+from configs.errors import UserError
+from data.manifest import fill_choices, first_of
 from data.prosody.levels import LEVELS_OF
 
 MIN_LEVELS = 2

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import MAX_LISTED
-from data.manifest import ManifestError, read_manifest, select_split
+from data.manifest import MAX_LISTED, ManifestError, read_manifest, select_split
 from data.records import Example
 from tests.fixtures import LABELS, QUESTION, make_example, write_manifest, write_tone
 
