@@ -10,7 +10,6 @@ Source: EmotionThinker (arXiv 2601.15668), reward model; SophiaVL-R1 (arXiv 2505
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from annotate.cot.template import CUES, ENDINGS, STATES, WORDS, pick, sentence
 from configs.errors import UserError
+from data.files import Row, read_rows
 from data.prosody.claims import ATTRIBUTES
 from rewards.judges.base import DIMENSIONS
 from rewards.judges.prompt import NO_CONCLUSION
@@ -78,7 +78,7 @@ BARE = ("It is {state}.", "The speaker shows {state}.")
 
 
 def prescribed(
-    rows: Sequence[Mapping[str, Any]], num_rows: int, seed: int, name: str = "prescribed"
+    rows: Sequence[Row], num_rows: int, seed: int, name: str = "prescribed"
 ) -> list[dict[str, Any]]:
     """Return texts written at quality levels that are drawn evenly, dimension by dimension.
 
@@ -117,40 +117,40 @@ def prescribed(
     ]
 
 
-def _measured(row: Mapping[str, Any]) -> list[str]:
+def _measured(row: Row) -> list[str]:
     prosody = row.get("prosody") or {}
     return [name for name in ATTRIBUTES if prosody.get(name) in CUES[name]]
 
 
 def _prescribed_row(
-    row: Mapping[str, Any], text_id: str, labels: Sequence[str], rng: np.random.Generator
+    row: Row, text_id: str, labels: Sequence[str], rng: np.random.Generator
 ) -> dict[str, Any]:
     measured = _measured(row)
-    num_told = 0 if rng.random() < EMPTY_FRAC else 1 + int(rng.integers(len(measured)))
-    told = [str(name) for name in rng.permutation(measured)[:num_told]]
-    num_true = int(rng.integers(len(told) + 1))
+    num_claimed = 0 if rng.random() < EMPTY_FRAC else 1 + int(rng.integers(len(measured)))
+    claimed = [str(name) for name in rng.permutation(measured)[:num_claimed]]
+    num_true = int(rng.integers(len(claimed) + 1))
     cues = [
         _cue(name, row["prosody"], true=place < num_true, rng=rng)
-        for place, name in enumerate(told)
+        for place, name in enumerate(claimed)
     ]
     # A level that cannot be told falsely, since all others are borderline, is told truly.
     num_true = sum(true for _, true in cues)
     texts = [cues[int(i)][0] for i in rng.permutation(len(cues))]
     # Two cues cannot be named where one is told, and none be weighed where none is.
-    interpretation = int(rng.integers(1, (2, 5, 6)[min(len(told), 2)]))
+    interpretation = int(rng.integers(1, (2, 5, 6)[min(len(claimed), 2)]))
     fluency = int(rng.integers(1, 6))
     sentences = [sentence(texts[start : start + 2]) for start in range(0, len(texts), 2)]
-    if rng.random() < FILLER_FRAC or not told:
+    if rng.random() < FILLER_FRAC or not claimed:
         sentences.insert(int(rng.integers(len(sentences) + 1)), pick(FILLERS, rng))
     quoted = str(row.get("text") or "").strip().rstrip(".").replace('"', "'")
     if quoted:
         sentences.append(pick(WORDS, rng).format(text=quoted))
-    nouns = [NOUNS[name] for name in told[:2]]
+    nouns = [NOUNS[name] for name in claimed[:2]]
     sentences += _conclusion(interpretation, row["label"], labels, nouns, rng)
     scores = {
-        "factual_alignment": 1 + 4 * num_true / max(len(told), 1),
+        "factual_alignment": 1 + 4 * num_true / max(len(claimed), 1),
         "interpretative_quality": float(interpretation),
-        "caption_completeness": 1 + 4 * len(told) / len(measured),
+        "caption_completeness": 1 + 4 * len(claimed) / len(measured),
         "fluency_and_structural_clarity": float(fluency),
     }
     return _judge_row(row, text_id, _spoiled(sentences, fluency, rng), scores)
@@ -214,7 +214,7 @@ def _spoiled(sentences: Sequence[str], fluency: int, rng: np.random.Generator) -
 
 
 def from_runs(
-    folders: Iterable[Path], rows: Mapping[str, Mapping[str, Any]], term: str
+    folders: Iterable[Path], rows: Mapping[str, Row], term: str
 ) -> Iterator[dict[str, Any]]:
     """Yield the scored completions of run folders.
 
@@ -230,19 +230,19 @@ def from_runs(
         files = sorted((folder / "samples").glob("*.jsonl"))
         if not files:
             raise UserError(f"{folder}: has no samples/*.jsonl; set log.samples_every in the run")
-        found = 0
+        num_scored = 0
         for file in files:
-            for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-                sample = json.loads(line)
-                scores = _scores(sample, term)
-                row = rows.get(sample["id"])
-                reasoning = _reasoning(sample["text"])
-                if scores is None or row is None or reasoning is None:
+            for number, sample in enumerate(read_rows(file), start=1):
+                row, scores = rows.get(sample["id"]), _scores(sample, term)
+                _, opened, rest = sample["text"].partition("<think>")
+                reasoning, closed, _ = rest.partition("</think>")
+                reasoning = reasoning.strip()
+                if row is None or scores is None or not (opened and closed and reasoning):
                     continue
-                found += 1
+                num_scored += 1
                 name = hashlib.sha256(f"{folder.name}/{file.name}/{number}".encode()).hexdigest()
                 yield _judge_row(row, f"on_policy/{name[:16]}", reasoning, scores)
-        if not found:
+        if not num_scored:
             raise UserError(
                 f"{folder}: no sample has all four scores of the term {term!r}, for a clip of the "
                 "manifest; was it judged?"
@@ -255,13 +255,6 @@ def _scores(sample: Mapping[str, Any], term: str) -> dict[str, float] | None:
     if any(type(scores.get(name)) not in (int, float) for name in DIMENSIONS):
         return None
     return {name: float(scores[name]) for name in DIMENSIONS}
-
-
-def _reasoning(text: str) -> str | None:
-    """Return what stands between the first think tags; None if it is not there."""
-    _, opened, rest = text.partition("<think>")
-    reasoning, closed, _ = rest.partition("</think>")
-    return reasoning.strip() or None if opened and closed else None
 
 
 def balanced(rows: Sequence[dict[str, Any]], num_rows: int, seed: int) -> list[dict[str, Any]]:
@@ -287,9 +280,7 @@ def balanced(rows: Sequence[dict[str, Any]], num_rows: int, seed: int) -> list[d
     return sorted(chosen, key=lambda row: row["id"])
 
 
-def _judge_row(
-    row: Mapping[str, Any], name: str, reasoning: str, scores: Mapping[str, float]
-) -> dict[str, Any]:
+def _judge_row(row: Row, name: str, reasoning: str, scores: Mapping[str, float]) -> dict[str, Any]:
     kept = ("audio", "label", "text", "speaker", "split", "dataset", "prosody")
     facts = {key: row[key] for key in kept if row.get(key) is not None}
     return {"id": name, "clip": row["id"], **facts, "reasoning": reasoning, "scores": dict(scores)}

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from annotate.progress import reported
+from annotate.stages import write_errors
 from data.audio import AudioError, read_audio
-from data.files import append_row, read_appended, read_rows, write_rows
+from data.files import Row, append_row, read_appended, read_rows, write_rows
 from data.manifest import ManifestError
 from data.prosody.levels import Clip, calibrate, describe
 from data.prosody.measure import VERSION, Prosody, measure, with_transcript
 from data.prosody.stress import Word, read_words
 from data.records import Example
-from data.workers import worker_pool
+from data.workers import worker_map
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,67 +69,54 @@ def annotate(
     resumed run takes instead of measuring again, and, if any clip failed, `OUTPUT.errors.jsonl`.
 
     Args:
-        manifest: the file that the examples were read from.
-        examples: its rows, as `data.manifest.read_manifest` returns them.
-        output: file to write, complete or not at all; may be the manifest itself. Fields other than
+        manifest: The file that the examples were read from.
+        examples: Its rows, as `data.manifest.read_manifest` returns them.
+        output: File to write, complete or not at all; may be the manifest itself. Fields other than
             `prosody` stay as they are; an old `prosody` is replaced as a whole, and is null where
             the clip failed.
-        audio_root: folder that the clips' paths are relative to.
-        min_duration_s: shortest clip.
-        max_duration_s: longest clip.
-        num_workers: processes that measure; with 1, this one does.
+        audio_root: Folder that the clips' paths are relative to.
+        min_duration_s: Shortest clip.
+        max_duration_s: Longest clip.
+        num_workers: Processes that measure; with 1, this one does.
     """
     rows = read_rows(manifest)
     assert len(rows) == len(examples)
     cache_path = output.with_name(f"{output.name}.cache.jsonl")
     cache = _read_cache(cache_path)
     num_cached = len(cache)
-    paths = list(dict.fromkeys(example.audio for example in examples))
-    words = {row.get("audio") or row["audio_path"]: _words(manifest, row) for row in rows}
-    tasks = [
-        _Task(str(audio_root / path), words[path], min_duration_s, max_duration_s) for path in paths
-    ]
-    measured = _measured(tasks, frozenset(cache), num_workers)
-    found = reported(measured, len(tasks), "measured {} of {} clips")
-    results = dict(zip(paths, _into_cache(found, cache, cache_path), strict=True))
-    problems = {example.id: results[example.audio].problem for example in examples}
-    clips = {
-        example.id: _clip(example, row.get("sex"), cache[results[example.audio].key])
-        for example, row in zip(examples, rows, strict=True)
-        if not problems[example.id]
+    words = {
+        example.audio: _words(manifest, row) for example, row in zip(examples, rows, strict=True)
     }
+    tasks = [
+        _Task(str(audio_root / path), aligned, min_duration_s, max_duration_s)
+        for path, aligned in words.items()
+    ]
+    results = worker_map(_measure_file, tasks, num_workers, _set_cached, frozenset(cache))
+    results = reported(results, len(tasks), "measured {} of {} clips")
+    results = dict(zip(words, _into_cache(results, cache, cache_path), strict=True))
+    clips: dict[str, Clip] = {}
+    errors: list[dict[str, str]] = []
+    for example, row in zip(examples, rows, strict=True):
+        result = results[example.audio]
+        if result.problem:
+            errors.append({"id": example.id, "reason": result.problem})
+        else:
+            prosody = with_transcript(cache[result.key], example.transcript)
+            clips[example.id] = Clip(prosody, example.speaker, example.dataset, row.get("sex"))
     cuts = calibrate(clips.values())
     for row in rows:
         clip = clips.get(row["id"])
         row["prosody"] = None if clip is None else describe(clip, cuts)
-    _write_errors(output.with_name(f"{output.name}.errors.jsonl"), problems)
+    write_errors(output, errors)
     write_rows(output, rows)
-    return Outcome(len(rows), len(cache) - num_cached, len(rows) - len(clips))
+    return Outcome(len(rows), len(cache) - num_cached, len(errors))
 
 
-def _clip(example: Example, sex: str | None, prosody: Prosody) -> Clip:
-    told = with_transcript(prosody, example.transcript)
-    return Clip(told, example.speaker, example.dataset, sex)
-
-
-def _words(manifest: Path, row: Mapping[str, Any]) -> tuple[Word, ...]:
+def _words(manifest: Path, row: Row) -> tuple[Word, ...]:
     try:
         return read_words(row.get("words"))
     except ValueError as error:
         raise ManifestError(f"{manifest}: row {row.get('id')!r}: {error}") from error
-
-
-def _write_errors(path: Path, problems: Mapping[str, str]) -> None:
-    """Write id and reason of each failure; without any, remove what an earlier run wrote."""
-    failed = [{"id": name, "reason": reason} for name, reason in problems.items() if reason]
-    if failed:
-        write_rows(path, failed)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _cache_row(key: str, prosody: Prosody) -> dict[str, Any]:
-    return {"sha256": key, "version": VERSION, "prosody": asdict(prosody)}
 
 
 def _read_cache(path: Path) -> dict[str, Prosody]:
@@ -150,25 +137,14 @@ def _into_cache(
     for result in results:
         if result.prosody is not None and result.key not in cache:
             cache[result.key] = result.prosody
-            append_row(path, _cache_row(result.key, result.prosody))
+            measured = asdict(result.prosody)
+            append_row(path, {"sha256": result.key, "version": VERSION, "prosody": measured})
         yield result
 
 
 def _set_cached(hashes: frozenset[str]) -> None:
     global _cached
     _cached = hashes
-
-
-def _measured(
-    tasks: Sequence[_Task], hashes: frozenset[str], num_workers: int
-) -> Iterator[_Result]:
-    """Yield the result of each task, in order."""
-    if num_workers == 1:
-        _set_cached(hashes)
-        yield from map(_measure_file, tasks)
-        return
-    with worker_pool(num_workers, _set_cached, hashes) as pool:
-        yield from pool.map(_measure_file, tasks, chunksize=8)
 
 
 def _measure_file(task: _Task) -> _Result:

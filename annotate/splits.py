@@ -6,11 +6,12 @@ import difflib
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from configs.errors import UserError
+from data.files import Row
 from data.records import IntArray
 
 SPLITS = ("train", "eval", "test")
@@ -22,13 +23,11 @@ NUM_DRAWS = 100
 MAX_NAMED = 20
 """Names that one message lists."""
 
-Row = Mapping[str, Any]
-
 
 def assign_splits(
     rows: Sequence[Row],
     *,
-    by: Literal["official", "session", "speaker"],
+    by: str,
     test: Sequence[str] = (),
     eval_: Sequence[str] = (),
     test_frac: float = 0.2,
@@ -105,13 +104,13 @@ def _check_known(rows: Sequence[Row], by: str) -> None:
 
 def _named(groups: Iterable[str], by: str, names: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return group -> split of the groups that are named."""
-    known = sorted(groups)
+    groups = sorted(groups)
     splits: dict[str, str] = {}
     for split, wanted in names.items():
         for name in wanted:
-            if name not in known:
+            if name not in groups:
                 raise UserError(
-                    f"no row has {by} {name!r}, named for {split}; {_near(name, known)}"
+                    f"no row has {by} {name!r}, named for {split}; {_near(name, groups)}"
                 )
             if splits.get(name, split) != split:
                 raise UserError(f"{by} {name!r} is named for both test and eval; keep one of them")
@@ -119,14 +118,14 @@ def _named(groups: Iterable[str], by: str, names: Mapping[str, Sequence[str]]) -
     return splits
 
 
-def _near(name: str, known: Sequence[str]) -> str:
+def _near(name: str, groups: Sequence[str]) -> str:
     # Speakers stand in a manifest as `corpus/speaker`, and people type the second half.
-    near = [other for other in known if other.rpartition("/")[2] == name]
-    near = near or difflib.get_close_matches(name, known, n=3)
+    near = [other for other in groups if other.rpartition("/")[2] == name]
+    near = near or difflib.get_close_matches(name, groups, n=3)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
-    more = f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
-    return f"there are: {', '.join(known[:MAX_NAMED])}{more}"
+    more = f" and {len(groups) - MAX_NAMED} more" if len(groups) > MAX_NAMED else ""
+    return f"there are: {', '.join(groups[:MAX_NAMED])}{more}"
 
 
 def _drawn(

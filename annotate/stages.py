@@ -1,108 +1,103 @@
-"""The files of a data pipeline, and which of them are done."""
+"""The files of a data pipeline, and the stages that write them, each done once."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.files import write_atomically
+from data.files import Row, file_sha256, write_atomically, write_rows
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class Files:
     """What lies in the output folder."""
 
-    folder: Path
-
-    @property
-    def corpus(self) -> Path:
+    def __init__(self, folder: Path) -> None:
+        """Name the files; none has to be there."""
+        self.folder = folder
+        self.corpus = folder / "corpus.jsonl"
         """Rows as the corpus gives them."""
-        return self.folder / "corpus.jsonl"
-
-    @property
-    def prosody(self) -> Path:
+        self.prosody = folder / "prosody.jsonl"
         """Rows with measurements."""
-        return self.folder / "prosody.jsonl"
-
-    @property
-    def manifest(self) -> Path:
+        self.manifest = folder / "manifest.jsonl"
         """Rows with measurements and reasoning."""
-        return self.folder / "manifest.jsonl"
-
-    @property
-    def journal(self) -> Path:
+        self.journal = folder / "reasoning.attempts.jsonl"
         """Every attempt at a reasoning text."""
-        return self.folder / "reasoning.attempts.jsonl"
-
-    @property
-    def review(self) -> Path:
+        self.review = folder / "review.html"
         """The sheet for people."""
-        return self.folder / "review.html"
-
-    @property
-    def sft(self) -> Path:
+        self.sft = folder / "sft.jsonl"
         """The file for supervised fine-tuning."""
-        return self.folder / "sft.jsonl"
+        self.judge = folder / "judge.jsonl"
+        """The file for judge training."""
 
     def probe(self, task: str) -> Path:
         """Held-out questions of a task."""
         return self.folder / "probes" / f"{task}.jsonl"
 
-    @property
-    def judge(self) -> Path:
-        """The file for judge training."""
-        return self.folder / "judge.jsonl"
+
+class UnfinishedError(Exception):
+    """A stage that the same command goes on with; the message says what is missing."""
 
 
-class Stages:
-    """Remembers which stages are done with which settings and inputs."""
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a pipeline."""
 
-    def __init__(self, folder: Path, *, dry_run: bool) -> None:
-        self._path = folder / "stages.json"
-        self._dry_run = dry_run
-        self._done: dict[str, str] = {}
-        if self._path.exists():
-            self._done = json.loads(self._path.read_text(encoding="utf-8"))
+    output: Path
+    """The file that it writes; it names the stage."""
+    inputs: Mapping[str, Any]
+    """Everything that shapes the file: settings as JSON, files as Path."""
+    make: Callable[[], None]
+    """Writes the file. Raises UnfinishedError."""
 
-    def run(self, output: Path, inputs: Mapping[str, Any], make: Callable[[], bool]) -> bool:
-        """Make a file, unless it was made from the same inputs before.
-
-        Args:
-            output: The file; it names the stage.
-            inputs: Everything that shapes it: settings as JSON, files as Path.
-            make: Writes the file; False if it must be gone on with later.
-
-        Returns:
-            Whether the file is complete.
-        """
-        told = {
-            name: _sha256(value) if isinstance(value, Path) else value
-            for name, value in inputs.items()
+    def digest(self) -> str:
+        """Return a hash of the settings and of what the input files hold."""
+        inputs = {
+            name: (file_sha256(value) if value.exists() else "")
+            if isinstance(value, Path)
+            else value
+            for name, value in self.inputs.items()
         }
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-        if output.exists() and self._done.get(output.name) == digest:
-            logger.info(f"{output.name}: done before")
-            return True
-        if self._dry_run:
-            logger.info(f"{output.name}: would be written")
-            return True
-        if not make():
-            return False
-        self._done[output.name] = digest
-        write_atomically(self._path, json.dumps(self._done, indent=1) + "\n")
-        return True
+        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
-    """Return the hash of a file; empty if it is not there yet."""
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def run_stages(stages: Iterable[Stage], record: Path, *, dry_run: bool) -> bool:
+    """Run one stage after another; a file that was made from the same inputs before is kept.
+
+    The record, a JSON file, remembers these. A dry run only says what it would write.
+
+    Returns:
+        Whether all are complete.
+    """
+    done = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    for stage in stages:
+        name, digest = stage.output.name, stage.digest()
+        if stage.output.exists() and done.get(name) == digest:
+            logger.info(f"{name}: done before")
+        elif dry_run:
+            logger.info(f"{name}: would be written")
+        else:
+            try:
+                stage.make()
+            except UnfinishedError as error:
+                logger.info(f"{error}; run the same command again to go on")
+                return False
+            done[name] = digest
+            write_atomically(record, json.dumps(done, indent=1) + "\n")
+    return True
+
+
+def write_errors(output: Path, errors: Sequence[Row]) -> Path:
+    """Write `id` and `reason` of what failed beside a file; without any, remove an earlier list."""
+    path = output.with_name(f"{output.name}.errors.jsonl")
+    if errors:
+        write_rows(path, errors)
+    else:
+        path.unlink(missing_ok=True)
+    return path

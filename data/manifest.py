@@ -26,6 +26,9 @@ MAX_LISTED = 20
 ALIASES = {"audio": "audio_path", "label": "emotion", "text": "transcription"}
 """Field -> other name that is accepted for it, as in the EmotionCoT release."""
 
+TEXTS = ("id", "audio", "label", "split", "speaker", "session", "text", "sha256")
+"""Fields that `read_leniently` makes text of."""
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -40,9 +43,20 @@ class _Defaults:
     question: str
 
 
+def first_of(problems: Sequence[str]) -> str:
+    """Return the first `MAX_LISTED` problems, one a line; the rest is counted."""
+    more = len(problems) - MAX_LISTED
+    return "\n".join([*problems[:MAX_LISTED], *([f"... and {more} more"] if more > 0 else [])])
+
+
 def fill_choices(question: str, choices: Sequence[str]) -> str:
     """Return the question with `{choices}` replaced by the labels, separated by commas."""
     return question.replace("{choices}", ", ".join(choices))
+
+
+def answer(label: str) -> str:
+    """Return the answer to a question with choices: the label in its tags, no reasoning."""
+    return f"<answer>{label}</answer>"
 
 
 def read_manifest(
@@ -72,22 +86,61 @@ def read_manifest(
     examples: list[Example] = []
     problems: list[str] = []
     lines_by_id: dict[str, int] = {}
-    for number, line in _numbered_lines(Path(path)):
-        example, found = _read_row(line, defaults)
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ManifestError(f"{path}: {error.strerror}; fix data.manifest") from error
+    for number, line in _numbered(content):
+        example, faults = _read_row(line, defaults)
         if example is not None and example.id in lines_by_id:
             first = lines_by_id[example.id]
-            found.append(f"id {example.id!r} is already on line {first}; ids must be unique")
+            faults.append(f"id {example.id!r} is already on line {first}; ids must be unique")
         if example is not None:
             lines_by_id.setdefault(example.id, number)
             examples.append(example)
-        problems.extend(f"{path}:{number}: {what}" for what in found)
+        problems.extend(f"{path}:{number}: {what}" for what in faults)
     if problems:
-        listed = "\n".join(problems[:MAX_LISTED])
-        more = f"\n... and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
-        raise ManifestError(f"{path}: {len(problems)} problem(s) found\n{listed}{more}")
+        raise ManifestError(f"{path}: {len(problems)} problem(s) found\n{first_of(problems)}")
     if not examples:
         raise ManifestError(f"{path}: holds no rows; write one JSON object per line")
     return examples
+
+
+def read_leniently(path: Path, audio_root: Path) -> list[dict[str, Any]]:
+    """Return a manifest's rows with all their fields, as far as they can be read.
+
+    `read_manifest` says what is wrong with a manifest. Here, lines that are no object or name no
+    clip inside the audio root are left out, a row without an id is called by its line, aliases are
+    replaced, null and blank fields are left out, and other `TEXTS` are made text.
+
+    Raises:
+        OSError: The manifest cannot be opened.
+    """
+    root = os.path.realpath(audio_root)
+    rows: list[dict[str, Any]] = []
+    for number, line in _numbered(path.read_bytes()):
+        try:
+            fields = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(fields, dict):
+            continue
+        row = without_aliases({key: value for key, value in fields.items() if value is not None})
+        row |= {name: str(row[name]) for name in TEXTS if name in row}
+        row = {key: value for key, value in row.items() if str(value).strip()}
+        row.setdefault("id", f"line {number}")
+        audio = row.get("audio", "")
+        if audio and "\0" not in audio and _is_unicode(audio):
+            clip = os.path.realpath(os.path.join(root, audio))
+            if os.path.commonpath([root, clip]) == root:
+                rows.append(row)
+    return rows
+
+
+def without_aliases(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row whose fields have our names; an alias beside the name that it is for stays."""
+    names = {alias: name for name, alias in ALIASES.items() if name not in row}
+    return {names.get(key, key): value for key, value in row.items()}
 
 
 def select_split(examples: Sequence[Example], split: str) -> list[Example]:
@@ -99,16 +152,13 @@ def select_split(examples: Sequence[Example], split: str) -> list[Example]:
     chosen = [example for example in examples if example.split == split]
     if not chosen:
         known = sorted({example.split for example in examples if example.split})
-        found = f"it has {', '.join(map(repr, known))}" if known else "no row has a 'split'"
-        raise ManifestError(f"no row of the manifest belongs to split {split!r}; {found}")
+        there = f"it has {', '.join(map(repr, known))}" if known else "no row has a 'split'"
+        raise ManifestError(f"no row of the manifest belongs to split {split!r}; {there}")
     return chosen
 
 
-def _numbered_lines(path: Path) -> list[tuple[int, bytes]]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ManifestError(f"{path}: {error.strerror}; fix data.manifest") from error
+def _numbered(content: bytes) -> list[tuple[int, bytes]]:
+    """Return the lines that are not blank, each with its number."""
     content = content.removeprefix(b"\xef\xbb\xbf")
     return [(n, line) for n, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
 

@@ -218,8 +218,3 @@ def prompt_function(
         return builder.build(example, features.value, features.num_frames)
 
     return build
-
-
-def answer(label: str) -> str:
-    """Return the answer to a probe: the label in its tags, no reasoning."""
-    return f"<answer>{label}</answer>"

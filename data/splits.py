@@ -8,13 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from configs.schema import BenchmarkConfig, DataConfig, RunConfig
 from data.audio import check_clips
-from data.manifest import ManifestError, read_manifest, select_split
+from data.manifest import ManifestError, first_of, read_manifest, select_split
 from data.records import Example
 
 logger = logging.getLogger(__name__)
-
-MAX_LISTED_CLIPS = 20
-"""Clips that one error message lists; the rest is counted."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +26,7 @@ class Splits:
 
 
 def read_data(config: RunConfig) -> Splits:
-    """Read and check manifests and clips; needs no Ray.
-
-    Returns:
-        The splits that the run uses; those that it does not use are empty.
+    """Read and check manifests and clips; splits that the run does not use are empty.
 
     Raises:
         ManifestError: A bad row, split or clip; all of them are listed at once.
@@ -127,7 +121,7 @@ def bad_clips(rows: Sequence[Example], data: DataConfig) -> set[str]:
         num_workers=data.num_workers,
     )
     if problems and data.bad_clips == "error":
-        listed = "\n".join(f"{p.example_id}: {p.message}" for p in problems[:MAX_LISTED_CLIPS])
+        listed = first_of([f"{problem.example_id}: {problem.message}" for problem in problems])
         raise ManifestError(
             f"{data.manifest}: {len(problems)} clips cannot be used (data.bad_clips=skip leaves "
             f"them out)\n{listed}"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def worker_pool(
@@ -24,6 +27,23 @@ def worker_pool(
         initializer=_start,
         initargs=(initializer, initargs),
     )
+
+
+def worker_map(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    num_workers: int,
+    initializer: Callable[..., None] | None = None,
+    *initargs: Any,
+) -> Iterator[Result]:
+    """Yield what a function returns for each item, in order; one worker is this process."""
+    if num_workers == 1:
+        if initializer is not None:
+            initializer(*initargs)
+        yield from map(function, items)
+        return
+    with worker_pool(num_workers, initializer, *initargs) as pool:
+        yield from pool.map(function, items, chunksize=8)
 
 
 def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:

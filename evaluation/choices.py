@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.prompts import PromptBuilder, answer
+from data.manifest import answer
+from data.prompts import PromptBuilder
 from data.records import Completion, Group, Prompt
 from evaluation.statistics import classification_report
 from trainer.learner_group import LearnerGroup

@@ -23,14 +23,7 @@ from launch.command import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, fail, show_log
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: Arguments without the program name; None = those of this process.
-
-    Returns:
-        The exit code: 0 done, 2 settings, corpus or manifest, 4 failed or not complete.
-    """
+    """Return the exit code: 0 done, 2 settings, corpus or manifest, 4 failed or not complete."""
     parser = argparse.ArgumentParser(
         description="Turn a corpus into manifest, prosody, reasoning, SFT and judge files."
     )

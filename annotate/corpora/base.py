@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import UserError
-
-MAX_LISTED = 20
-"""Problems that one error message lists; the rest is counted."""
+from data.manifest import first_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +51,7 @@ class Corpus:
 
 
 def require_folder(root: Path, corpus: str, *parts: str) -> Path:
-    """Return a folder below the root.
-
-    Args:
-        root: Folder of the corpus.
-        corpus: Its name, for the message.
-        parts: Path of the folder below the root; none = the root itself.
+    """Return a folder below the root, or the root itself.
 
     Raises:
         UserError: There is none.
@@ -97,24 +90,18 @@ def finish(
 ) -> list[CorpusClip]:
     """Return the clips sorted by id, or refuse the folder with everything that is wrong in it.
 
-    Args:
-        corpus: Its name, for the message.
-        root: Its folder.
-        clips: What was read.
-        problems: What could not be read: `FILE[:LINE]: what; what to do`.
+    Problems read `FILE[:LINE]: what; what to do`.
 
     Raises:
         UserError: There are problems, no clips, or two clips with one id.
     """
-    found = sorted(clips, key=lambda clip: clip.id)
-    twice = sorted({a.id for a, b in pairwise(found) if a.id == b.id})
+    ordered = sorted(clips, key=lambda clip: clip.id)
+    twice = sorted({a.id for a, b in pairwise(ordered) if a.id == b.id})
     problems = [*problems, *(f"{root}: two clips are {name!r}; remove one" for name in twice)]
     if problems:
-        more = f"\n... and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
-        listed = "\n".join(problems[:MAX_LISTED])
-        raise UserError(f"{root}: {len(problems)} problem(s) as {corpus}\n{listed}{more}")
-    if not found:
+        raise UserError(f"{root}: {len(problems)} problem(s) as {corpus}\n{first_of(problems)}")
+    if not ordered:
         raise UserError(
             f"{root}: holds no clip of {corpus}; docs/corpora.md shows the layout that is read"
         )
-    return found
+    return ordered

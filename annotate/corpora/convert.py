@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from annotate.corpora.table import CORPORA
 from annotate.progress import reported
 from configs.errors import UserError
 from data.audio import AudioError, probe
+from data.files import file_sha256
 
 LABELS = Path(__file__).parent / "labels"
 """One YAML file a corpus: maps from its labels to ours."""
@@ -97,12 +97,6 @@ def load_label_map(corpus: str, name: str) -> LabelMap:
 def build_rows(corpus: str, root: Path, *, labels: str, num_workers: int) -> Converted:
     """Read a corpus and return its rows, unsplit where the corpus has no split of its own.
 
-    Args:
-        corpus: Name in the table of corpora.
-        root: Folder of the corpus as it is distributed.
-        labels: As for `load_label_map`.
-        num_workers: Threads that hash.
-
     Raises:
         UserError: An unknown corpus, another layout, or a label that the map does not know.
     """
@@ -122,25 +116,26 @@ def build_rows(corpus: str, root: Path, *, labels: str, num_workers: int) -> Con
     failed: list[dict[str, str]] = []
     with ThreadPoolExecutor(num_workers) as pool:
         facts = pool.map(file_facts, [root / clip.audio for clip in kept])
-        for clip, found in zip(
-            kept, reported(facts, len(kept), "hashed {} of {} clips"), strict=True
-        ):
-            if isinstance(found, str):
-                failed.append({"id": clip.id, "reason": found})
+        hashed = reported(facts, len(kept), "hashed {} of {} clips")
+        for clip, facts_or_problem in zip(kept, hashed, strict=True):
+            if isinstance(facts_or_problem, str):
+                failed.append({"id": clip.id, "reason": facts_or_problem})
             else:
-                rows.append(_row(corpus, clip, label_map.targets[clip.raw_label], found))
+                label = label_map.targets[clip.raw_label]
+                rows.append(_row(corpus, clip, label, facts_or_problem))
     return Converted(rows, failed, dropped, label_map)
 
 
-def describe_conversion(found: Converted) -> list[str]:
+def describe_conversion(converted: Converted) -> list[str]:
     """Return what was merged, dropped and refused, one line each."""
-    lines = [f"merged: {' + '.join(raw)} -> {label}" for label, raw in found.labels.merges.items()]
+    labels, failed = converted.labels, converted.failed
+    lines = [f"merged: {' + '.join(raw)} -> {label}" for label, raw in labels.merges.items()]
     lines += [
-        f"dropped: {n} clips labelled {label!r}: {found.labels.drop[label]}"
-        for label, n in found.dropped.items()
+        f"dropped: {n} clips labelled {label!r}: {labels.drop[label]}"
+        for label, n in converted.dropped.items()
     ]
-    if found.failed:
-        lines.append(f"cannot be used: {len(found.failed)} clips, such as {found.failed[0]['id']}")
+    if failed:
+        lines.append(f"cannot be used: {len(failed)} clips, such as {failed[0]['id']}")
     return lines
 
 
@@ -148,8 +143,7 @@ def file_facts(path: Path) -> dict[str, Any] | str:
     """Return `duration_s`, `sample_rate` and `sha256` of a clip; or why it cannot be used."""
     try:
         info = probe(path)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(path)
     except (AudioError, OSError) as error:
         return str(error)
     return {
@@ -173,5 +167,5 @@ def _row(corpus: str, clip: CorpusClip, label: str, facts: Mapping[str, Any]) ->
         "sex": clip.sex,
         "lang": clip.lang,
     }
-    known = {name: value for name, value in row.items() if value is not None}
-    return {**known, **facts, **clip.extra}
+    row = {name: value for name, value in row.items() if value is not None}
+    return {**row, **facts, **clip.extra}

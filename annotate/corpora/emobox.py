@@ -64,8 +64,8 @@ def read_emobox(root: Path) -> list[CorpusClip]:
     clips: list[CorpusClip] = []
     problems: list[str] = []
     for name in names:
-        found, wrong = _read_corpus(root, name)
-        clips += found
+        read, wrong = _read_corpus(root, name)
+        clips += read
         problems += wrong
     return finish("EmoBox", root, clips, problems)
 

@@ -58,7 +58,10 @@ def read_emotioncot(root: Path) -> list[CorpusClip]:
     problems: list[str] = []
     for file in files:
         for where, row in read_rows(file):
-            facts = {name: _first(row, names) for name, names in FIELDS.items()}
+            facts = {
+                field: next((row[name] for name in names if row.get(name)), None)
+                for field, names in FIELDS.items()
+            }
             problem = _problem(facts, root)
             if problem:
                 problems.append(f"{where}: {problem}")
@@ -72,10 +75,6 @@ def strip_tags(reasoning: str) -> str:
     think = _THINK.search(reasoning)
     inside = think[1] if think else _ANSWER.sub("", reasoning)
     return _TAG.sub("", inside).strip()
-
-
-def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((row[name] for name in names if row.get(name)), None)
 
 
 def _problem(facts: Mapping[str, Any], root: Path) -> str | None:

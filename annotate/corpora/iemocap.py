@@ -99,5 +99,5 @@ def _read_words(path: Path, problems: list[str]) -> dict[str, str]:
         problems.append(f"{path}: no such file; each dialogue has its transcription")
         return {}
     lines = path.read_text(encoding="latin-1").splitlines()
-    found = [match for line in lines if (match := _WORDS.fullmatch(line.strip()))]
-    return {match[1]: match[2] for match in found if match[2]}
+    said = [match for line in lines if (match := _WORDS.fullmatch(line.strip()))]
+    return {match[1]: match[2] for match in said if match[2]}

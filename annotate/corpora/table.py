@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from annotate.corpora.base import Corpus
-from annotate.corpora.crema_d import read_crema_d
-from annotate.corpora.ears import read_ears
 from annotate.corpora.emobox import read_emobox
 from annotate.corpora.emotioncot import read_emotioncot
 from annotate.corpora.esd import read_esd
 from annotate.corpora.expresso import read_expresso
 from annotate.corpora.iemocap import read_iemocap
-from annotate.corpora.mead import read_mead
 from annotate.corpora.meld import read_meld
 from annotate.corpora.msp_podcast import read_msp_podcast
-from annotate.corpora.ravdess import read_ravdess
-from annotate.corpora.savee import read_savee
+from annotate.corpora.named import NAMED
 
 CORPORA = {
     "crema_d": Corpus(
-        read_crema_d, "speaker", {"transcript": "twelve sentences, said by everyone"}
+        NAMED["crema_d"].read, "speaker", {"transcript": "twelve sentences, said by everyone"}
     ),
-    "ears": Corpus(read_ears, "speaker", {"transcript": "every speaker reads the same sentences"}),
+    "ears": Corpus(
+        NAMED["ears"].read, "speaker", {"transcript": "every speaker reads the same sentences"}
+    ),
     "emobox": Corpus(
         read_emobox,
         "official",
@@ -50,7 +48,9 @@ CORPORA = {
     "iemocap": Corpus(
         read_iemocap, "session", {"transcript": "the scripted dialogues recur in every session"}
     ),
-    "mead": Corpus(read_mead, "speaker", {"transcript": "every actor says the same sentences"}),
+    "mead": Corpus(
+        NAMED["mead"].read, "speaker", {"transcript": "every actor says the same sentences"}
+    ),
     "meld": Corpus(
         read_meld,
         "official",
@@ -60,6 +60,10 @@ CORPORA = {
         },
     ),
     "msp_podcast": Corpus(read_msp_podcast, "official"),
-    "ravdess": Corpus(read_ravdess, "speaker", {"transcript": "two sentences, said by everyone"}),
-    "savee": Corpus(read_savee, "speaker", {"transcript": "each speaker says the same sentences"}),
+    "ravdess": Corpus(
+        NAMED["ravdess"].read, "speaker", {"transcript": "two sentences, said by everyone"}
+    ),
+    "savee": Corpus(
+        NAMED["savee"].read, "speaker", {"transcript": "each speaker says the same sentences"}
+    ),
 }

@@ -50,20 +50,12 @@ def find_mentions(text: str, labels: Sequence[str]) -> tuple[Mention, ...]:
             named by each of its parts. A label without words here is named by itself.
     """
     lowered = without_quotes(text).lower()
+    pattern, by_group = _pattern(tuple(labels))
     return tuple(
-        Mention(label, found.start())
-        for found, label in _hits(lowered, tuple(labels))
-        if not _NEGATION.search(lowered[: found.start()])
+        Mention(by_group[match.lastgroup], match.start())
+        for match in pattern.finditer(lowered)
+        if match.lastgroup is not None and not _NEGATION.search(lowered[: match.start()])
     )
-
-
-def _hits(lowered: str, labels: tuple[str, ...]) -> list[tuple[re.Match[str], str]]:
-    pattern, by_group = _pattern(labels)
-    return [
-        (found, by_group[found.lastgroup])
-        for found in pattern.finditer(lowered)
-        if found.lastgroup is not None
-    ]
 
 
 @lru_cache(maxsize=64)
@@ -75,8 +67,7 @@ def _pattern(labels: tuple[str, ...]) -> tuple[re.Pattern[str], Mapping[str, str
         words: list[str] = []
         for part in re.split(r"\s+or\s+|/|\s*,\s*", label.lower()):
             words += STEMS.get(part, part).split() if part in STEMS else [part]
-        name = f"g{index}"
-        by_group[name] = label
+        by_group[f"g{index}"] = label
         either = "|".join(re.escape(word).replace(r"\*", r"\w*") for word in words)
-        parts.append(rf"(?P<{name}>\b(?:{either})\b)")
+        parts.append(rf"(?P<g{index}>\b(?:{either})\b)")
     return re.compile("|".join(parts)), by_group

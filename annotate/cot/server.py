@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from annotate.cot.template import clearness
+from configs.annotate_schema import ReasoningConfig
 from configs.errors import UserError
+from data.files import Row
 from rewards.judges.chat import ChatCall, ChatClient
 
 PLACEHOLDERS = ("label", "choices", "transcript", "speaker", "cues")
@@ -18,6 +20,12 @@ PLACEHOLDERS = ("label", "choices", "transcript", "speaker", "cues")
 
 MAX_FACT_CHARS = 2_000
 """Cap of the transcript in the message."""
+
+ATTEMPTS_PER_CALL = 3
+"""Requests of one call, while the server fails."""
+
+MAX_REPLY_BYTES = 262_144
+"""Longest reply that is read."""
 
 WEAK = 0.1
 """Distance to the nearest other level, in standard deviations, below which a cue is called weak."""
@@ -67,7 +75,7 @@ class CotPrompt:
                 raise UserError(f"{file}: has no {{{needed}}}; the writer needs it")
         return cls(text)
 
-    def render(self, row: Mapping[str, Any], choices: Sequence[str]) -> str:
+    def render(self, row: Row, choices: Sequence[str]) -> str:
         """Return the message for a row of an annotated manifest."""
         facts = {
             "label": row["label"],
@@ -76,7 +84,7 @@ class CotPrompt:
             "speaker": row.get("sex") or "not described",
             "cues": render_cues(row.get("prosody") or {}),
         }
-        return _PLACEHOLDER.sub(lambda name: facts[name[1]], self.template)
+        return _PLACEHOLDER.sub(lambda placeholder: facts[placeholder[1]], self.template)
 
 
 def render_cues(prosody: Mapping[str, Any]) -> str:
@@ -101,64 +109,58 @@ def _plain(text: str) -> str:
     return " ".join(spaced.replace("<", "(").replace(">", ")").split())
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the server is asked to write."""
-
-    model: str
-    temperature: float
-    max_tokens: int
-    deadline_s: float
-
-
 class ServerWriter:
-    """Asks a server for reasoning, no faster than it is allowed to."""
+    """Asks a server for reasoning, no faster than it is allowed to; use it with `async with`."""
 
     def __init__(
-        self,
-        client: ChatClient,
-        prompt: CotPrompt,
-        sampling: Sampling,
-        choices: Sequence[str],
-        calls_per_minute: float,
+        self, settings: ReasoningConfig, prompt: CotPrompt, choices: Sequence[str]
     ) -> None:
-        """Keep the parts.
+        """Prepare the calls; nothing is sent yet.
 
-        Args:
-            client: Of the server.
-            prompt: What it is asked.
-            sampling: Model, temperature, longest reply in tokens, longest time of a call.
-            choices: All labels.
-            calls_per_minute: Calls that may begin in a minute, evenly spaced; 0 = any number.
+        Raises:
+            UserError: No model is named.
+            rewards.judges.chat.ChatError: An address or key that cannot be used.
         """
-        self._client = client
+        if not settings.model:
+            raise UserError("reasoning.model is empty; name the model of the server")
+        self._settings = settings
         self._prompt = prompt
-        self._sampling = sampling
         self._choices = choices
-        self._interval_s = 60 / calls_per_minute if calls_per_minute else 0.0
+        self._interval_s = 60 / settings.calls_per_minute if settings.calls_per_minute else 0.0
         self._next_start = 0.0
+        self._client = ChatClient(
+            settings.url,
+            api_key_env=settings.api_key_env,
+            max_concurrent_calls=settings.concurrency,
+            timeout_s=settings.timeout_s,
+            max_attempts=ATTEMPTS_PER_CALL,
+            max_reply_bytes=MAX_REPLY_BYTES,
+            breaker_failures=8,
+            breaker_cooldown_s=10.0,
+        )
 
-    async def write(self, row: Mapping[str, Any], attempt: int, call: ChatCall) -> str:
-        """Return one reasoning text as the server wrote it.
+    async def __aenter__(self) -> ServerWriter:
+        """Return the writer."""
+        return self
 
-        Args:
-            row: Of an annotated manifest.
-            attempt: Not used: the server draws another text each time.
-            call: Takes what it costs.
+    async def __aexit__(self, *error: object) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def write(self, row: Row, attempt: int, call: ChatCall) -> str:
+        """Return one reasoning text as the server wrote it; it draws another one each time.
 
         Raises:
             rewards.judges.chat.ChatFailure: There was no reply.
         """
-        del attempt
-        loop = asyncio.get_running_loop()
+        settings, loop = self._settings, asyncio.get_running_loop()
         start = max(self._next_start, loop.time())
         self._next_start = start + self._interval_s
         await asyncio.sleep(start - loop.time())
         body = {
-            "model": self._sampling.model,
-            "temperature": self._sampling.temperature,
-            "max_tokens": self._sampling.max_tokens,
+            "model": settings.model,
+            "temperature": settings.temperature,
+            "max_tokens": settings.max_tokens,
             "messages": [{"role": "user", "content": self._prompt.render(row, self._choices)}],
         }
-        deadline = loop.time() + self._sampling.deadline_s
-        return (await self._client.ask(body, call, deadline)).strip()
+        return (await self._client.ask(body, call, loop.time() + 2 * settings.timeout_s)).strip()

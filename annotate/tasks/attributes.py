@@ -7,15 +7,11 @@ from typing import Any
 
 from annotate.tasks.base import Row, required_text, row_rng, task_row
 from configs.errors import UserError
-from data.manifest import fill_choices
-from data.prompts import answer
-from data.prosody.levels import INTONATIONS, LEVELS
+from data.manifest import answer, fill_choices
+from data.prosody.levels import INTONATIONS, LEVELS_OF
 
 MARGIN = 0.25
 """Distance to the nearest other level, in standard deviations, from which a level is clear."""
-
-CHOICES: Mapping[str, tuple[str, ...]] = {**LEVELS, "intonation": INTONATIONS}
-"""Attribute -> its levels."""
 
 QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "pitch": (
@@ -60,16 +56,15 @@ def attribute_rows(
     Raises:
         UserError: A level is not one of the attribute's, or stands without its distances.
     """
-    choices = CHOICES[attribute]
-    found: list[dict[str, Any]] = []
+    choices, questions = LEVELS_OF[attribute], QUESTIONS[attribute]
+    made: list[dict[str, Any]] = []
     for row in rows:
         prosody = row.get("prosody") or {}
         level = prosody.get(attribute)
         if level is None or min(_distances(row, attribute)) < margin:
             continue
         rng = row_rng(seed, f"{attribute}/{required_text(row, 'id')}")
-        questions = QUESTIONS[attribute]
-        found.append(
+        made.append(
             task_row(
                 row,
                 attribute,
@@ -80,20 +75,19 @@ def attribute_rows(
                 target=answer(level),
             )
         )
-    return found
+    return made
 
 
 def _distances(row: Row, attribute: str) -> list[float]:
     """Return the distances to the other levels that there are; at least one."""
-    prosody = row["prosody"]
+    prosody, levels = row["prosody"], LEVELS_OF[attribute]
     ends = INTONATIONS if attribute == "intonation" else ("below", "above")
     values = [prosody.get(f"{attribute}_to_{end}") for end in ends]
-    known = [float(value) for value in values if value is not None]
-    level = prosody[attribute]
-    if level not in CHOICES[attribute] or not known:
+    distances = [float(value) for value in values if value is not None]
+    if prosody[attribute] not in levels or not distances:
         raise UserError(
-            f"row {row.get('id')!r}: prosody says {attribute} {level!r}, with {len(known)} "
-            f"distances to other levels; expected one of {', '.join(CHOICES[attribute])} and its "
-            "distances, as launch/annotate.py writes them"
+            f"row {row.get('id')!r}: prosody says {attribute} {prosody[attribute]!r}, with "
+            f"{len(distances)} distances to other levels; expected one of {', '.join(levels)} and "
+            "its distances, as launch/annotate.py writes them"
         )
-    return known
+    return distances

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from configs.errors import UserError
-from data.manifest import ALIASES
-
-Row = Mapping[str, Any]
+from data.files import Row
+from data.manifest import without_aliases
 
 NEEDS: Mapping[str, str] = {
     "pitch": "clips with a clear `pitch` level (launch/annotate.py writes `prosody`)",
@@ -30,20 +29,13 @@ NEEDS: Mapping[str, str] = {
 
 
 def row_rng(seed: int, name: str) -> np.random.Generator:
-    """Return the generator of one row, so that no other row changes what it draws.
-
-    Args:
-        seed: 0 or more.
-        name: The row's name, such as its new id.
-    """
+    """Return the generator of one row, so that no other row changes what it draws."""
     return np.random.default_rng([seed, *name.encode()])
 
 
 def text_of(row: Row, name: str) -> str | None:
     """Return a text field of a manifest row by its name or alias; blank counts as absent."""
-    value = row.get(name)
-    if value is None and name in ALIASES:
-        value = row.get(ALIASES[name])
+    value = without_aliases(row).get(name)
     return value if isinstance(value, str) and value.strip() else None
 
 
@@ -70,7 +62,7 @@ def task_row(
     task: str,
     *,
     audio: str | None,
-    question: str,
+    question: str | None,
     choices: Sequence[str],
     label: str,
     target: str,
@@ -81,7 +73,7 @@ def task_row(
         source: The clip's manifest row; id, speaker, split and dataset are taken from it.
         task: Name of the task; the row's id is TASK/ID of the clip.
         audio: Path of the clip that is heard, relative to the audio root; None = text only.
-        question: What is asked, complete.
+        question: What is asked, complete; None = the run's own (`data.question`).
         choices: Answers that there are to choose from; empty if the answer is free text.
         label: The right one, or the free text.
         target: What is trained on.
@@ -91,7 +83,7 @@ def task_row(
         "id": f"{task}/{source_id}",
         "task": task,
         "audio": audio,
-        "question": question,
+        **({} if question is None else {"question": question}),
         "choices": list(choices),
         "label": label,
         "target": target,

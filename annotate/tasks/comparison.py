@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations
 from pathlib import Path
@@ -19,11 +19,9 @@ from annotate.tasks.base import Row, required_text, row_rng, task_row
 from configs.errors import UserError
 from data.audio import AudioError, read_audio, wav_bytes
 from data.files import replacing
-from data.manifest import fill_choices
-from data.prompts import answer
+from data.manifest import answer, fill_choices
 from data.prosody.renditions import Change, analyse, join, render
-from data.records import FloatArray
-from data.workers import worker_pool
+from data.workers import worker_map
 
 PITCHES_ST = (-4.0, 0.0, 4.0)
 """Pitch of the three renditions, in semitones from the clip's own, ascending."""
@@ -73,7 +71,7 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
 _MEASURED = {"pitch": "f0_median_hz", "energy": "energy_dbfs", "rate": "nuclei_per_s"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Compared:
     """What became of the clips."""
 
@@ -151,32 +149,28 @@ def comparison_rows(
         )
     jobs: list[tuple[Row, _Job]] = []
     for row in rows:
-        items = _items(row, attributes, max_duration_s, seed)
-        if items:
+        prosody = row.get("prosody") or {}
+        fit = [name for name in attributes if _is_fit(prosody, name, max_duration_s)]
+        if fit:
             path = str(audio_root / required_text(row, "audio"))
+            draws = [row_rng(seed, f"compare_{name}/{row['id']}/order") for name in fit]
+            orders = [tuple(draw.permutation(3).tolist()) for draw in draws]
+            items = tuple(map(_Item, fit, orders))
             jobs.append((row, _Job(path, str(folder), max_duration_s, items)))
     for name in attributes:
         (folder / name).mkdir(parents=True, exist_ok=True)
     prefix = folder.relative_to(audio_root)
-    found, failed, num_written = [], [], 0
-    worked = _worked([job for _, job in jobs], num_workers)
-    results = reported(worked, len(jobs), "altered {} of {} clips")
+    compared = Compared([], [], 0)
+    results = worker_map(_make_files, [job for _, job in jobs], num_workers)
+    results = reported(results, len(jobs), "altered {} of {} clips")
     for (row, job), done in zip(jobs, results, strict=True):
-        num_written += done.num_written
+        compared.num_written += done.num_written
         if done.problem:
-            failed.append({"id": required_text(row, "id"), "reason": done.problem})
+            compared.failed.append({"id": required_text(row, "id"), "reason": done.problem})
             continue
         for item, name in zip(job.items, done.names, strict=True):
-            found.append(_question(row, item, (prefix / name).as_posix(), seed))
-    return Compared(found, failed, num_written)
-
-
-def _items(
-    row: Row, attributes: Sequence[str], max_duration_s: float, seed: int
-) -> tuple[_Item, ...]:
-    prosody = row.get("prosody") or {}
-    fit = [name for name in attributes if _is_fit(prosody, name, max_duration_s)]
-    return tuple(_Item(name, _heard(row, name, seed)) for name in fit)
+            compared.rows.append(_question(row, item, (prefix / name).as_posix(), seed))
+    return compared
 
 
 def _is_fit(prosody: Mapping[str, Any], attribute: str, max_duration_s: float) -> bool:
@@ -188,11 +182,6 @@ def _is_fit(prosody: Mapping[str, Any], attribute: str, max_duration_s: float) -
     times = sum(1 / change.rate for change in STEPS[attribute])
     # Durations in a manifest are rounded to 1 ms, those of renditions to a sample.
     return prosody["duration_s"] * times + 2 * PAUSE_S <= max_duration_s - 0.01
-
-
-def _heard(row: Row, attribute: str, seed: int) -> tuple[int, ...]:
-    rng = row_rng(seed, f"compare_{attribute}/{required_text(row, 'id')}/order")
-    return tuple(rng.permutation(3).tolist())
 
 
 def _question(row: Row, item: _Item, audio: str, seed: int) -> dict[str, Any]:
@@ -212,15 +201,6 @@ def _question(row: Row, item: _Item, audio: str, seed: int) -> dict[str, Any]:
     )
 
 
-def _worked(jobs: Sequence[_Job], num_workers: int) -> Iterator[_Done]:
-    """Yield the result of each job, in order."""
-    if num_workers == 1:
-        yield from map(_make_files, jobs)
-        return
-    with worker_pool(num_workers) as pool:
-        yield from pool.map(_make_files, jobs, chunksize=8)
-
-
 def _make_files(job: _Job) -> _Done:
     """Make the files of a clip that are not there yet."""
     path, folder = Path(job.path), Path(job.folder)
@@ -237,7 +217,9 @@ def _make_files(job: _Job) -> _Done:
     voice = analyse(samples)
     for item, name in todo:
         changes = [STEPS[item.attribute][index] for index in item.heard]
-        _write_wav(folder / name, join([render(voice, change) for change in changes], PAUSE_S))
+        joined = join([render(voice, change) for change in changes], PAUSE_S)
+        with replacing(folder / name) as file:
+            file.write(wav_bytes(joined))
     return _Done(names, len(todo), "")
 
 
@@ -247,9 +229,3 @@ def _file_name(content: bytes, item: _Item) -> str:
     digest = hashlib.sha256(content)
     digest.update(setting.encode())
     return f"{item.attribute}/{digest.hexdigest()}.wav"
-
-
-def _write_wav(path: Path, samples: FloatArray) -> None:
-    """Write 16-bit PCM, mono; the file appears complete or not at all."""
-    with replacing(path) as file:
-        file.write(wav_bytes(samples))

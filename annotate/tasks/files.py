@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from annotate.tasks.mix import describe_mix, mix, quotas
 from annotate.tasks.stress import stress_rows
 from configs.annotate_schema import AnnotateConfig
 from configs.errors import UserError
+from data.files import Row
 from data.prosody.levels import LEVELS
 
 logger = logging.getLogger(__name__)
-
-Row = Mapping[str, Any]
 
 TASKS = ("emotion", "pitch", "energy", "rate", "intonation", "comparison", "stress", "asr", "text")
 """What `tasks.shares` may name."""
@@ -40,16 +39,13 @@ class TaskFile:
 
 
 def emotion_rows(rows: Sequence[Row], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the cold start: the emotion is asked, and answered with the row's reasoning.
-
-    The question is the run's own (`data.question`), so it is left out of the row.
-    """
-    found = [
+    """Return the cold start: the emotion is asked, and answered with the row's reasoning."""
+    return [
         task_row(
             row,
             "emotion",
             audio=row["audio"],
-            question="",
+            question=None,
             choices=labels,
             label=row["label"],
             target=reasoned_answer(row["reasoning"], row["label"]),
@@ -57,16 +53,10 @@ def emotion_rows(rows: Sequence[Row], labels: Sequence[str]) -> list[dict[str, A
         for row in rows
         if row.get("reasoning")
     ]
-    return [{key: value for key, value in row.items() if key != "question"} for row in found]
 
 
 def task_file(config: AnnotateConfig, rows: Sequence[Row], output: Path) -> TaskFile:
-    """Make the rows of all tasks that have a share, and mix them.
-
-    Args:
-        config: Its `tasks` are used, and root, workers, seed and the longest clip.
-        rows: Of an annotated manifest, of one split.
-        output: The file that they will stand in; altered clips go into a folder beside it.
+    """Make the rows of all tasks with a share, and mix them; altered clips go beside the output.
 
     Raises:
         UserError: An unknown task, no rows, or a task with a share and without rows.
@@ -78,16 +68,19 @@ def task_file(config: AnnotateConfig, rows: Sequence[Row], output: Path) -> Task
     if not rows:
         raise UserError(f"tasks.split {settings.split!r}: no row of the manifest is in it")
     audio_root, rows = with_common_root(config, rows, output.parent)
-    folder = (output.parent / "altered").resolve()
     wanted = [task for task in TASKS if settings.shares.get(task, 0) > 0]
     made = {task: _rows_of(task, config, rows) for task in wanted if task != "comparison"}
     failed: list[dict[str, str]] = []
     if "comparison" in wanted:
+        # Altering takes long. A clip gives up to three questions; half as many clips as questions
+        # leave some to choose from.
+        num_clips = -(-quotas(settings.shares, settings.num_rows)["comparison"] // 2)
+        order = row_rng(config.seed, "comparison").permutation(len(rows))
         compared = comparison_rows(
-            _few(rows, quotas(settings.shares, settings.num_rows)["comparison"], config.seed),
+            [rows[index] for index in order[:num_clips].tolist()],
             tuple(LEVELS),
             audio_root=audio_root,
-            folder=folder,
+            folder=(output.parent / "altered").resolve(),
             max_duration_s=config.max_duration_s,
             seed=config.seed,
             num_workers=config.workers,
@@ -106,15 +99,6 @@ def with_common_root(
     audio_root = Path(os.path.commonpath([corpus, folder / "altered"]))
     prefix = corpus.relative_to(audio_root)
     return audio_root, [{**row, "audio": (prefix / row["audio"]).as_posix()} for row in rows]
-
-
-def _few(rows: Sequence[Row], num_wanted: int, seed: int) -> list[Row]:
-    """Return enough clips, in random order, for so many comparisons: altering them takes long.
-
-    A clip gives up to three; half as many clips as questions leave some to choose from.
-    """
-    order = row_rng(seed, "comparison").permutation(len(rows))
-    return [rows[index] for index in order[: -(-num_wanted // 2)].tolist()]
 
 
 def _rows_of(task: str, config: AnnotateConfig, rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -16,14 +16,11 @@ from annotate.tasks.base import (
     text_of,
 )
 from configs.errors import UserError
-from data.manifest import fill_choices
-from data.prosody.levels import INTONATIONS, LEVELS
+from data.manifest import fill_choices, first_of
+from data.prosody.levels import LEVELS_OF
 
 MIN_LEVELS = 2
 """Known levels below which a delivery is not described."""
-
-MAX_LISTED = 20
-"""Problems that one error message lists; the rest is counted."""
 
 ASR_QUESTIONS = (
     "Write down what is said in this clip.",
@@ -44,20 +41,15 @@ EMOTION_QUESTIONS = (
 
 
 def asr_rows(rows: Iterable[Row], *, seed: int) -> list[dict[str, Any]]:
-    """Return one item for each clip with a transcript: the target is the transcript, bare.
-
-    Args:
-        rows: Rows of a manifest; one without `text` gives no item.
-        seed: Draws the phrasings.
-    """
-    found: list[dict[str, Any]] = []
+    """Return one item for each clip with a transcript: the target is the transcript, bare."""
+    made: list[dict[str, Any]] = []
     for row in rows:
         text = text_of(row, "text")
         if text is None:
             continue
         words = text.strip()
         rng = row_rng(seed, f"asr/{required_text(row, 'id')}")
-        found.append(
+        made.append(
             task_row(
                 row,
                 "asr",
@@ -68,7 +60,7 @@ def asr_rows(rows: Iterable[Row], *, seed: int) -> list[dict[str, Any]]:
                 target=words,
             )
         )
-    return found
+    return made
 
 
 def described_rows(
@@ -88,7 +80,7 @@ def described_rows(
     Raises:
         UserError: A row's label is none of them.
     """
-    found: list[dict[str, Any]] = []
+    made: list[dict[str, Any]] = []
     for row in rows:
         reasoning, label = text_of(row, "reasoning"), text_of(row, "label")
         levels = _levels(row)
@@ -103,7 +95,7 @@ def described_rows(
         phrasing = EMOTION_QUESTIONS[rng.integers(len(EMOTION_QUESTIONS))]
         # The choices first: a transcript may hold braces.
         question = fill_choices(phrasing, labels).replace("{description}", _described(row, order))
-        found.append(
+        made.append(
             task_row(
                 row,
                 "described",
@@ -114,14 +106,15 @@ def described_rows(
                 target=reasoned_answer(reasoning.strip(), label),
             )
         )
-    return found
+    return made
 
 
 def _levels(row: Row) -> list[tuple[str, str]]:
     """Return the attributes with a known level, and the level."""
     prosody = row.get("prosody") or {}
-    known = {**LEVELS, "intonation": INTONATIONS}
-    return [(name, prosody[name]) for name in known if prosody.get(name) in known[name]]
+    return [
+        (name, prosody[name]) for name, levels in LEVELS_OF.items() if prosody.get(name) in levels
+    ]
 
 
 def _described(row: Row, levels: Sequence[tuple[str, str]]) -> str:
@@ -136,10 +129,6 @@ def read_text_rows(path: Path, *, split: str) -> list[dict[str, Any]]:
 
     Ids are `text/FILE/LINE` with the file's name without its suffix; other fields are ignored.
 
-    Args:
-        path: The file, in UTF-8; empty lines are skipped.
-        split: Split that the rows belong to.
-
     Raises:
         UserError: The file cannot be read or holds no rows, or lines that are not such objects.
     """
@@ -149,7 +138,7 @@ def read_text_rows(path: Path, *, split: str) -> list[dict[str, Any]]:
         raise UserError(
             f"{path}: cannot be read ({error}); expected JSON Lines in UTF-8"
         ) from error
-    found: list[dict[str, Any]] = []
+    made: list[dict[str, Any]] = []
     problems: list[str] = []
     for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
@@ -163,14 +152,12 @@ def read_text_rows(path: Path, *, split: str) -> list[dict[str, Any]]:
         row = task_row(
             source, "text", audio=None, question=question, choices=(), label=target, target=target
         )
-        found.append(row | {"source": None})
+        made.append(row | {"source": None})
     if problems:
-        listed = "\n".join(problems[:MAX_LISTED])
-        more = f"\n... and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
-        raise UserError(f"{path}: {len(problems)} problem(s) found\n{listed}{more}")
-    if not found:
+        raise UserError(f"{path}: {len(problems)} problem(s) found\n{first_of(problems)}")
+    if not made:
         raise UserError(f'{path}: holds no rows; write {{"question": ..., "target": ...}} per line')
-    return found
+    return made
 
 
 def _question_and_target(line: str) -> tuple[str, str] | str:

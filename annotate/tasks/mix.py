@@ -33,11 +33,11 @@ def quotas(shares: Mapping[str, float], num_rows: int) -> dict[str, int]:
     if num_rows < 1:
         raise UserError(f"a mix of {num_rows} rows is empty; ask for 1 or more")
     exact = {task: num_rows * share / total for task, share in shares.items()}
-    found = {task: math.floor(value) for task, value in exact.items()}
-    by_remainder = sorted(found, key=lambda task: found[task] - exact[task])
-    for task in by_remainder[: num_rows - sum(found.values())]:
-        found[task] += 1
-    return found
+    rows = {task: math.floor(value) for task, value in exact.items()}
+    by_remainder = sorted(rows, key=lambda task: rows[task] - exact[task])
+    for task in by_remainder[: num_rows - sum(rows.values())]:
+        rows[task] += 1
+    return rows
 
 
 def mix(
@@ -73,13 +73,10 @@ def mix(
         for start in range(0, quota, max(len(rows), 1)):
             chosen = rng.permutation(len(rows))[: quota - start]
             turn = start // len(rows) + 1
-            mixed += (_repeat(rows[index], turn) for index in chosen.tolist())
+            end = "" if turn == 1 else f"#{turn}"
+            mixed += [{**rows[i], "id": f"{rows[i]['id']}{end}"} for i in chosen.tolist()]
     order = np.random.default_rng(seed).permutation(len(mixed))
     return [mixed[index] for index in order.tolist()]
-
-
-def _repeat(row: dict[str, Any], turn: int) -> dict[str, Any]:
-    return row if turn == 1 else {**row, "id": f"{row['id']}#{turn}"}
 
 
 def describe_mix(

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from annotate.tasks.attributes import CHOICES, attribute_rows
+from annotate.tasks.attributes import attribute_rows
 from annotate.tasks.base import Row, row_rng
 from annotate.tasks.stress import stress_rows
+from data.prosody.levels import LEVELS_OF
 
-PROBES = (*CHOICES, "stress")
+PROBES = (*LEVELS_OF, "stress")
 """Tasks that ask one thing of one clip, with a few choices."""
 
 
@@ -43,6 +44,6 @@ def probe_rows(
     for index in order.tolist():
         by_label.setdefault(every[index]["label"], []).append(every[index])
     # Round by round, one of each answer: a rare answer ends early, the others go on.
-    ranked = [(turn, row) for found in by_label.values() for turn, row in enumerate(found)]
+    ranked = [(turn, row) for alike in by_label.values() for turn, row in enumerate(alike)]
     ranked.sort(key=lambda item: (item[0], item[1]["label"]))
     return sorted((row for _, row in ranked[:num_rows]), key=lambda row: row["id"])

@@ -8,8 +8,7 @@ from typing import Any
 
 from annotate.tasks.base import Row, required_text, row_rng, task_row
 from configs.errors import UserError
-from data.manifest import fill_choices
-from data.prompts import answer
+from data.manifest import answer, fill_choices
 from data.prosody.stress import read_words
 
 QUESTIONS = (
@@ -40,12 +39,15 @@ def stress_rows(rows: Iterable[Row], *, seed: int) -> list[dict[str, Any]]:
     Raises:
         UserError: `words` is malformed, or does not hold a stressed word.
     """
-    found: list[dict[str, Any]] = []
+    made: list[dict[str, Any]] = []
     for row in rows:
         stressed = (row.get("prosody") or {}).get("stressed_words")
         if not stressed or not row.get("words"):
             continue
-        words = _distinct(_aligned(row))
+        try:
+            words = _distinct(word.text for word in read_words(row["words"]))
+        except ValueError as error:
+            raise UserError(f"row {row.get('id')!r}: {error}") from error
         if len(words) < 2:
             continue
         named = _distinct(stressed)
@@ -57,7 +59,7 @@ def stress_rows(rows: Iterable[Row], *, seed: int) -> list[dict[str, Any]]:
             )
         label = ", ".join(named)
         rng = row_rng(seed, f"stress/{required_text(row, 'id')}")
-        found.append(
+        made.append(
             task_row(
                 row,
                 "stress",
@@ -68,14 +70,7 @@ def stress_rows(rows: Iterable[Row], *, seed: int) -> list[dict[str, Any]]:
                 target=answer(label),
             )
         )
-    return found
-
-
-def _aligned(row: Row) -> list[str]:
-    try:
-        return [word.text for word in read_words(row["words"])]
-    except ValueError as error:
-        raise UserError(f"row {row.get('id')!r}: {error}") from error
+    return made
 
 
 def _distinct(words: Iterable[str]) -> list[str]:

@@ -30,6 +30,9 @@ MIN_SEX = 50
 INTONATIONS = ("flat", "falling", "expressive", "rising")
 """Lowest, middle and highest third of the pitch range; or, whatever the range, an end on a rise."""
 
+LEVELS_OF: Mapping[str, tuple[str, ...]] = {**LEVELS, "intonation": INTONATIONS}
+"""Attribute -> its levels, in order where they have one."""
+
 RISE_ST = 0.6
 """`f0_end_st` from which a clip ends on a rise."""
 

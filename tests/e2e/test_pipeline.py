@@ -82,10 +82,10 @@ def test_every_file_is_there_and_can_be_read(corpus: Path, whole: Path):
     assert (whole / "review.html").read_text().count("<article") == 5
 
 
-def test_a_second_run_does_nothing(corpus: Path, whole: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_second_run_does_nothing(corpus: Path, whole: Path, caplog: pytest.LogCaptureFixture):
     before = {name: (whole / name).stat().st_mtime_ns for name in FILES}
     assert main(settings(corpus, whole)) == 0
-    assert capsys.readouterr().out.splitlines() == [f"{name}: done before" for name in FILES]
+    assert caplog.messages == [f"{name}: done before" for name in FILES]
     assert {name: (whole / name).stat().st_mtime_ns for name in FILES} == before
 
 

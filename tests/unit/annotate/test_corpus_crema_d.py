@@ -3,9 +3,12 @@
 import pytest
 
 from annotate.corpora.convert import load_label_map
-from annotate.corpora.crema_d import EMOTIONS, read_crema_d
+from annotate.corpora.named import NAMED
 from configs.errors import UserError
 from tests.unit.corpus_files import check_golden, write_clip, write_lines
+
+EMOTIONS = NAMED["crema_d"].values["label"]
+read_crema_d = NAMED["crema_d"].read
 
 ACTORS = (
     '"ActorID","Age","Sex","Race","Ethnicity"',

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
-from annotate.corpora.ears import read_ears
+from annotate.corpora.named import NAMED
 from configs.errors import UserError
 from tests.unit.corpus_files import check_golden, write_clip, write_lines
+
+read_ears = NAMED["ears"].read
 
 TEXTS = {
     "emo_embarassment_sentences": "I'm so embarrassed. I hope no one saw that.",

@@ -8,7 +8,7 @@ import pytest
 
 from annotate.corpora.convert import build_rows, describe_conversion, load_label_map
 from annotate.corpora.table import CORPORA
-from annotate.leaks import KINDS
+from annotate.inspect.leaks import KINDS
 from configs.errors import UserError
 from configs.schema import NINE_LABELS
 from tests.unit.annotate.test_corpus_ravdess import build

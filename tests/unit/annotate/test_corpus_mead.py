@@ -2,9 +2,11 @@
 
 import pytest
 
-from annotate.corpora.mead import read_mead
+from annotate.corpora.named import NAMED
 from configs.errors import UserError
 from tests.unit.corpus_files import check_golden, write_clip
+
+read_mead = NAMED["mead"].read
 
 
 def build(root):

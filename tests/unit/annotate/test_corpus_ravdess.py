@@ -2,9 +2,11 @@
 
 import pytest
 
-from annotate.corpora.ravdess import read_ravdess
+from annotate.corpora.named import NAMED
 from configs.errors import UserError
 from tests.unit.corpus_files import check_golden, write_clip
+
+read_ravdess = NAMED["ravdess"].read
 
 
 def build(root):

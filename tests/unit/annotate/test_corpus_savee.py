@@ -3,9 +3,12 @@
 import pytest
 
 from annotate.corpora.convert import load_label_map
-from annotate.corpora.savee import EMOTIONS, read_savee
+from annotate.corpora.named import NAMED
 from configs.errors import UserError
 from tests.unit.corpus_files import check_golden, write_clip
+
+EMOTIONS = NAMED["savee"].values["label"]
+read_savee = NAMED["savee"].read
 
 NAMES = ("DC/a01", "DC/sa15", "DC/su03", "JE/n30", "JK/d09", "KL/f02", "KL/h11")
 

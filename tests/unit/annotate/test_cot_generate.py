@@ -10,14 +10,18 @@ from typing import Any
 
 import pytest
 
-from annotate.cot.generate import MAX_FAILED_IN_A_ROW, Budget, Generated
-from annotate.cot.run import ATTEMPTS_PER_CALL, generate_reasoning
-from annotate.cot.server import CotPrompt, Sampling, ServerWriter, render_cues
+from annotate.cot.generate import (
+    MAX_FAILED_IN_A_ROW,
+    Generated,
+    cost_of,
+    generate_reasoning,
+)
+from annotate.cot.server import ATTEMPTS_PER_CALL, CotPrompt, ServerWriter, render_cues
 from annotate.cot.template import write_reasoning
 from configs.annotate_schema import ReasoningConfig
 from configs.errors import UserError
 from configs.schema import NINE_LABELS
-from rewards.judges.chat import ChatCall, ChatClient, ChatError
+from rewards.judges.chat import ChatCall, ChatError
 from tests.judge_server import JudgeServer, always, message_of, running
 from tests.unit.make_rows import draw_rows
 
@@ -189,14 +193,14 @@ def test_a_failed_call_leaves_its_place_in_the_budget(ask: Ask):
 
 def test_no_call_begins_when_the_cost_is_reached(ask: Ask):
     # 300 prompt tokens at 1,000 and 40 completion tokens at 5,000 a million: 0.5 a call.
-    prices = {"prompt_price": 1_000.0, "completion_price": 5_000.0}
+    prices: dict[str, Any] = {"prompt_price": 1_000.0, "completion_price": 5_000.0}
     with running(good) as server:
         found = ask(server, max_cost=2.0, concurrency=1, **prices)
         assert len(server.bodies) == len(found.accepted) == 4
         assert found.stopped == "the budget is spent"
         ask(server, max_cost=2.4, concurrency=1, **prices)
         assert len(server.bodies) == 5  # 2.5 were spent
-    assert Budget(prompt_price=1_000, completion_price=5_000).cost(found.usage) == 2.0
+    assert cost_of(ReasoningConfig(**prices), found.usage) == 2.0
 
 
 def test_calls_under_way_are_bounded(ask: Ask):
@@ -217,25 +221,18 @@ def test_calls_are_spaced():
 
 
 async def time_of_calls(server: JudgeServer, num_calls: int, calls_per_minute: float) -> float:
-    client = ChatClient(
-        server.url,
-        api_key_env="",
-        max_concurrent_calls=num_calls,
+    settings = ReasoningConfig(
+        url=server.url,
+        model="writer",
+        concurrency=num_calls,
         timeout_s=10,
-        max_attempts=1,
-        max_reply_bytes=10_000,
-        breaker_failures=8,
-        breaker_cooldown_s=1,
+        calls_per_minute=calls_per_minute,
     )
-    prompt = CotPrompt.from_file("")
-    sampling = Sampling("writer", 0.0, 100, deadline_s=20)
-    writer = ServerWriter(client, prompt, sampling, NINE_LABELS, calls_per_minute)
     loop = asyncio.get_running_loop()
-    start = loop.time()
-    await asyncio.gather(*(writer.write(row, 0, ChatCall()) for row in ROWS[:num_calls]))
-    elapsed_s = loop.time() - start
-    await client.close()
-    return elapsed_s
+    async with ServerWriter(settings, CotPrompt.from_file(""), NINE_LABELS) as writer:
+        start = loop.time()
+        await asyncio.gather(*(writer.write(row, 0, ChatCall()) for row in ROWS[:num_calls]))
+        return loop.time() - start
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate.checks import Finding, check_clips_fully
+from annotate.inspect.checks import Finding, check_clips_fully
 from launch.dataset import main
 from tests.fixtures import LABELS, make_corpus, tone, write_manifest, write_tone
 
@@ -288,3 +290,14 @@ def test_no_command_is_named_like_a_package():
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert {"data", "launch"} <= packages
     assert not packages & {path.stem for path in (ROOT / "launch").glob("*.py")}
+
+
+def test_no_command_on_a_corpus_loads_a_model_library():
+    # Worker processes import what the command imports: a tensor library is seconds in each.
+    code = "import sys, launch.annotate, launch.dataset; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "annotate.pipeline" in loaded
+    assert not {"torch", "transformers", "ray", "vllm"} & loaded

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from annotate.leaks import Leak, describe_leaks, find_leaks, normalized
+from annotate.inspect.leaks import Leak, describe_leaks, find_leaks, normalized
 
 Row = dict[str, Any]
 

@@ -151,17 +151,17 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_dry_run_writes_nothing_and_says_what_it_would(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     make_corpus(tmp_path, 4)
     assert main([*command(tmp_path), "--dry-run"]) == 0
-    said = capsys.readouterr().out.splitlines()
+    said = caplog.messages
     assert said == [f"{name}.jsonl: would be written" for name in ("corpus", "prosody", "manifest")]
     assert not (tmp_path / "out").exists()
     assert main(command(tmp_path)) == 0
-    capsys.readouterr()
+    caplog.clear()
     assert main([*command(tmp_path, "reasoning.source=template"), "--dry-run"]) == 0
-    said = capsys.readouterr().out.splitlines()
+    said = caplog.messages
     assert said[:2] == ["corpus.jsonl: done before", "prosody.jsonl: done before"]
     assert said[2] == "manifest.jsonl: would be written"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from annotate.tasks.attributes import CHOICES, QUESTIONS, attribute_rows
+from annotate.tasks.attributes import QUESTIONS, attribute_rows
 from annotate.tasks.base import row_rng
 from configs.errors import UserError
-from data.prosody.levels import LEVELS
+from data.prosody.levels import LEVELS, LEVELS_OF
 from tests.unit.task_clips import speech, write_corpus
 
 
@@ -91,7 +91,7 @@ def test_phrasings_vary_and_other_rows_do_not_move_them():
 
 
 def test_every_phrasing_names_the_choices():
-    assert CHOICES.keys() == QUESTIONS.keys() == {*LEVELS, "intonation"}
+    assert LEVELS_OF.keys() == QUESTIONS.keys() == {*LEVELS, "intonation"}
     for questions in QUESTIONS.values():
         assert len(questions) >= 3 and all("{choices}" in question for question in questions)
 

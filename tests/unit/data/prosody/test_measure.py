@@ -322,13 +322,13 @@ def known_pitch(
 
 @pytest.mark.parametrize(("moving", "least"), [(False, 0.95), (True, 0.9)])
 def test_median_pitch_of_speech_on_a_known_contour(moving: bool, least: float):
-    """60 noisy clips of six voices: nearly all within 2 %, and no octave errors.
+    """36 noisy clips of six voices: nearly all within 2 %, and no octave errors.
 
     On a moving contour the median also depends on which stretches the tracker finds voiced.
     """
     synthesizer, draw = Synthesizer(), np.random.default_rng(4)
     ratios = []
-    for index in range(60):
+    for index in range(36):
         samples, rate_hz = synthesizer.say(
             SENTENCES[index % len(SENTENCES)] + ".",
             f"en-us+{('m1', 'm3', 'm7', 'f1', 'f2', 'f5')[index % 6]}",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from configs.errors import UserError
+from data.files import Row
 
 KINDS = ("speaker", "session", "sha256", "transcript")
 """What is looked for; `sha256` is the same file, `transcript` the same sentence."""
@@ -16,8 +18,6 @@ MAX_LISTED = 10
 
 IDS_PER_SPLIT = 2
 """Examples of a leak that are named, of each split."""
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +51,20 @@ def find_leaks(rows: Iterable[Row], allowed: Collection[str] = ()) -> list[Leak]
             same sentences. Their leaks are found as well, and marked.
 
     Raises:
-        ValueError: An unknown kind.
+        UserError: An unknown kind.
     """
     unknown = sorted(set(allowed) - set(KINDS))
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no kind of leak; choose from: {', '.join(KINDS)}")
-    found: dict[tuple[str, str], list[Row]] = {}
+        raise UserError(f"{unknown[0]!r} is no kind of leak; choose from: {', '.join(KINDS)}")
+    holders: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row.get("split"):
-            for kind, key in _keys(row):
-                found.setdefault((kind, key), []).append(row)
+            for key in _keys(row):
+                holders.setdefault(key, []).append(row)
     leaks = [
-        _leak(kind, holders, kind in allowed)
-        for (kind, _), holders in found.items()
-        if len({row["split"] for row in holders}) > 1
+        _leak(kind, sharing, kind in allowed)
+        for (kind, _), sharing in holders.items()
+        if len({row["split"] for row in sharing}) > 1
     ]
     return sorted(leaks, key=lambda leak: (KINDS.index(leak.kind), leak.value))
 
@@ -79,22 +79,27 @@ def describe_leaks(leaks: Sequence[Leak]) -> list[str]:
     """Return the leaks as lines to print: a count for each kind, and the first of them."""
     lines: list[str] = []
     for kind in KINDS:
-        own = [leak for leak in leaks if leak.kind == kind]
-        if not own:
+        alike = [leak for leak in leaks if leak.kind == kind]
+        if not alike:
             lines.append(f"ok        {kind}: no two splits share any")
             continue
-        counts = Counter(" + ".join(leak.splits) for leak in own)
+        counts = Counter(" + ".join(leak.splits) for leak in alike)
         shared = ", ".join(f"{n} in {splits}" for splits, n in sorted(counts.items()))
-        num_rows = sum(leak.num_rows for leak in own)
-        mark = "declared" if own[0].is_allowed else "LEAK"
+        num_rows = sum(leak.num_rows for leak in alike)
+        mark = "declared" if alike[0].is_allowed else "LEAK"
         lines.append(f"{mark:8}  {kind}: {shared} ({num_rows} rows)")
-        lines += [f"            {_shown(leak)}" for leak in own[:MAX_LISTED]]
-        if len(own) > MAX_LISTED:
-            lines.append(f"            ... and {len(own) - MAX_LISTED} more")
+        for leak in alike[:MAX_LISTED]:
+            shown = f"{leak.num_rows} rows of {' + '.join(leak.splits)}"
+            lines.append(
+                f"            {leak.value!r}: {shown}, such as {', '.join(map(repr, leak.ids))}"
+            )
+        if len(alike) > MAX_LISTED:
+            lines.append(f"            ... and {len(alike) - MAX_LISTED} more")
     return lines
 
 
-def _keys(row: Row) -> Iterable[tuple[str, str]]:
+def _keys(row: Row) -> Iterator[tuple[str, str]]:
+    """Yield kind and value of what no row of another split may have."""
     for kind in ("speaker", "session", "sha256"):
         if row.get(kind):
             yield kind, str(row[kind])
@@ -105,15 +110,8 @@ def _keys(row: Row) -> Iterable[tuple[str, str]]:
 
 def _leak(kind: str, rows: Sequence[Row], is_allowed: bool) -> Leak:
     splits = tuple(sorted({row["split"] for row in rows}))
-    ids = [
-        row["id"]
-        for split in splits
-        for row in [row for row in rows if row["split"] == split][:IDS_PER_SPLIT]
-    ]
-    value = rows[0]["text" if kind == "transcript" else kind]
-    return Leak(kind, str(value), splits, tuple(ids), len(rows), is_allowed)
-
-
-def _shown(leak: Leak) -> str:
-    rows = f"{leak.num_rows} rows of {' + '.join(leak.splits)}"
-    return f"{leak.value!r}: {rows}, such as {', '.join(map(repr, leak.ids))}"
+    ids: list[str] = []
+    for split in splits:
+        ids += [row["id"] for row in rows if row["split"] == split][:IDS_PER_SPLIT]
+    value = str(rows[0]["text" if kind == "transcript" else kind])
+    return Leak(kind, value, splits, tuple(ids), len(rows), is_allowed)

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from annotate.stats import MEASURES, clips_per_speaker, measured, rate_key, split_of, splits_in
+from annotate.inspect.stats import (
+    MEASURES,
+    clips_per_speaker,
+    measured,
+    rate_key,
+    split_of,
+    splits_in,
+)
+from data.files import Row
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999")
 """One a split; told apart by colour-blind readers as well (Okabe and Ito)."""
@@ -25,8 +32,6 @@ NUM_BINS = 40
 LEAST_MISSING = 0.01
 """Share of a label's clips without a measurement from which it is written beside the box."""
 
-Row = Mapping[str, Any]
-
 
 def draw_corpus(
     title: str,
@@ -35,15 +40,7 @@ def draw_corpus(
     labels: Sequence[str],
     target: Path,
 ) -> None:
-    """Draw a corpus.
-
-    Args:
-        title: Over the figure.
-        rows: Rows of a manifest that was checked.
-        durations_s: As `annotate.stats.clip_durations` returns them.
-        labels: In the order to show, from the top.
-        target: PNG or SVG file.
-    """
+    """Draw a corpus as PNG or SVG, its labels in this order from the top."""
     height = 2 * max(2.6, 0.9 + 0.3 * len(labels)) + 1.2
     layout = ConstrainedLayoutEngine(hspace=0.06, wspace=0.03)
     figure = Figure(figsize=(14, height), layout=layout)
@@ -75,19 +72,31 @@ def draw_corpus(
 def _draw_labels(
     axes: Axes, rows: Sequence[Row], labels: Sequence[str], colors: Mapping[str, str]
 ) -> None:
-    counts = Counter((row["label"], split_of(row)) for row in rows)
-    left = [0] * len(labels)
-    for split, color in colors.items():
-        widths = [counts[label, split] for label in labels]
-        axes.barh(range(len(labels)), widths, left=left, color=color, label=split)
-        left = [a + b for a, b in zip(left, widths, strict=True)]
-    for place, total in enumerate(left):
+    counts = Counter((split_of(row), row["label"]) for row in rows)
+    for place, total in enumerate(_stack_bars(axes, counts, labels, colors, height=0.8)):
         axes.annotate(
             str(total), (total, place), xytext=(3, 0), textcoords="offset points", va="center"
         )
     axes.margins(x=0.12)
     _label_rows(axes, labels)
     _finish(axes, "Clips of each label", "clips")
+
+
+def _stack_bars(
+    axes: Axes,
+    counts: Mapping[tuple[str, str], int],
+    names: Sequence[str],
+    colors: Mapping[str, str],
+    *,
+    height: float,
+) -> list[int]:
+    """Draw a bar a name, of one part a split; return the lengths of the bars."""
+    left = [0] * len(names)
+    for split, color in colors.items():
+        widths = [counts[split, name] for name in names]
+        axes.barh(range(len(names)), widths, height, left, color=color, label=split)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    return left
 
 
 def _draw_durations(
@@ -111,11 +120,7 @@ def _draw_speakers(axes: Axes, rows: Sequence[Row], colors: Mapping[str, str]) -
     for (_, speaker), number in counts.items():
         totals[speaker] += number
     ranked = [speaker for speaker, _ in totals.most_common()]
-    left = [0] * len(ranked)
-    for split, color in colors.items():
-        widths = [counts[split, speaker] for speaker in ranked]
-        axes.barh(range(len(ranked)), widths, left=left, color=color, height=0.85)
-        left = [a + b for a, b in zip(left, widths, strict=True)]
+    _stack_bars(axes, counts, ranked, colors, height=0.85)
     if not ranked:
         _say(axes, "no row names a speaker")
     elif len(ranked) <= MAX_NAMED:
@@ -130,8 +135,8 @@ def _draw_speakers(axes: Axes, rows: Sequence[Row], colors: Mapping[str, str]) -
 def _draw_boxes(
     axes: Axes, title: str, key: str, rows: Sequence[Row], labels: Sequence[str]
 ) -> None:
-    own = {label: [row for row in rows if row["label"] == label] for label in labels}
-    values = [measured(own[label], key) for label in labels]
+    clips = {label: [row for row in rows if row["label"] == label] for label in labels}
+    values = [measured(clips[label], key) for label in labels]
     if any(values):
         axes.boxplot(
             values,
@@ -143,8 +148,8 @@ def _draw_boxes(
             medianprops={"color": "#d55e00", "linewidth": 2},
         )
         axes.margins(x=0.25)
-        for place, (label, found) in enumerate(zip(labels, values, strict=True)):
-            missing = 1 - len(found) / len(own[label]) if own[label] else 0.0
+        for place, label in enumerate(labels):
+            missing = 1 - len(values[place]) / len(clips[label]) if clips[label] else 0.0
             if missing >= LEAST_MISSING:
                 axes.annotate(
                     f"{missing:.0%} not measured",

@@ -6,20 +6,16 @@ worth a look. Nothing is repaired.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from annotate.progress import reported
 from data.audio import AudioError, probe, read_audio
-from data.manifest import ALIASES
+from data.files import Row, file_sha256
 from data.records import FloatArray
 
 PROBLEMS = {
@@ -53,9 +49,10 @@ OFFSET = 0.01
 DURATION_TOLERANCE_S = 0.01
 """How far a clip's length may be from its row's `duration_s`."""
 
-_TEXTS = ("id", "audio", "label", "split", "speaker", "session", "text", "sha256")
+MAX_EXAMPLES = 3
+"""Warnings of a kind that are described; the rest is counted."""
 
-Row = Mapping[str, Any]
+_MEND = "the file changed since the manifest was written; restore it, or write the manifest again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,55 +87,6 @@ class _File:
     """None if it cannot be opened."""
 
 
-def read_raw_rows(manifest: Path, audio_root: Path) -> list[dict[str, Any]]:
-    """Return a manifest's rows with all their fields, as far as they can be read.
-
-    `data.manifest.read_manifest` tells what is wrong with a manifest. Here, lines that are no
-    object or name no clip inside the audio root are left out, a row without an id is called by its
-    line, aliases are replaced, blank texts are left out, and other texts are made text.
-
-    Args:
-        manifest: JSON Lines file.
-        audio_root: Folder that the clips' paths are relative to.
-
-    Raises:
-        OSError: The manifest cannot be opened.
-    """
-    root = os.path.realpath(audio_root)
-    rows: list[dict[str, Any]] = []
-    lines = manifest.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(fields, dict):
-            row = _plain(fields)
-            row.setdefault("id", f"line {number}")
-            if _is_inside(row.get("audio", ""), root):
-                rows.append(row)
-    return rows
-
-
-def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    row = {name: value for name, value in fields.items() if value is not None}
-    for name, alias in ALIASES.items():
-        if name not in row and alias in row:
-            row[name] = row.pop(alias)
-    row |= {name: str(row[name]) for name in _TEXTS if name in row}
-    return {name: value for name, value in row.items() if not _is_blank(value)}
-
-
-def _is_blank(value: Any) -> bool:
-    return isinstance(value, str) and not value.strip()
-
-
-def _is_inside(audio: str, root: str) -> bool:
-    if not audio or "\0" in audio or any("\ud800" <= c <= "\udfff" for c in audio):
-        return False
-    return os.path.commonpath([root, os.path.realpath(os.path.join(root, audio))]) == root
-
-
 def check_clips_fully(
     rows: Sequence[Row],
     audio_root: Path,
@@ -150,8 +98,9 @@ def check_clips_fully(
     """Decode every clip and return what is wrong or odd about each row, in the order of the rows.
 
     Args:
-        rows: As `read_raw_rows` returns them. `sha256` and `duration_s` (in seconds) are compared
-            with the file where a row has them. A clip that several rows share is read once.
+        rows: As `data.manifest.read_leniently` returns them. `sha256` and `duration_s` (in seconds)
+            are compared with the file where a row has them. A clip that several rows share is read
+            once.
         audio_root: Folder that the clips' paths are relative to.
         min_duration_s: Shortest clip.
         max_duration_s: Longest clip.
@@ -169,37 +118,29 @@ def check_clips_fully(
     first: dict[tuple[str | None, str | None], str] = {}
     for row in rows:
         file = files[row["audio"]]
-        found = [*_row_findings(row, file)]
+        faults = [*_faults(row, file), *file.oddities]
         key = row.get("split"), file.sha256
         if file.sha256 and key in first:
             where = f"in split {row['split']!r}" if "split" in row else "without a split"
-            found.append(("duplicate", f"is the same file as {first[key]!r}, both {where}"))
+            faults.append(("duplicate", f"is the same file as {first[key]!r}, both {where}"))
         first.setdefault(key, row["id"])
-        findings += [Finding(kind, row["id"], row["audio"], text) for kind, text in found]
+        findings += [Finding(kind, row["id"], row["audio"], text) for kind, text in faults]
     return findings
 
 
-def _row_findings(row: Row, file: _File) -> Iterator[tuple[str, str]]:
+def _faults(row: Row, file: _File) -> Iterator[tuple[str, str]]:
     """Yield kind and message of what is wrong with a row's file."""
     if file.problem:
         yield "clip", file.problem
     sha256, duration_s = row.get("sha256"), row.get("duration_s")
     if file.sha256 and sha256 is not None and sha256 != file.sha256:
-        yield (
-            "changed",
-            f"has SHA-256 {file.sha256[:12]}... and the row says {sha256[:12]}...: the file "
-            "changed since the manifest was written; restore it, or write the manifest again",
-        )
+        sums = f"has SHA-256 {file.sha256[:12]}... and the row says {sha256[:12]}..."
+        yield "changed", f"{sums}: {_MEND}"
     if duration_s is not None and file.duration_s is not None:
         is_number = isinstance(duration_s, int | float) and not isinstance(duration_s, bool)
         if not is_number or abs(duration_s - file.duration_s) > DURATION_TOLERANCE_S:
-            yield (
-                "changed",
-                f"lasts {file.duration_s:.3f} s and the row's duration_s is {duration_s!r}: the "
-                "file changed since the manifest was written; restore it, or write the manifest "
-                "again",
-            )
-    yield from file.oddities
+            lengths = f"lasts {file.duration_s:.3f} s and the row's duration_s is {duration_s!r}"
+            yield "changed", f"{lengths}: {_MEND}"
 
 
 def _inspect(path: Path, min_duration_s: float, max_duration_s: float) -> _File:
@@ -231,46 +172,41 @@ def _oddities(samples: FloatArray) -> Iterator[tuple[str, str]]:
         yield "offset", f"its mean is {offset:+.3f} of full scale"
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_train_split(rows: Sequence[Row], split: str, prompts_per_step: int) -> list[Finding]:
-    """Return why a run could not train on a split, or would learn nothing from it.
-
-    Args:
-        rows: As `read_raw_rows` returns them.
-        split: Value of `split` in the training rows.
-        prompts_per_step: Rows that one step takes.
-    """
+    """Return why a run could not train on a split, or would learn nothing from it."""
     labels = [row.get("label") for row in rows if row.get("split") == split]
+    messages: list[str] = []
     if not labels:
-        known = sorted({row["split"] for row in rows if "split" in row})
-        there = f"there are: {', '.join(known)}" if known else "no row has a split"
-        return [_of_split(f"no row is of split {split!r} ({there}); set data.train_split")]
-    findings: list[Finding] = []
-    if len(labels) < prompts_per_step:
-        findings.append(
-            _of_split(
-                f"split {split!r} has {len(labels)} rows and a step needs {prompts_per_step} "
-                "prompts; lower train.prompts_per_step or add rows"
-            )
+        splits = sorted({row["split"] for row in rows if "split" in row})
+        there = f"there are: {', '.join(splits)}" if splits else "no row has a split"
+        messages.append(f"no row is of split {split!r} ({there}); set data.train_split")
+    elif len(labels) < prompts_per_step:
+        messages.append(
+            f"split {split!r} has {len(labels)} rows and a step needs {prompts_per_step} "
+            "prompts; lower train.prompts_per_step or add rows"
         )
     if len(set(labels)) == 1:
-        findings.append(
-            _of_split(
-                f"every row of split {split!r} is labelled {labels[0]!r}: one answer would always "
-                "be right; add clips of other labels"
-            )
+        messages.append(
+            f"every row of split {split!r} is labelled {labels[0]!r}: one answer would always "
+            "be right; add clips of other labels"
         )
-    return findings
+    return [Finding("split", None, None, message) for message in messages]
 
 
-def _of_split(message: str) -> Finding:
-    return Finding("split", None, None, message)
+def describe_findings(findings: Sequence[Finding]) -> list[str]:
+    """Return the findings as lines to print: all problems, of each kind of warning a few."""
+    lines: list[str] = []
+    for finding in findings:
+        if finding.is_problem:
+            where = "" if finding.id is None else f"{finding.id!r}: "
+            lines.append(f"problem   {PROBLEMS[finding.kind]}: {where}{finding.message}")
+    for kind, meaning in WARNINGS.items():
+        alike = [finding for finding in findings if finding.kind == kind]
+        if alike:
+            lines.append(f"warning   {kind}: {len(alike)} ({meaning})")
+        lines += [
+            f"            {finding.id!r} {finding.message}" for finding in alike[:MAX_EXAMPLES]
+        ]
+        if len(alike) > MAX_EXAMPLES:
+            lines.append(f"            ... and {len(alike) - MAX_EXAMPLES} more")
+    return lines

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from annotate.splits import SPLITS
 from data.audio import AudioError, probe
-from data.prosody.levels import INTONATIONS, LEVELS
+from data.files import Row
+from data.prosody.levels import LEVELS_OF
 
 NO_SPLIT = "(none)"
 """Stands for the split of rows without one."""
@@ -32,10 +32,6 @@ MEASURES: Mapping[str, str] = {
 }
 """Key of `prosody` -> its name in tables and figures."""
 
-ATTRIBUTES: Mapping[str, Sequence[str]] = {**LEVELS, "intonation": INTONATIONS}
-"""Key of `prosody` -> its levels, in order."""
-
-Row = Mapping[str, Any]
 Cell = str | int | float | None
 
 
@@ -52,13 +48,7 @@ class Table:
 def clip_durations(
     rows: Sequence[Row], audio_root: Path, *, num_workers: int
 ) -> list[float | None]:
-    """Return the length of each row's clip in seconds, from its header; None if it has none.
-
-    Args:
-        rows: Rows with `audio`.
-        audio_root: Folder that the clips' paths are relative to.
-        num_workers: Threads.
-    """
+    """Return the length of each row's clip in seconds, from its header; None if it has none."""
 
     def duration_s(row: Row) -> float | None:
         try:
@@ -77,8 +67,8 @@ def split_of(row: Row) -> str:
 
 def splits_in(rows: Iterable[Row]) -> list[str]:
     """Return the splits that there are: train, eval and test first, then the others by name."""
-    found = {split_of(row) for row in rows}
-    return [split for split in SPLITS if split in found] + sorted(found - set(SPLITS))
+    splits = {split_of(row) for row in rows}
+    return [split for split in SPLITS if split in splits] + sorted(splits - set(SPLITS))
 
 
 def measured(rows: Iterable[Row], key: str) -> list[float]:
@@ -100,56 +90,44 @@ def clips_per_speaker(rows: Iterable[Row]) -> Counter[tuple[str, str]]:
 def corpus_tables(
     rows: Sequence[Row], durations_s: Sequence[float | None], labels: Sequence[str]
 ) -> list[Table]:
-    """Return the tables about a corpus.
-
-    Args:
-        rows: Rows of a manifest that was checked.
-        durations_s: As `clip_durations` returns them.
-        labels: In the order to show; labels without a clip are shown as well.
-    """
-    tables = [
-        _split_table(rows, durations_s),
-        _duration_table(rows, durations_s),
-        _label_table(rows, labels),
-    ]
+    """Return the tables about a corpus; labels without a clip are shown as well."""
+    tables = [*_split_tables(rows, durations_s), _label_table(rows, labels)]
     if any(row.get("prosody") for row in rows):
         groups: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             groups[row["label"]].append(row)
         by_label = {label: groups[label] for label in labels if label in groups}
-        tables += [_median_table(by_label), _missing_table(by_label)]
-        tables += [_level_table(by_label, key) for key in ATTRIBUTES]
+        tables += _measure_tables(by_label)
+        tables += [_level_table(by_label, key) for key in LEVELS_OF]
     return tables
 
 
-def _split_table(rows: Sequence[Row], durations_s: Sequence[float | None]) -> Table:
+def _split_tables(rows: Sequence[Row], durations_s: Sequence[float | None]) -> list[Table]:
+    """Return who speaks how much in each split, and how long the clips are."""
     per_speaker = clips_per_speaker(rows)
-    lines: list[tuple[Cell, ...]] = []
+    speech: list[tuple[Cell, ...]] = []
+    lengths: list[tuple[Cell, ...]] = []
     for split in splits_in(rows):
-        lengths = [d for row, d in zip(rows, durations_s, strict=True) if split_of(row) == split]
-        known = [length for length in lengths if length is not None]
+        every = [d for row, d in zip(rows, durations_s, strict=True) if split_of(row) == split]
+        readable = [duration_s for duration_s in every if duration_s is not None]
         clips = sorted(n for (where, _), n in per_speaker.items() if where == split)
         spread = f"{clips[0]} / {np.median(clips):g} / {clips[-1]}" if clips else None
-        unknown = len(lengths) - sum(clips)
-        hours = sum(known) / 3600
-        lines.append((split, len(lengths), hours, len(clips), spread, unknown))
-    known = [length for length in durations_s if length is not None]
-    speakers = {speaker for _, speaker in per_speaker}
-    unknown = len(rows) - sum(per_speaker.values())
-    lines.append(("all", len(rows), sum(known) / 3600, len(speakers), None, unknown))
+        hours = sum(readable) / 3600
+        speech.append((split, len(every), hours, len(clips), spread, len(every) - sum(clips)))
+        cuts = (
+            np.percentile(readable, PERCENTILES).tolist() if readable else [None] * len(PERCENTILES)
+        )
+        lengths.append((split, *cuts, len(every) - len(readable)))
+    hours = sum(duration_s for duration_s in durations_s if duration_s is not None) / 3600
+    num_speakers = len({speaker for _, speaker in per_speaker})
+    unnamed = len(rows) - sum(per_speaker.values())
+    speech.append(("all", len(rows), hours, num_speakers, None, unnamed))
     columns = ("split", "clips", "hours", "speakers", "clips each (min / median / max)", "unnamed")
-    return Table("Clips and speakers", columns, tuple(lines))
-
-
-def _duration_table(rows: Sequence[Row], durations_s: Sequence[float | None]) -> Table:
-    lines: list[tuple[Cell, ...]] = []
-    for split in splits_in(rows):
-        lengths = [d for row, d in zip(rows, durations_s, strict=True) if split_of(row) == split]
-        known = [length for length in lengths if length is not None]
-        cuts = np.percentile(known, PERCENTILES).tolist() if known else [None] * len(PERCENTILES)
-        lines.append((split, *cuts, len(lengths) - len(known)))
-    columns = ("split", "min", *(f"{p} %" for p in PERCENTILES[1:-1]), "max", "cannot be read")
-    return Table("Durations in seconds (percentiles)", columns, tuple(lines))
+    percentiles = ("split", "min", *(f"{p} %" for p in PERCENTILES[1:-1]), "max", "cannot be read")
+    return [
+        Table("Clips and speakers", columns, tuple(speech)),
+        Table("Durations in seconds (percentiles)", percentiles, tuple(lengths)),
+    ]
 
 
 def _label_table(rows: Sequence[Row], labels: Sequence[str]) -> Table:
@@ -157,33 +135,31 @@ def _label_table(rows: Sequence[Row], labels: Sequence[str]) -> Table:
     counts = Counter((row["label"], split_of(row)) for row in rows)
     lines: list[tuple[Cell, ...]] = []
     for label in labels:
-        own = [counts[label, split] for split in splits]
-        lines.append((label, *own, sum(own), f"{sum(own) / len(rows):.1%}"))
+        clips = [counts[label, split] for split in splits]
+        lines.append((label, *clips, sum(clips), f"{sum(clips) / len(rows):.1%}"))
     return Table("Labels", ("label", *splits, "all", "share"), tuple(lines))
 
 
-def _median_table(by_label: Mapping[str, Sequence[Row]]) -> Table:
-    lines: list[tuple[Cell, ...]] = []
+def _measure_tables(by_label: Mapping[str, Sequence[Row]]) -> list[Table]:
+    """Return the medians of each label's measurements, and how many there are not."""
+    medians: list[tuple[Cell, ...]] = []
+    missing: list[tuple[Cell, ...]] = []
     for label, rows in by_label.items():
-        values = (measured(rows, key) for key in MEASURES)
-        lines.append((label, *(float(np.median(found)) if found else None for found in values)))
-    return Table("Prosody: medians", ("label", *MEASURES.values()), tuple(lines))
-
-
-def _missing_table(by_label: Mapping[str, Sequence[Row]]) -> Table:
-    lines: list[tuple[Cell, ...]] = []
-    for label, rows in by_label.items():
-        shares = (1 - len(measured(rows, key)) / len(rows) for key in MEASURES)
-        lines.append((label, *(f"{share:.1%}" for share in shares)))
+        values = [measured(rows, key) for key in MEASURES]
+        medians.append((label, *(float(np.median(v)) if v else None for v in values)))
+        missing.append((label, *(f"{1 - len(v) / len(rows):.1%}" for v in values)))
     names = (name.partition(" (")[0] for name in MEASURES.values())
-    return Table("Prosody: share of clips not measured", ("label", *names), tuple(lines))
+    return [
+        Table("Prosody: medians", ("label", *MEASURES.values()), tuple(medians)),
+        Table("Prosody: share of clips not measured", ("label", *names), tuple(missing)),
+    ]
 
 
 def _level_table(by_label: Mapping[str, Sequence[Row]], key: str) -> Table:
-    levels = ATTRIBUTES[key]
+    levels = LEVELS_OF[key]
     lines: list[tuple[Cell, ...]] = []
     for label, rows in by_label.items():
         counts = Counter(str((row.get("prosody") or {}).get(key)) for row in rows)
-        own = [counts[level] for level in levels]
-        lines.append((label, *own, len(rows) - sum(own)))
+        clips = [counts[level] for level in levels]
+        lines.append((label, *clips, len(rows) - sum(clips)))
     return Table(f"Levels: {key}", ("label", *levels, "not measured"), tuple(lines))
