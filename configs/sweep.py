@@ -7,13 +7,16 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Literal
 
-from configs.knob import knob
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
 from configs.load import ConfigError, load_sections
+from configs.section import Section
 
 PREPARE = "prepare"
 """Folder of the prepared stages, below the sweep's."""
@@ -31,30 +34,30 @@ _WORDS = {"true", "false", "yes", "no", "on", "off", "null"}
 
 
 @dataclass
-class MetricConfig:
+class MetricConfig(Section):
     """One number of a run for the tables."""
 
     key: str = ""
     """Key in metrics.jsonl, such as `test_after/accuracy`; see docs/metrics.md."""
     label: str = ""
     """Head of the column; empty = the key."""
-    at: str = knob("last", choices=["last", "first", "max", "min"])
+    at: Literal["last", "first", "max", "min"] = "last"
     """Which of the run's rows that have the key."""
 
 
 @dataclass
-class StageConfig:
+class StageConfig(Section):
     """A run that is made once per seed before the trials that use its files."""
 
     name: str = ""
     """Name of the folder."""
     label: str = ""
     """Name in tables and the figure; empty = the name."""
-    command: str = knob("rl", choices=["rl", "sft", "evaluate"])
+    command: Literal["rl", "sft", "evaluate"] = "rl"
     """`launch/rl.py`, `launch/sft.py` or `launch/evaluate.py`."""
     config: str = ""
     """YAML file of the run, relative to the folder the sweep is started in."""
-    set: dict[str, Any] = field(default_factory=dict[str, Any])
+    set: dict[str, Any] = Field(default={})
     """Dotted keys over that file. `{seed}` in a text stands for the seed, `{sweep}` for the
     sweep's folder."""
     report: bool = False
@@ -70,30 +73,30 @@ class TrialConfig(StageConfig):
 
 
 @dataclass
-class SweepConfig:
+class SweepConfig(Section):
     """A set of trials."""
 
     name: str = ""
     """Folder of the sweep below `output_dir`."""
     output_dir: str = "runs"
     """Folder of all runs."""
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    seeds: list[int] = Field(default_factory=lambda: [0, 1, 2])
     """Every trial runs with each of them."""
-    concurrency: int = knob(1, ge=1)
+    concurrency: int = Field(default=1, ge=1)
     """Runs at a time."""
-    backend: str = knob("local", choices=["local", "jobs"])
+    backend: Literal["local", "jobs"] = "local"
     """`local`: processes on this machine; `jobs`: jobs on a Ray cluster."""
     address: str = ""
     """Of the cluster that takes the jobs, such as `http://HOST:8265`; empty = RAY_ADDRESS."""
     baseline: str = ""
     """Trial that the others are compared with, seed by seed; empty = no comparison."""
-    metrics: list[MetricConfig] = field(default_factory=list[MetricConfig])
+    metrics: list[MetricConfig] = Field(default=[])
     """Columns of the tables; the first three are drawn."""
-    prepare: list[StageConfig] = field(default_factory=list[StageConfig])
+    prepare: list[StageConfig] = Field(default=[])
     """Runs that trials start from, such as a cold start."""
-    axes: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
+    axes: dict[str, list[Any]] = Field(default={})
     """Dotted key -> values; every trial is repeated with every combination of them."""
-    trials: list[TrialConfig] = field(default_factory=list[TrialConfig])
+    trials: list[TrialConfig] = Field(default=[])
     """What is compared."""
 
     @property
