@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -35,7 +35,10 @@ from configs.section import (
 
 Schema = TypeVar("Schema", bound=Section)
 
-Layer = tuple[str, Any]
+Node: TypeAlias = "dict[str, Node] | list[Node] | str | float | bool | None"
+"""What YAML holds."""
+
+Layer = tuple[str, Node]
 """Where settings come from, and their tree, which holds nothing but them."""
 
 COMMAND_LINE = "command line"
@@ -95,7 +98,7 @@ def load_sections(path: str | Path, kind: type[Schema], overrides: Sequence[str]
     layers += _override_layers(overrides, problems)
     schema = TypeAdapter(kind)
     config = kind()
-    tree: Any = asdict(config)
+    tree: Node = asdict(config)
     for where, layer in layers:
         tree = _merged(tree, layer)
         try:
@@ -126,7 +129,7 @@ def config_differences(old_yaml_text: str, config: RunConfig) -> list[tuple[str,
         not have the key.
     """
     new = _flatten("", asdict(config))
-    old = _flatten("", OmegaConf.to_container(OmegaConf.create(old_yaml_text)))
+    old = _flatten("", cast(Node, OmegaConf.to_container(OmegaConf.create(old_yaml_text))))
     keys = [*new, *(key for key in old if key not in new)]
     pairs = ((key, old.get(key, ABSENT), new.get(key, ABSENT)) for key in keys)
     return [(key, before, after) for key, before, after in pairs if before != after]
@@ -187,30 +190,28 @@ def _override_layers(overrides: Sequence[str], problems: list[str]) -> list[Laye
     return layers
 
 
-def _merged(below: Any, layer: Any) -> Any:
+def _merged(below: Node, layer: Node) -> Node:
     """Return a tree with a layer over it.
 
     Mappings are merged, and one whose keys are numbers changes these entries of a list. All else
     is replaced.
     """
-    if not isinstance(layer, Mapping):
+    if not isinstance(layer, dict):
         return layer
-    settings = cast(Mapping[Any, Any], layer)
     if isinstance(below, list):
-        entries = dict(enumerate(cast(list[Any], below)))
-        changed = {int(key): value for key, value in settings.items() if str(key).isdecimal()}
-        if changed and len(changed) == len(settings) and changed.keys() <= entries.keys():
-            return list(_merged(entries, changed).values())
-    tree = dict(cast(Mapping[Any, Any], below)) if isinstance(below, Mapping) else {}
-    return tree | {key: _merged(tree.get(key), value) for key, value in settings.items()}
+        changes = {int(key): value for key, value in layer.items() if str(key).isdecimal()}
+        if changes and len(changes) == len(layer) and max(changes) < len(below):
+            return [_merged(entry, changes.get(i, entry)) for i, entry in enumerate(below)]
+    tree = below if isinstance(below, dict) else {}
+    return tree | {key: _merged(tree.get(key), value) for key, value in layer.items()}
 
 
-def _sets(layer: Any, place: Sequence[int | str]) -> bool:
+def _sets(layer: Node, place: Sequence[int | str]) -> bool:
     """Return whether it is this layer that gives the value at a place, or a value in it."""
     for part in place:
-        if not isinstance(layer, Mapping):
+        if not isinstance(layer, dict):
             break
-        settings = {str(key): value for key, value in cast(Mapping[Any, Any], layer).items()}
+        settings = {str(key): value for key, value in layer.items()}
         if str(part) not in settings:
             return False
         layer = settings[str(part)]
@@ -235,25 +236,27 @@ def _fault(schema: type, tree: Any, error: ErrorDetails) -> str:
         keys.append(str(part))
         tree = tree[part]
     key = ".".join(keys)
-    numbers = [name for name in tree if str(name).isdecimal()] if isinstance(tree, Mapping) else []
+    value: Node = tree
     if error["type"] == INTERPOLATION:
         return f"{key}: {error['msg']}"
-    if error["type"] == "list_type" and numbers:
-        return f"{key} has no entry {numbers[-1]}; they are counted from 0"
+    if error["type"] == "list_type" and isinstance(value, dict):
+        numbers = [name for name in value if str(name).isdecimal()]
+        if numbers:
+            return f"{key} has no entry {numbers[-1]}; they are counted from 0"
     if is_dataclass(kind):
         words = f"a section with keys {', '.join(fields_of(kind))}"
     if error["type"] == "finite_number":
         words = "allowed is a finite number"
     near = difflib.get_close_matches(str(error["input"]), choices_of(kind), n=1, cutoff=0.7)
     hint = f"did you mean {near[0]}? " if near else ""
-    shown = "nothing (write '' for an empty text)" if tree is None else repr(tree)
+    shown = "nothing (write '' for an empty text)" if value is None else repr(value)
     return f"{key}: found {shown}; {hint}{words}"
 
 
-def _unknown(schema: type, key: str, value: Any) -> str:
+def _unknown(schema: type, key: str, value: Node) -> str:
     """Return the line about an unknown key, with the nearest one that exists."""
-    while isinstance(value, Mapping) and len(cast(Mapping[Any, Any], value)) == 1:
-        ((name, value),) = cast(Mapping[Any, Any], value).items()
+    while isinstance(value, dict) and len(value) == 1:
+        ((name, value),) = value.items()
         key = f"{key}.{name}"
     numbers = re.findall(r"(?<=\.)\d+(?=\.)", key)
     neutral = re.sub(r"(?<=\.)\d+(?=\.)", "0", key)
@@ -272,16 +275,15 @@ def _last(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def _flatten(prefix: str, value: Any) -> dict[str, Any]:
+def _flatten(prefix: str, value: Node) -> dict[str, Any]:
     """Return dotted key -> leaf; lists of mappings are opened, other lists are leaves."""
-    below: Iterator[tuple[Any, Any]]
-    if isinstance(value, Mapping):
-        below = iter(cast(Mapping[Any, Any], value).items())
-    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-        below = iter(enumerate(cast(list[Any], value)))
-    else:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        value = {str(index): entry for index, entry in enumerate(value)}
+    if not isinstance(value, dict):
         return {prefix: value}
     dot = f"{prefix}." if prefix else ""
     return {
-        key: leaf for name, entry in below for key, leaf in _flatten(f"{dot}{name}", entry).items()
+        key: leaf
+        for name, entry in value.items()
+        for key, leaf in _flatten(f"{dot}{name}", entry).items()
     }

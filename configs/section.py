@@ -54,7 +54,7 @@ class Section:
         checked = validate(value)
         if not _same_kind(value, checked):
             raise ValueError
-        if _has_interpolation(value):
+        if "${" in str(value):
             raise PydanticCustomError(
                 INTERPOLATION,
                 "`${...}` is not supported: write the value itself, and for a secret the name of "
@@ -72,14 +72,6 @@ def _same_kind(value: Any, checked: Any) -> bool:
     if isinstance(value, bool) or isinstance(checked, bool):
         return value is checked
     return not (isinstance(value, float) and isinstance(checked, int))
-
-
-def _has_interpolation(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_has_interpolation, cast(Mapping[Any, Any], value).values()))
-    if isinstance(value, list):
-        return any(map(_has_interpolation, cast(list[Any], value)))
-    return isinstance(value, str) and "${" in value
 
 
 def fields_of(section: Any) -> Mapping[str, FieldInfo]:
