@@ -24,7 +24,6 @@ from configs.errors import UserError
 from configs.rules import check_rules
 from configs.schema import RunConfig
 from configs.section import (
-    INTERPOLATION,
     Section,
     allowed,
     choices_of,
@@ -43,6 +42,11 @@ Layer = tuple[str, Node]
 
 COMMAND_LINE = "command line"
 """Where a problem is, when it is in an override."""
+
+INTERPOLATION = (
+    "`${...}` is not supported: write the value itself, and for a secret the name of the "
+    "environment variable that holds it"
+)
 
 ABSENT = "(absent)"
 """Stands in `config_differences` for a key that one side does not have."""
@@ -100,6 +104,10 @@ def load_sections(path: str | Path, kind: type[Schema], overrides: Sequence[str]
     config = kind()
     tree: Node = asdict(config)
     for where, layer in layers:
+        leaves = _flatten("", layer).items()
+        problems += [
+            f"{where}: {key}: {INTERPOLATION}" for key, leaf in leaves if "${" in str(leaf)
+        ]
         tree = _merged(tree, layer)
         try:
             config = schema.validate_python(tree)
@@ -237,8 +245,6 @@ def _fault(schema: type, tree: Any, error: ErrorDetails) -> str:
         tree = tree[part]
     key = ".".join(keys)
     value: Node = tree
-    if error["type"] == INTERPOLATION:
-        return f"{key}: {error['msg']}"
     if error["type"] == "list_type" and isinstance(value, dict):
         numbers = [name for name in value if str(name).isdecimal()]
         if numbers:

@@ -33,8 +33,8 @@ python launch/rl.py --config configs/tiny.yaml optim.lr=1e-4 rewards.terms.0.wei
 
 - Overrides win over the file, the file over the file in its top-level `defaults: other.yaml`
   (relative to the file), and that over the defaults below. Of two overrides the later wins.
-- Mappings are merged. Lists are replaced as a whole, and an override can change one entry of a
-  list of sections by its number, counted from 0.
+- Mappings are merged. Lists are replaced as a whole; `rewards.terms.1.weight=2` changes one entry
+  by its number, counted from 0.
 - Values are YAML: `model.freeze=[audio_tower]`, `checkpoint.export=false`, `eval.test_split=''`.
 - An unknown key stops the run before anything starts and names the nearest one that exists. Wrong
   types and values out of range are listed all at once. Rules that tie keys together are in

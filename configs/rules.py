@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, cast
 
-from configs.schema import CONTROL_NAMES, RunConfig
+from configs.schema import RunConfig
 
 NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """Names of reward terms and benchmarks: they are part of metric keys."""
@@ -46,7 +45,6 @@ def check_rules(config: RunConfig) -> list[str]:
         *_placement(config),
         *_data(config),
         *_splits(config),
-        *_controls(config),
         *_benchmarks(config),
         *_lengths(config),
         *_reward_terms(config),
@@ -137,14 +135,6 @@ def _splits(config: RunConfig) -> Iterator[str]:
     ):
         if split and split == train:
             yield f"{key}: {split} is data.train_split; clips of the training are no evaluation"
-
-
-def _controls(config: RunConfig) -> Iterator[str]:
-    for name in config.eval.controls:
-        if name not in CONTROL_NAMES:
-            near = difflib.get_close_matches(name, CONTROL_NAMES, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            yield f"eval.controls: found {name!r}; {hint}allowed are {', '.join(CONTROL_NAMES)}"
 
 
 def _benchmarks(config: RunConfig) -> Iterator[str]:
@@ -303,9 +293,6 @@ def _optimizer(config: RunConfig) -> Iterator[str]:
             f"optim.warmup_steps: {optim.warmup_steps} is above train.num_steps: "
             f"{config.train.num_steps}"
         )
-    for key, beta in (("optim.beta1", optim.beta1), ("optim.beta2", optim.beta2)):
-        if beta >= 1:
-            yield f"{key}: found {beta:g}; allowed is below 1"
     if config.model.lora.rank > 0 and not config.model.lora.targets:
         yield "model.lora.targets: is empty, but model.lora.rank is above 0"
 

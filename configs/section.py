@@ -13,10 +13,6 @@ from typing import Any, Literal, cast, get_args, get_origin
 from pydantic import ConfigDict, ValidatorFunctionWrapHandler, field_validator
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
-
-INTERPOLATION = "interpolation"
-"""Type of the error about `${...}`."""
 
 TYPE_NAMES: Mapping[Any, str] = {
     bool: "true or false",
@@ -50,16 +46,10 @@ class Section:
     @field_validator("*", mode="wrap")
     @classmethod
     def _take_as_written(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-        """Refuse `${...}`, and every conversion but that between a number and its text."""
+        """Refuse every conversion but that between a number and its text."""
         checked = validate(value)
         if not _same_kind(value, checked):
             raise ValueError
-        if "${" in str(value):
-            raise PydanticCustomError(
-                INTERPOLATION,
-                "`${...}` is not supported: write the value itself, and for a secret the name of "
-                "the environment variable that holds it",
-            )
         return checked
 
 

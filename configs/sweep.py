@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -146,9 +146,9 @@ def fill(value: Any, places: Mapping[str, str]) -> Any:
             value = value.replace(f"{{{name}}}", text)
         return value
     if isinstance(value, list):
-        return [fill(item, places) for item in _items(value)]
+        return [fill(item, places) for item in cast(list[Any], value)]
     if isinstance(value, dict):
-        return {name: fill(item, places) for name, item in _pairs(value)}
+        return {name: fill(item, places) for name, item in cast(dict[str, Any], value).items()}
     return value
 
 
@@ -163,14 +163,6 @@ def _text(value: Any) -> str:
         return value
     # JSON is YAML, but for the escapes of characters outside the 16-bit range.
     return json.dumps(value, ensure_ascii=False)
-
-
-def _items(value: Any) -> list[Any]:
-    return value
-
-
-def _pairs(value: Any) -> list[tuple[str, Any]]:
-    return list(value.items())
 
 
 def _variants(trial: TrialConfig, axes: Mapping[str, Sequence[Any]]) -> Iterator[TrialConfig]:

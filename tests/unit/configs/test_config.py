@@ -241,7 +241,7 @@ def test_environment_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     term = "rewards:\n  terms:\n    - {name: a, target: 'rewards.x:A', options: {key: OPTION}}\n"
     path = write(tmp_path / "run.yaml", term.replace("OPTION", "'${oc.env:JUDGE_KEY}'"))
     (problem,) = problems_of(path)
-    assert "rewards.terms.0.options: `${...}` is not supported" in problem
+    assert "rewards.terms.0.options.key: `${...}` is not supported" in problem
     assert "sentinel-value" not in problem
     (problem,) = problems_of(TINY, "data.question=${oc.env:JUDGE_KEY}")
     assert "data.question: `${...}` is not supported" in problem
