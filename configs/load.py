@@ -23,14 +23,7 @@ from yaml import YAMLError
 from configs.errors import UserError
 from configs.rules import check_rules
 from configs.schema import RunConfig
-from configs.section import (
-    Section,
-    allowed,
-    choices_of,
-    entry_section,
-    fields_of,
-    keys_below,
-)
+from configs.section import Section, allowed, choices_of, entry_section, fields_of, keys_below
 
 Schema = TypeVar("Schema", bound=Section)
 
@@ -56,11 +49,9 @@ class ConfigError(UserError):
     """The configuration cannot be used; `problems` has one line for everything that is wrong."""
 
     def __init__(self, where: str | Path, *problems: str) -> None:
-        """Make a message of all problems.
+        """Make a message of all problems; if there are none, `where` is the message.
 
-        Args:
-            where: The file that was asked for; or the whole message, if no problems follow.
-            problems: Each says where (file or command line, key), what was found, what is allowed.
+        A problem says where it is (file or command line, key), what was found, what is allowed.
         """
         self.problems = problems
         lines = "\n".join(f"  - {problem}" for problem in problems)
@@ -126,15 +117,9 @@ def dump_config(config: RunConfig) -> str:
 
 
 def config_differences(old_yaml_text: str, config: RunConfig) -> list[tuple[str, Any, Any]]:
-    """Return the keys whose values differ, for the check before a run is resumed.
+    """Return key, old and new value wherever they differ, for the check before a run is resumed.
 
-    Args:
-        old_yaml_text: What `dump_config` gave for the run that is resumed.
-        config: The configuration that was asked for now.
-
-    Returns:
-        (dotted key, old value, new value) in the order of the schema; `ABSENT` where one side does
-        not have the key.
+    The old text is what `dump_config` gave; `ABSENT` is the value where a side has no such key.
     """
     new = _flatten("", asdict(config))
     old = _flatten("", cast(Node, OmegaConf.to_container(OmegaConf.create(old_yaml_text))))

@@ -34,9 +34,7 @@ def check_rules(config: RunConfig) -> list[str]:
     policy_only = (
         *_reward_sum(config),
         *_step_size(config),
-        *_idle_actors(config),
         *_reward_gpus(config),
-        *_judged_terms(config),
         *_gates(config),
     )
     return [
@@ -241,8 +239,13 @@ def _secret_names(options: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"{name}.{inner}" for inner in below)
 
 
-def _judged_terms(config: RunConfig) -> Iterator[str]:
+def _reward_sum(config: RunConfig) -> Iterator[str]:
     rewards = config.rewards
+    if not any(term.weight > 0 for term in rewards.terms):
+        yield (
+            "rewards.terms: no term has a weight above 0, so every group would be flat and nothing "
+            "would be learned"
+        )
     counted = [term.name for term in rewards.terms if term.judged and term.weight > 0]
     if len(counted) > 1:
         yield (
@@ -297,16 +300,13 @@ def _optimizer(config: RunConfig) -> Iterator[str]:
         yield "model.lora.targets: is empty, but model.lora.rank is above 0"
 
 
-def _reward_sum(config: RunConfig) -> Iterator[str]:
-    if not any(term.weight > 0 for term in config.rewards.terms):
-        yield (
-            "rewards.terms: no term has a weight above 0, so every group would be flat and nothing "
-            "would be learned"
-        )
-
-
-def _idle_actors(config: RunConfig) -> Iterator[str]:
+def _step_size(config: RunConfig) -> Iterator[str]:
     prompts, ranks = config.train.prompts_per_step, config.learner.num_ranks
+    if prompts < config.loss.minibatches:
+        yield (
+            f"train.prompts_per_step: {prompts} prompts do not fill loss.minibatches: "
+            f"{config.loss.minibatches}; a minibatch holds whole groups"
+        )
     groups = prompts // config.loss.minibatches
     if 0 < groups < ranks:
         yield (
@@ -320,12 +320,4 @@ def _idle_actors(config: RunConfig) -> Iterator[str]:
             f"rollout.num_engines: {engines} engines for the {completions} completions of a step "
             f"(train.prompts_per_step: {prompts}, rollout.group_size: "
             f"{config.rollout.group_size}); some would have nothing to do"
-        )
-
-
-def _step_size(config: RunConfig) -> Iterator[str]:
-    if config.train.prompts_per_step < config.loss.minibatches:
-        yield (
-            f"train.prompts_per_step: {config.train.prompts_per_step} prompts do not fill "
-            f"loss.minibatches: {config.loss.minibatches}; a minibatch holds whole groups"
         )

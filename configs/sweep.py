@@ -110,9 +110,6 @@ def load_sweep(path: str | Path) -> SweepConfig:
 
     The runs' own configurations are not looked at here.
 
-    Args:
-        path: YAML file.
-
     Raises:
         ConfigError: With everything that is wrong with the file.
     """
@@ -125,22 +122,12 @@ def load_sweep(path: str | Path) -> SweepConfig:
 
 
 def override(key: str, value: Any) -> str:
-    """Return `key=value` such that the loader of runs reads the very same value.
-
-    Args:
-        key: Dotted key.
-        value: What YAML can hold.
-    """
+    """Return `key=value` such that the loader of runs reads the very same value."""
     return f"{key}={_text(value)}"
 
 
 def fill(value: Any, places: Mapping[str, str]) -> Any:
-    """Return a value with `{name}` replaced in all its texts; other braces stay.
-
-    Args:
-        value: What YAML can hold.
-        places: Name -> what stands for it.
-    """
+    """Return what YAML can hold with `{name}` replaced in all its texts; other braces stay."""
     if isinstance(value, str):
         for name, text in places.items():
             value = value.replace(f"{{{name}}}", text)
@@ -154,7 +141,7 @@ def fill(value: Any, places: Mapping[str, str]) -> Any:
 
 def nearest(name: str, names: Sequence[str]) -> str:
     """Return the one of the names that is most like a name."""
-    return max(names, key=lambda known: difflib.SequenceMatcher(None, name, known).ratio())
+    return max(names, key=lambda other: difflib.SequenceMatcher(None, name, other).ratio())
 
 
 def _text(value: Any) -> str:
