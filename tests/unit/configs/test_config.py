@@ -170,7 +170,7 @@ def test_typo_in_a_file_names_the_file(tmp_path: Path) -> None:
         ("train.num_steps=2.0", "train.num_steps: found 2.0; allowed is a whole number"),
         ("optim.lr=true", "optim.lr: found True; allowed is a number"),
         ("device=gpu", "device: found 'gpu'; allowed is one of cpu, cuda"),
-        ("eval.mode=resoned", "eval.mode: found 'resoned'; did you mean reasoned? allowed is one"),
+        ("eval.mode=reasond", "eval.mode: found 'reasond'; did you mean reasoned? allowed is one"),
         ("eval.controls=[silense]", "eval.controls: found ['silense']; did you mean silence?"),
         ("log.tensorboard='yes'", "log.tensorboard: found 'yes'; allowed is true or false"),
         ("log.tensorboard=2", "log.tensorboard: found 2; allowed is true or false"),
