@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Literal, get_args
 
-from configs.knob import knob
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-CONTROL_NAMES = (
+from configs.section import Section
+
+ControlName = Literal[
     "silence",
     "shuffle",
     "resynthesis",
@@ -16,12 +19,13 @@ CONTROL_NAMES = (
     "energy_down",
     "rate_up",
     "rate_down",
-)
+]
+CONTROL_NAMES: tuple[ControlName, ...] = get_args(ControlName)
 """What `eval.controls` may name; `evaluation.controls` says what they do."""
 
 
 @dataclass
-class BenchmarkConfig:
+class BenchmarkConfig(Section):
     """A test set of its own."""
 
     name: str = ""
@@ -32,37 +36,36 @@ class BenchmarkConfig:
     """Folder that its `audio` paths are relative to; empty = `data.audio_root`."""
     split: str = ""
     """Value of `split` in the rows that are used; empty = all rows."""
-    choices: list[str] = field(default_factory=list[str])
+    choices: list[str] = Field(default=[])
     """Labels that are offered; empty = `data.choices`. Rows may bring `choices` of their own."""
 
 
 @dataclass
-class EvalConfig:
+class EvalConfig(Section):
     """Greedy evaluation through the engines."""
 
     split: str = "eval"
     """Split that is evaluated during the run."""
-    every_steps: int = knob(100, ge=0)
+    every_steps: int = Field(default=100, ge=0)
     """Steps between evaluations; 0 = none during the run."""
-    max_examples: int = knob(0, ge=0)
+    max_examples: int = Field(default=0, ge=0)
     """First rows of the split that are used; 0 = all."""
     test_split: str = ""
     """Split that is evaluated once before the first step and once after the last; empty = none."""
     judged: bool = False
     """Have the judged reward terms, if there are any, score the greedy answers too."""
-    mode: str = knob("reasoned", choices=["reasoned", "direct"])
+    mode: Literal["reasoned", "direct"] = "reasoned"
     """How `launch/evaluate.py` asks: `reasoned` leaves the whole answer to the policy; `direct`
     begins it with `<answer>`, so that it answers without reasoning, and nothing is judged."""
-    samples: int = knob(0, ge=0)
+    samples: int = Field(default=0, ge=0)
     """Completions per clip that `launch/evaluate.py` samples at `rollout.temperature`, besides the
     greedy one, for votes and self-consistency; 0 = none."""
-    latency_clips: int = knob(16, ge=0)
+    latency_clips: int = Field(default=16, ge=0)
     """Clips that `launch/evaluate.py` also asks about one at a time, for the latency of a single
     request; 0 = none."""
-    controls: list[str] = knob([])
-    """Altered clips that `launch/evaluate.py` also asks about: of `silence`, `shuffle`,
-    `resynthesis`, `pitch_up`, `pitch_down`, `energy_up`, `energy_down`, `rate_up`, `rate_down`."""
-    benchmarks: list[BenchmarkConfig] = field(default_factory=list[BenchmarkConfig])
+    controls: list[ControlName] = Field(default=[])
+    """Altered clips that `launch/evaluate.py` also asks about."""
+    benchmarks: list[BenchmarkConfig] = Field(default=[])
     """Test sets besides `test_split`. `launch/evaluate.py` asks about them; `launch/sft.py` picks
     the likeliest of each row's choices before the first step, every `every_steps`, and at the
     end."""

@@ -7,13 +7,16 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Literal, cast
 
-from configs.knob import knob
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
 from configs.load import ConfigError, load_sections
+from configs.section import Section
 
 PREPARE = "prepare"
 """Folder of the prepared stages, below the sweep's."""
@@ -31,30 +34,30 @@ _WORDS = {"true", "false", "yes", "no", "on", "off", "null"}
 
 
 @dataclass
-class MetricConfig:
+class MetricConfig(Section):
     """One number of a run for the tables."""
 
     key: str = ""
     """Key in metrics.jsonl, such as `test_after/accuracy`; see docs/metrics.md."""
     label: str = ""
     """Head of the column; empty = the key."""
-    at: str = knob("last", choices=["last", "first", "max", "min"])
+    at: Literal["last", "first", "max", "min"] = "last"
     """Which of the run's rows that have the key."""
 
 
 @dataclass
-class StageConfig:
+class StageConfig(Section):
     """A run that is made once per seed before the trials that use its files."""
 
     name: str = ""
     """Name of the folder."""
     label: str = ""
     """Name in tables and the figure; empty = the name."""
-    command: str = knob("rl", choices=["rl", "sft", "evaluate"])
+    command: Literal["rl", "sft", "evaluate"] = "rl"
     """`launch/rl.py`, `launch/sft.py` or `launch/evaluate.py`."""
     config: str = ""
     """YAML file of the run, relative to the folder the sweep is started in."""
-    set: dict[str, Any] = field(default_factory=dict[str, Any])
+    set: dict[str, Any] = Field(default={})
     """Dotted keys over that file. `{seed}` in a text stands for the seed, `{sweep}` for the
     sweep's folder."""
     report: bool = False
@@ -70,30 +73,30 @@ class TrialConfig(StageConfig):
 
 
 @dataclass
-class SweepConfig:
+class SweepConfig(Section):
     """A set of trials."""
 
     name: str = ""
     """Folder of the sweep below `output_dir`."""
     output_dir: str = "runs"
     """Folder of all runs."""
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    seeds: list[int] = Field(default_factory=lambda: [0, 1, 2])
     """Every trial runs with each of them."""
-    concurrency: int = knob(1, ge=1)
+    concurrency: int = Field(default=1, ge=1)
     """Runs at a time."""
-    backend: str = knob("local", choices=["local", "jobs"])
+    backend: Literal["local", "jobs"] = "local"
     """`local`: processes on this machine; `jobs`: jobs on a Ray cluster."""
     address: str = ""
     """Of the cluster that takes the jobs, such as `http://HOST:8265`; empty = RAY_ADDRESS."""
     baseline: str = ""
     """Trial that the others are compared with, seed by seed; empty = no comparison."""
-    metrics: list[MetricConfig] = field(default_factory=list[MetricConfig])
+    metrics: list[MetricConfig] = Field(default=[])
     """Columns of the tables; the first three are drawn."""
-    prepare: list[StageConfig] = field(default_factory=list[StageConfig])
+    prepare: list[StageConfig] = Field(default=[])
     """Runs that trials start from, such as a cold start."""
-    axes: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
+    axes: dict[str, list[Any]] = Field(default={})
     """Dotted key -> values; every trial is repeated with every combination of them."""
-    trials: list[TrialConfig] = field(default_factory=list[TrialConfig])
+    trials: list[TrialConfig] = Field(default=[])
     """What is compared."""
 
     @property
@@ -107,9 +110,6 @@ def load_sweep(path: str | Path) -> SweepConfig:
 
     The runs' own configurations are not looked at here.
 
-    Args:
-        path: YAML file.
-
     Raises:
         ConfigError: With everything that is wrong with the file.
     """
@@ -122,36 +122,26 @@ def load_sweep(path: str | Path) -> SweepConfig:
 
 
 def override(key: str, value: Any) -> str:
-    """Return `key=value` such that the loader of runs reads the very same value.
-
-    Args:
-        key: Dotted key.
-        value: What YAML can hold.
-    """
+    """Return `key=value` such that the loader of runs reads the very same value."""
     return f"{key}={_text(value)}"
 
 
 def fill(value: Any, places: Mapping[str, str]) -> Any:
-    """Return a value with `{name}` replaced in all its texts; other braces stay.
-
-    Args:
-        value: What YAML can hold.
-        places: Name -> what stands for it.
-    """
+    """Return what YAML can hold with `{name}` replaced in all its texts; other braces stay."""
     if isinstance(value, str):
         for name, text in places.items():
             value = value.replace(f"{{{name}}}", text)
         return value
     if isinstance(value, list):
-        return [fill(item, places) for item in _items(value)]
+        return [fill(item, places) for item in cast(list[Any], value)]
     if isinstance(value, dict):
-        return {name: fill(item, places) for name, item in _pairs(value)}
+        return {name: fill(item, places) for name, item in cast(dict[str, Any], value).items()}
     return value
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
     """Return the one of the names that is most like a name."""
-    return max(names, key=lambda known: difflib.SequenceMatcher(None, name, known).ratio())
+    return max(names, key=lambda other: difflib.SequenceMatcher(None, name, other).ratio())
 
 
 def _text(value: Any) -> str:
@@ -160,14 +150,6 @@ def _text(value: Any) -> str:
         return value
     # JSON is YAML, but for the escapes of characters outside the 16-bit range.
     return json.dumps(value, ensure_ascii=False)
-
-
-def _items(value: Any) -> list[Any]:
-    return value
-
-
-def _pairs(value: Any) -> list[tuple[str, Any]]:
-    return list(value.items())
 
 
 def _variants(trial: TrialConfig, axes: Mapping[str, Sequence[Any]]) -> Iterator[TrialConfig]:

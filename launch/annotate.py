@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-# The repository comes first on the path: its package names are common words.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# The repository in the place of this folder, whose files have names of packages.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from annotate.pipeline import run_pipeline
 from configs.annotate_schema import AnnotateConfig

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# The repository comes first on the path: its package names are common words.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# The repository in the place of this folder, whose files have names of packages.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from configs.errors import UserError
 from configs.load import ConfigError, load_config

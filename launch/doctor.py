@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-# The repository comes first on the path: its package names are common words.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# The repository in the place of this folder, whose files have names of packages.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig

@@ -10,8 +10,8 @@ one row of metrics into the run folder; docs/evaluation.md.
 import sys
 from pathlib import Path
 
-# The repository comes first on the path: its package names are common words.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# The repository in the place of this folder, whose files have names of packages.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from launch.cli import main
 

@@ -237,7 +237,7 @@ def _changes(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
     learner, rollout, model = config.learner, config.rollout, config.model
     wanted: list[tuple[str, str, Any]] = [
         ("model", "gradient_checkpointing", True),
-        ("learner", "tokens_per_microbatch", learner.tokens_per_microbatch // 2),
+        ("learner", "tokens_per_microbatch", max(64, learner.tokens_per_microbatch // 2)),
         ("learner", "zero_stage", 3),
         ("learner", "num_ranks", 2 * learner.num_ranks),
         ("model", "logits_chunk_tokens", max(1, model.logits_chunk_tokens // 4)),

@@ -76,15 +76,15 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
 MAX_ROOM_LINES = {
-    "configs": 2000,
+    "configs": 1850,
     "data": 3300,
     "rewards": 3150,
     "rollout": 700,
-    "trainer": 4400,
+    "trainer": 4200,
     "evaluation": 3400,
-    "annotate": 5700,
-    "report": 2100,
-    "launch": 4400,
+    "annotate": 5350,
+    "report": 2050,
+    "launch": 4100,
     "demo": 2100,
     "benchmarks": 3400,
 }

@@ -204,6 +204,12 @@ def test_the_longest_row(omni: Callable[..., RunConfig]) -> None:
     assert short.frames == 4 * 400 and short.tokens == 400 + 100 + 8 * 1024
 
 
+def test_remedies_are_settings_that_may_be_given(omni: Callable[..., RunConfig]) -> None:
+    config = omni("omni_7b", "7B", "learner.tokens_per_microbatch=100")
+    for remedy in remedies(config, GPU, learns=True):
+        load_config("configs/omni_7b.yaml", [remedy])
+
+
 class SavesLikeFlex(torch.autograd.Function):
     """Attention that keeps what FlexAttention keeps, which has no backward pass on a CPU."""
 

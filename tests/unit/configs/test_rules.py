@@ -1,0 +1,128 @@
+"""Rules that tie keys of a run together: each broken once, and at its edge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from configs.load import ConfigError, load_config
+from configs.rules import check_rules
+
+ROOT = Path(__file__).resolve().parents[3]
+TINY = ROOT / "configs" / "tiny.yaml"
+"""Breaks no rule itself."""
+
+
+RULES = [
+    (("sync.transport=nccl",), "sync.transport: found nccl; device: cpu needs host"),
+    (("model.dtype=bfloat16",), "model.dtype: found bfloat16; device: cpu needs float32"),
+    (("model.attention=flex",), "model.attention: found flex; device: cpu needs sdpa"),
+    (("rollout.tensor_parallel=2",), "rollout.tensor_parallel: found 2; device: cpu needs 1"),
+    (("device=cuda",), "sync.transport: host is for device: cpu"),
+    (("device=cuda", "sync.transport=ipc"), "sync.transport: ipc needs rollout.colocate: true"),
+    (
+        ("device=cuda", "rollout.colocate=true", "sync.transport=nccl"),
+        "sync.transport: found nccl; rollout.colocate needs ipc",
+    ),
+    (
+        ("device=cuda", "rollout.colocate=true", "sync.transport=ipc", "learner.num_ranks=4"),
+        "rollout.num_engines: 1 engine GPUs beside learner.num_ranks: 4",
+    ),
+    (
+        (
+            "device=cuda",
+            "rollout.colocate=true",
+            "sync.transport=ipc",
+            "learner.num_ranks=2",
+            "rollout.tensor_parallel=2",
+        ),
+        "rollout.tensor_parallel: found 2; rollout.colocate needs 1",
+    ),
+    (("data.min_duration_s=30",), "data.min_duration_s: 30 is not below data.max_duration_s: 30"),
+    (("data.choices=[sad, fear, ' Sad']",), "data.choices: listed more than once: sad"),
+    (("data.choices=[sad]",), "data.choices: found ['sad']; needs at least two labels"),
+    (("data.choices=[sad, '']",), "data.choices: found ['sad', '']; needs at least two labels"),
+    (("data.question=' '",), "data.question: is empty"),
+    (("data.question='Which? {labels}'",), "data.question: unknown placeholder {labels}"),
+    (("data.train_split=''",), "data.train_split: is empty"),
+    (("eval.split=''",), "eval.split: is empty, but eval.every_steps is above 0"),
+    (("eval.split=train",), "eval.split: train is data.train_split"),
+    (("eval.test_split=train",), "eval.test_split: train is data.train_split"),
+    (("rollout.max_completion_tokens=512",), "rollout.max_completion_tokens: 512 leaves no room"),
+    (("parity.mean_gap=0.1",), "parity.mean_gap: 0.1 is above parity.max_gap: 0.002"),
+    (("rewards.terms.2.name=format",), "rewards.terms: 2 terms are named 'format'"),
+    (("rewards.terms.0.name=''",), "rewards.terms.0.name: found ''"),
+    (("rewards.terms.0.name=a/b",), "rewards.terms.0.name: found 'a/b'"),
+    (("rewards.terms.0.target=''",), "rewards.terms.0.target: found ''; allowed is module:Class"),
+    (("rewards.terms.0.target=os:system",), "rewards.terms.0.target: os:system is outside"),
+    (("rewards.terms.0.options.api_key=x",), "rewards.terms.0.options.api_key: a secret does not"),
+    (("rewards.terms=[]",), "rewards.terms: no term has a weight above 0"),
+    (
+        (
+            "rewards.terms.0.weight=0",
+            "rewards.terms.1.weight=0",
+            "rewards.terms.2={weight: 0, schedule: {kind: constant}}",
+        ),
+        "rewards.terms: no term has a weight above 0",
+    ),
+    (
+        ("rewards.terms.2.options.judge_options.api_key=x",),
+        "rewards.terms.2.options.judge_options.api_key: a secret does not",
+    ),
+    (("rewards.terms.0.judged=true",), "rewards.terms: format, reasoning are judged and have"),
+    (("judge.target=local",), "judge.target: found 'local'; allowed is module:Class"),
+    (("judge.target_options.api_key=x",), "judge.target_options.api_key: a secret does not"),
+    (("rewards.outcome=format2",), "rewards.outcome: 'format2' is needed for 'reasoning', but"),
+    (
+        ("rewards.outcome=reasoning", "rewards.terms.2.schedule.kind=constant"),
+        "rewards.outcome: 'reasoning' is needed for 'reasoning', but",
+    ),
+    (
+        ("rewards.terms.2.schedule.min_steps=140",),
+        "rewards.terms.2.schedule: the gate cannot open before step 140",
+    ),
+    (
+        ("rewards.terms.2.schedule.window=139",),
+        "rewards.terms.2.schedule: the gate cannot open before step 140",
+    ),
+    (
+        ("rewards.terms.1.schedule={kind: gate, min_steps: 9}",),
+        "rewards.terms.1.schedule: accuracy is rewards.outcome",
+    ),
+    (("rewards.aliases={calm: relaxed}",), "rewards.aliases: calm stands for 'relaxed'"),
+    (("rewards.aliases={sad: fear}",), "rewards.aliases: sad is a label of data.choices itself"),
+    (("optim.warmup_steps=141",), "optim.warmup_steps: 141 is above train.num_steps: 140"),
+    (("model.lora={rank: 4, targets: []}",), "model.lora.targets: is empty"),
+    (("loss.minibatches=33",), "train.prompts_per_step: 32 prompts do not fill"),
+    (("name=../elsewhere",), "name: found '../elsewhere'"),
+    (("name=/runs/a",), "name: found '/runs/a'"),
+    (("output_dir=''",), "output_dir: is empty"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), RULES, ids=[rule[1][:60] for rule in RULES])
+def test_rules(overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(TINY, overrides)
+    (problem,) = caught.value.problems
+    assert problem.startswith(message)
+
+
+def test_rules_that_hold_at_the_edge() -> None:
+    edges = ["optim.warmup_steps=70", "loss.minibatches=32", "rollout.max_completion_tokens=511"]
+    lora = ["model.lora.rank=4", "loss.kl_coef=0.04", "eval.every_steps=0", "eval.split=''"]
+    load_config(TINY, [*edges, *lora, "rewards.aliases={calm: neutral}"])
+    colocated = ["rollout.colocate=true", "sync.transport=ipc", "rollout.num_engines=4"]
+    load_config(ROOT / "configs" / "omni_7b.yaml", colocated)
+
+
+def test_sft_needs_no_rewards() -> None:
+    config = load_config(ROOT / "configs" / "tiny_sft.yaml", ["rewards.terms=[]"])
+    assert check_rules(config) == []
+    policy = replace(config, loss=replace(config.loss, kind="policy"))
+    assert check_rules(policy) == [
+        "rewards.terms: no term has a weight above 0, so every group would be flat and nothing "
+        "would be learned"
+    ]
