@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-# The repository in the place of this folder, whose files have names of packages.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    # The repository in the place of this folder, whose files have names of packages.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from annotate.pipeline import run_pipeline
 from configs.annotate_schema import AnnotateConfig

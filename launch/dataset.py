@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# The repository in the place of this folder, whose files have names of packages.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    # The repository in the place of this folder, whose files have names of packages.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from annotate.inspect.commands import COMMANDS
 from configs.errors import UserError

@@ -19,8 +19,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-# The repository in the place of this folder, whose files have names of packages.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    # The repository in the place of this folder, whose files have names of packages.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig

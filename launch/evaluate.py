@@ -10,8 +10,9 @@ one row of metrics into the run folder; docs/evaluation.md.
 import sys
 from pathlib import Path
 
-# The repository in the place of this folder, whose files have names of packages.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    # The repository in the place of this folder, whose files have names of packages.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from launch.cli import main
 

@@ -9,8 +9,9 @@ import runpy
 import sys
 from pathlib import Path
 
-# The repository in the place of this folder, whose files have names of packages.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    # The repository in the place of this folder, whose files have names of packages.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from launch.cli import QUIET
 
