@@ -284,12 +284,23 @@ def test_exit_codes_and_refused_arguments(tmp_path: Path, capsys: pytest.Capture
         assert caught.value.code == 2
 
 
-def test_no_command_is_named_like_a_package():
-    # Ray puts the folder of the started script before ours on its workers' path: from any other
-    # folder, `launch/data.py` would be what they take for `data`.
-    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert {"data", "launch"} <= packages
-    assert not packages & {path.stem for path in (ROOT / "launch").glob("*.py")}
+def test_no_command_hides_a_package(tmp_path: Path):
+    # Names of files in launch/ are names of packages, and Ray hands the folder of a started script
+    # on to its workers if it is on the script's path: there, `evaluation` would be a file.
+    ours = "sys.path[0] = str(Path(__file__).resolve().parents[1])"
+    texts = [path.read_text() for path in (ROOT / "launch").glob("*.py")]
+    commands = [text for text in texts if text.startswith("#!")]
+    assert len(commands) > 10 and all(ours in text for text in commands)
+    code = (
+        f"import runpy, sys; sys.path[0] = {str(ROOT / 'launch')!r}; sys.argv[1:] = ['--help']\n"
+        f"try: runpy.run_path({str(ROOT / 'launch' / 'rl.py')!r}, run_name='__main__')\n"
+        "except SystemExit: print('PATH', *sys.path)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    path = done.stdout.rpartition("PATH")[2].split()
+    assert str(ROOT) in path and str(ROOT / "launch") not in path
 
 
 def test_no_command_on_a_corpus_loads_a_model_library():

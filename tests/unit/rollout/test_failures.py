@@ -18,6 +18,9 @@ WAIT_S = 300.0
 """Far longer than any of these calls takes, on a busy machine too."""
 
 
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
 class Engine:
     """An engine's calls; each of them goes the way that the engine is built for."""
 
@@ -35,7 +38,7 @@ class Engine:
 
     def stream(self, requests: Any, greedy: bool) -> Iterator[list[Any]]:
         self.ping()
-        yield [(place, make_group(["a"]).completions) for place in range(len(requests))]
+        yield [(place, make_group(["a", "b"]).completions) for place in range(len(requests))]
 
 
 class Caller:
@@ -45,24 +48,13 @@ class Caller:
         return ray.get(engine.ping.remote())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    started = not ray.is_initialized()
-    if started:
-        # "local": a cluster of whoever runs the tests is left alone.
-        ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    if started:
-        ray.shutdown()
-
-
 @pytest.fixture
 def make_pool() -> Iterator[Callable[..., EnginePool]]:
     """Return a function that makes a pool of engines that go these ways."""
     pools: list[EnginePool] = []
 
     def make(*ways: str) -> EnginePool:
-        rollout = RolloutConfig(group_size=1, timeout_s=WAIT_S)
+        rollout = RolloutConfig(group_size=2, timeout_s=WAIT_S)
         pool = EnginePool(
             EngineSpec(ModelConfig(path="none"), rollout, "host", "cpu", 0, 0, ()), []
         )
