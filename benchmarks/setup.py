@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from launch.cli import QUIET
+from launch.command import QUIET
 from rollout.engine import EngineSpec
 
 

@@ -22,8 +22,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from configs.errors import UserError
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
-from launch.cli import QUIET
-from launch.command import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_PREFLIGHT, fail, show_log
+from launch.command import (
+    EXIT_CONFIG,
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_PREFLIGHT,
+    QUIET,
+    fail,
+    show_log,
+)
 from launch.preflight import preflight
 
 

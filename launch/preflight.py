@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -71,7 +71,7 @@ def preflight(
     """
     from launch.memory.estimate import check_memory  # it needs `Problem`
 
-    found = [
+    problems = [
         *check_versions(config.device),
         *check_folder(Path.cwd()),
         *check_checkpoint(config),
@@ -83,10 +83,17 @@ def preflight(
         *check_authentication(submitting=submit_dir is not None),
     ]
     if in_ray_job():
-        found += check_job_stop()
+        problems += check_job_stop()
     if submit_dir is not None:
-        found += check_upload(submit_dir)
-    return sorted(found, key=lambda problem: problem.level)
+        problems += check_upload(submit_dir)
+    return sorted(problems, key=lambda problem: problem.level)
+
+
+def stop_run(problems: Sequence[Problem]) -> bool:
+    """Print problems, each on a line, and return whether one of them is an error."""
+    for problem in problems:
+        print(f"{problem.level}: {problem.what}; {problem.fix}", file=sys.stderr)
+    return any(problem.level == "error" for problem in problems)
 
 
 def in_ray_job() -> bool:
@@ -334,11 +341,11 @@ def check_gpus(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
     if needed and not joins_cluster():
         import torch  # here alone: it takes seconds, and CPU runs need none of it
 
-        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if found < needed:
+        visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if visible < needed:
             yield Problem(
                 "error",
-                f"{found} CUDA devices, but the run takes "
+                f"{visible} CUDA devices, but the run takes "
                 f"{describe_need(bundles(config, learns=learns))}",
                 "lower learner.num_ranks and rollout.num_engines, join a cluster with RAY_ADDRESS, "
                 "or run configs/tiny.yaml on the CPU",
