@@ -15,13 +15,13 @@ from benchmarks.at_size_model import (
     Job,
     build,
     make_samples,
-    one_completion_each,
     packed,
     relative_error,
     rows_of,
     timed_rounds,
 )
 from benchmarks.at_size_report import Report
+from benchmarks.groups import one_completion_each
 from data.records import GroupSample, Microbatch
 from trainer import logprobs as packed_attention
 from trainer.logprobs import to_device

@@ -19,7 +19,6 @@ from benchmarks.at_size_model import (
     build,
     estimate_gb,
     make_samples,
-    one_completion_each,
     packed,
     packed_update,
     padded_update,
@@ -30,6 +29,7 @@ from benchmarks.at_size_model import (
     with_plain_head,
 )
 from benchmarks.at_size_report import Report
+from benchmarks.groups import one_completion_each
 from data.records import GroupSample, Microbatch
 from trainer.logprobs import to_device
 

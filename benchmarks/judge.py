@@ -18,33 +18,49 @@ engine gets one thread: judge's worker, its server and the driver need a core to
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rewards.base import with_run_options
-
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.setup import arguments, make_engines, make_prompts, tiny_run
-from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread, timed
+from benchmarks.setup import make_engines, make_prompts, tiny_run
+from benchmarks.timing import (
+    Option,
+    in_turns,
+    median_ratio,
+    parse_options,
+    print_machine,
+    print_table,
+    spread,
+    timed,
+)
 from configs.schema import RewardTermConfig, RunConfig
 from data.prompts import PromptBuilder
 from data.records import Group
 from launch.cluster import connect, place
+from rewards.base import with_run_options
 from rewards.pool import RewardPool
 from rollout.pool import EnginePool
 
 ROOT = Path(__file__).resolve().parents[1]
+
+OPTIONS = {
+    "prompts": Option(32, "prompts, 8 completions each", quick=4),
+    "tokens": Option(64, "tokens per completion", quick=16),
+    "sequences": Option(32, "completions decoded at a time"),
+    "delay": Option(0.2, "seconds of a judge's call"),
+    "concurrency": Option(32, "calls at a time"),
+    "rounds": Option(5, "rounds that count", quick=1),
+}
 
 
 @contextmanager
@@ -156,24 +172,9 @@ def print_ways(ways: Ways, num_rounds: int) -> None:
     print(f"both / longer of the two: {longer:.2f}; both / sum: {total:.2f}\n")
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the parsed arguments."""
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=int, default=32, help="prompts, 8 completions each")
-    parser.add_argument("--tokens", type=int, default=64, help="tokens per completion")
-    parser.add_argument("--sequences", type=int, default=32, help="completions decoded at a time")
-    parser.add_argument("--delay", type=float, default=0.2, help="seconds of a judge's call")
-    parser.add_argument("--concurrency", type=int, default=32, help="calls at a time")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
-    parsed = parser.parse_intermixed_args(argv)
-    if parsed.quick:
-        parsed.prompts, parsed.tokens, parsed.rounds = 4, 16, 1
-    return parsed
-
-
 def main() -> None:
     """Measure and print."""
-    parsed = parse()
+    parsed = parse_options(__doc__, OPTIONS)
     print_machine()
     overrides = (
         f"train.prompts_per_step={parsed.prompts}",

@@ -21,8 +21,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rollout.engine import EngineSpec
-
 # Instead of this folder, whose modules are named like our packages.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -31,14 +29,13 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.setup import (
-    arguments,
     endless,
     make_prompts,
     make_samples,
     start_learner,
     tiny_run,
 )
-from benchmarks.timing import print_machine, print_table
+from benchmarks.timing import Option, parse_options, print_machine, print_table
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from data.records import Microbatch
@@ -53,7 +50,7 @@ from launch.memory.learner import (
     learner_figures,
 )
 from launch.memory.model_size import DTYPE_BYTES, read_model_size
-from rollout.engine import RolloutEngine, SampleRequest
+from rollout.engine import EngineSpec, RolloutEngine, SampleRequest
 from trainer.packing import build_row
 
 NUM_PROMPTS, GROUP_SIZE, CLIP_S = 2, 8, 2.0
@@ -225,6 +222,13 @@ def _held_by_worker(worker: Any) -> tuple[int, int, int]:
 
 PARTS = {"learner": measure_learner, "engine": measure_engine}
 
+OPTIONS = {
+    "hidden": Option(384, "width of the model"),
+    "layers": Option(4, "layers of its language model"),
+    "tokens": Option(40, "tokens of a completion"),
+    "part": Option("", argparse.SUPPRESS, choices=list(PARTS)),
+}
+
 
 def in_own_process(part: str, argv: list[str]) -> Found:
     """Measure a part in a process of its own."""
@@ -249,12 +253,7 @@ def table_row(part: str, name: str, measured: float, estimated: float) -> list[s
 
 def main() -> None:
     """Measure both parts, or the one that `--part` names."""
-    parser = arguments("How far is the estimate of memory from what is taken?")
-    parser.add_argument("--hidden", type=int, default=384, help="width of the model")
-    parser.add_argument("--layers", type=int, default=4, help="layers of its language model")
-    parser.add_argument("--tokens", type=int, default=40, help="tokens of a completion")
-    parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
-    parsed = parser.parse_intermixed_args()
+    parsed = parse_options(__doc__, OPTIONS)
     if parsed.part:
         sizes = {"hidden_size": parsed.hidden, "num_layers": parsed.layers}
         with tiny_run(*parsed.overrides, **sizes) as (config, builder):

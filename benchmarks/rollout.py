@@ -16,19 +16,27 @@ Every round starts without any cache of prefixes or clips. On GPUs both engines 
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.setup import arguments, device_of, endless, make_prompts, tiny_run
-from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread
+from benchmarks.setup import device_of, endless, make_prompts, tiny_run
+from benchmarks.timing import (
+    Option,
+    in_turns,
+    median_ratio,
+    parse_options,
+    print_machine,
+    print_table,
+    spread,
+)
 
 # isort: split
 # Ray comes after launch.preflight, which keeps a local instance off the network.
@@ -43,6 +51,12 @@ from rollout.pool import EnginePool, with_environment
 
 WITHOUT_LEARNER = ("rollout.colocate=false", "sync.transport=nccl", "rollout.gpu_memory_frac=0.4")
 """On GPUs: no learner lives beside the engines, and two of them fit on one."""
+
+OPTIONS = {
+    "prompts": Option(32, "prompts per round", quick=4),
+    "tokens": Option(64, "tokens per completion", quick=16),
+    "seconds": Option(8.0, "length of a clip"),
+}
 
 
 class PlainEngine:
@@ -193,16 +207,7 @@ def actor_options(config: RunConfig) -> dict[str, Any]:
     return {"num_cpus": 1, "num_gpus": each}
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the parsed arguments."""
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=int, default=32, help="prompts per round")
-    parser.add_argument("--tokens", type=int, default=64, help="tokens per completion")
-    parser.add_argument("--seconds", type=float, default=8.0, help="length of a clip")
-    parsed = parser.parse_intermixed_args(argv)
-    if parsed.quick:
-        parsed.prompts, parsed.tokens = 4, 16
-    return parsed
+parse = partial(parse_options, __doc__, OPTIONS)
 
 
 def main() -> None:

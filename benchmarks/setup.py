@@ -1,11 +1,10 @@
-"""What the benchmarks share: a model with random weights, clips of noise, timing in turns.
+"""What the benchmarks share: a model with random weights, clips of noise, parts of a run.
 
 Import it before anything heavy: it sets the environment of this process and of its workers.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import sys
@@ -60,22 +59,6 @@ ON_CUDA = (
 `rollout.colocate=false sync.transport=nccl` gives each its own."""
 
 SAMPLE_RATE_HZ = 16_000
-
-
-def arguments(description: str) -> argparse.ArgumentParser:
-    """Return a parser with what every benchmark takes: `--quick` and `key=value` overrides."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--quick", action="store_true", help="few rounds and small sizes: only shows that it runs"
-    )
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="key=value",
-        help="settings over configs/tiny.yaml; device=cuda runs on a GPU, and model.path=FOLDER "
-        "takes a checkpoint, such as one of launch/random_checkpoint.py, instead of a tiny one",
-    )
-    return parser
 
 
 @contextmanager

@@ -21,10 +21,8 @@ import cProfile
 import pstats
 import statistics
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-
-from rewards.base import with_run_options
 
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -33,7 +31,6 @@ import numpy as np
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.setup import (
-    arguments,
     make_engines,
     make_learner,
     make_prompts,
@@ -42,10 +39,11 @@ from benchmarks.setup import (
     tiny_run,
     with_drawn_advantages,
 )
-from benchmarks.timing import print_machine, print_table
+from benchmarks.timing import Option, parse_options, print_machine, print_table
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from launch.cluster import connect, place
+from rewards.base import with_run_options
 from rewards.combine import CombineRules, combine
 from rewards.pool import RewardPool
 from rewards.schedule import Schedule
@@ -57,6 +55,14 @@ from trainer.packing import plan_update
 
 NUM_WARMUP_STEPS = 3
 PARTS = ("data", "rollout", "reward", "update", "sync")
+
+OPTIONS = {
+    "prompts": Option(8, "prompts per step", quick=2),
+    "tokens": Option(64, "tokens per completion", quick=16),
+    "clips": Option((1.3, 8.0), "clip lengths in seconds"),
+    "steps": Option(10, "steps that count, per clip length", quick=2),
+    "profile": Option(False, "profile a learner update instead"),
+}
 
 
 class Job:
@@ -221,20 +227,7 @@ def print_profile(config: RunConfig, builder: PromptBuilder, duration_s: float) 
     learner.close()
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the parsed arguments."""
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=int, default=8, help="prompts per step")
-    parser.add_argument("--tokens", type=int, default=64, help="tokens per completion")
-    parser.add_argument(
-        "--clips", type=float, nargs="+", default=[1.3, 8.0], help="clip lengths in seconds"
-    )
-    parser.add_argument("--steps", type=int, default=10, help="steps that count, per clip length")
-    parser.add_argument("--profile", action="store_true", help="profile a learner update instead")
-    parsed = parser.parse_intermixed_args(argv)
-    if parsed.quick:
-        parsed.prompts, parsed.tokens, parsed.steps = 2, 16, 2
-    return parsed
+parse = partial(parse_options, __doc__, OPTIONS)
 
 
 def main() -> None:

@@ -14,11 +14,11 @@ weights is none.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
@@ -29,14 +29,22 @@ import torch
 from safetensors import safe_open
 
 from benchmarks.setup import (
-    arguments,
     make_engines,
     make_learner,
     make_prompts,
     tiny_run,
     with_drawn_advantages,
 )
-from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread, timed
+from benchmarks.timing import (
+    Option,
+    in_turns,
+    median_ratio,
+    parse_options,
+    print_machine,
+    print_table,
+    spread,
+    timed,
+)
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from data.records import Group, Prompt
@@ -48,7 +56,7 @@ from trainer.loop import sync_weights
 OVERRIDES = ("loss.kl_coef=0", "rollout.max_completion_tokens=8")
 """No reference policy, which takes no part in a sync."""
 
-ZERO_STAGES = (2, 3)
+OPTIONS = {"stages": Option((2, 3), "of ZeRO", choices=(2, 3))}
 
 LARGE = {"hidden_size": 1024, "num_layers": 10}
 
@@ -164,13 +172,7 @@ def measure(
     ]
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the parsed arguments."""
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--stages", type=int, nargs="+", choices=ZERO_STAGES, default=ZERO_STAGES, help="of ZeRO"
-    )
-    return parser.parse_intermixed_args(argv)
+parse = partial(parse_options, __doc__, OPTIONS)
 
 
 def main() -> None:
