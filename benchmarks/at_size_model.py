@@ -325,15 +325,15 @@ def estimate_gb(
     else:
         kept = tokens * size.num_layers * layer
     logits = 5 * 4 * min(len(row.target), chunk) * size.vocab_size
-    found = {
+    parts = {
         "weights": sum(w.numel() * num_bytes for w in weights),
         "gradients": sum(w.numel() * num_bytes for w in weights if w.requires_grad),
         "activations": kept,
         "logits": logits,
     }
-    return {name: value / 1e9 for name, value in found.items()}
+    return {name: value / 1e9 for name, value in parts.items()}
 
 
-def relative_error(found: Tensor, truth: Tensor) -> float:
-    """Return |found - truth| / |truth|, norms of all elements."""
-    return float((found.float() - truth.float()).norm() / truth.float().norm())
+def relative_error(value: Tensor, truth: Tensor) -> float:
+    """Return |value - truth| / |truth|, norms of all elements."""
+    return float((value.float() - truth.float()).norm() / truth.float().norm())

@@ -32,17 +32,9 @@ from pathlib import Path
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from benchmarks.options import Option, parse_options
 from benchmarks.setup import make_engines, make_prompts, tiny_run
-from benchmarks.timing import (
-    Option,
-    in_turns,
-    median_ratio,
-    parse_options,
-    print_machine,
-    print_table,
-    spread,
-    timed,
-)
+from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread, timed
 from configs.schema import RewardTermConfig, RunConfig
 from data.prompts import PromptBuilder
 from data.records import Group
@@ -108,7 +100,7 @@ def judge_pool(config: RunConfig, url: str, concurrency: int) -> RewardPool:
     return pool
 
 
-class Ways:
+class Variants:
     """The three ways, on the same engine and judge."""
 
     def __init__(
@@ -153,19 +145,23 @@ class Ways:
         return replace(group, completions=completions)
 
 
-def print_ways(ways: Ways, num_rounds: int) -> None:
+def print_variants(variants: Variants, num_rounds: int) -> None:
     """Measure and print the table."""
-    found = in_turns(
-        {"generate": timed(ways.generate), "judge": timed(ways.judge), "both": timed(ways.both)},
+    seconds = in_turns(
+        {
+            "generate": timed(variants.generate),
+            "judge": timed(variants.judge),
+            "both": timed(variants.both),
+        },
         num_rounds,
     )
-    pairs = list(zip(found["generate"], found["judge"], strict=True))
-    longer = median_ratio(found["both"], [max(pair) for pair in pairs])
-    total = median_ratio(found["both"], [sum(pair) for pair in pairs])
+    pairs = list(zip(seconds["generate"], seconds["judge"], strict=True))
+    longer = median_ratio(seconds["both"], [max(pair) for pair in pairs])
+    total = median_ratio(seconds["both"], [sum(pair) for pair in pairs])
     rows = [
-        ["generation alone", spread(found["generate"], digits=2)],
-        ["judging alone", spread(found["judge"], digits=2)],
-        ["both, streamed", spread(found["both"], digits=2)],
+        ["generation alone", spread(seconds["generate"], digits=2)],
+        ["judging alone", spread(seconds["judge"], digits=2)],
+        ["both, streamed", spread(seconds["both"], digits=2)],
         ["sum of the two", f"{statistics.median(sum(pair) for pair in pairs):.2f}"],
     ]
     print_table(["", "s"], rows)
@@ -196,7 +192,7 @@ def main() -> None:
             f"{calls} calls of {1000 * parsed.delay:.0f} ms, {parsed.concurrency} at a time: "
             f"at least {calls * parsed.delay / parsed.concurrency:.2f} s\n"
         )
-        print_ways(Ways(config, builder, engines, pool), parsed.rounds)
+        print_variants(Variants(config, builder, engines, pool), parsed.rounds)
         pool.close()
         engines.close()
 

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.groups import one_completion_each, padded_logits
+from benchmarks.options import Option, parse_options
 from benchmarks.setup import (
     device_wait,
     make_prompts,
@@ -37,16 +38,7 @@ from benchmarks.setup import (
     start_learner,
     tiny_run,
 )
-from benchmarks.timing import (
-    Option,
-    in_turns,
-    median_ratio,
-    parse_options,
-    print_machine,
-    print_table,
-    spread,
-    timed,
-)
+from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread, timed
 from configs.schema import RunConfig
 from data.prompts import FORBIDDEN_LOGIT
 from data.records import Completion, FloatArray, GroupSample

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.options import Option, parse_options
 from benchmarks.setup import (
     endless,
     make_prompts,
@@ -35,7 +36,7 @@ from benchmarks.setup import (
     start_learner,
     tiny_run,
 )
-from benchmarks.timing import Option, parse_options, print_machine, print_table
+from benchmarks.timing import print_machine, print_table
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from data.records import Microbatch
@@ -60,7 +61,7 @@ RESIDENT = "resident, at most"
 NO_MODEL = ["--hidden", "32", "--layers", "1", "--tokens", "1"]
 """Arguments of the smallest process of a role."""
 
-Found = dict[str, tuple[float, float]]
+Measured = dict[str, tuple[float, float]]
 """Name -> bytes measured, bytes estimated."""
 
 
@@ -87,15 +88,15 @@ class Allocations:
 @contextmanager
 def allocations() -> Iterator[Allocations]:
     """Yield the allocations of the block, known at its end."""
-    found = Allocations()
+    counted = Allocations()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        yield found
+        yield counted
     assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
     events: Any = profiler.profiler.kineto_results.events()
     for event in sorted(events, key=lambda event: event.start_ns()):
         if event.name() == "[memory]":
-            found.kept += event.nbytes()
-            found.peak = max(found.peak, found.kept)
+            counted.kept += event.nbytes()
+            counted.peak = max(counted.peak, counted.kept)
 
 
 def resident_peak() -> int:
@@ -117,7 +118,7 @@ def packed(config: RunConfig, builder: PromptBuilder, tokens: int) -> tuple[Micr
     return row, RowShape(len(row.input_ids), NUM_PROMPTS, prompt, GROUP_SIZE, frames)
 
 
-def measure_learner(config: RunConfig, builder: PromptBuilder, tokens: int) -> Found:
+def measure_learner(config: RunConfig, builder: PromptBuilder, tokens: int) -> Measured:
     """Return what one learner rank takes, part by part."""
     row, shape = packed(config, builder, tokens)
     learner: Any = start_learner(config, endless(builder))
@@ -129,17 +130,17 @@ def measure_learner(config: RunConfig, builder: PromptBuilder, tokens: int) -> F
     peak = resident_peak()
 
     seen: set[int] = set()
-    found: Found = {}
+    measured: Measured = {}
     weights = storage_bytes(learner._thinker.parameters(), seen)
-    found["weights"] = weights, expected["weights"]
+    measured["weights"] = weights, expected["weights"]
     optimizer = learner._engine.optimizer
     master = storage_bytes(optimizer.single_partition_of_fp32_groups, seen)
-    found["master weights"] = master, expected["master weights"]
+    measured["master weights"] = master, expected["master weights"]
     states = optimizer.optimizer.state.values()
     moments = (value for state in states for value in state.values() if value.numel() > 1)
-    found["optimizer moments"] = storage_bytes(moments, seen), expected["optimizer moments"]
+    measured["optimizer moments"] = storage_bytes(moments, seen), expected["optimizer moments"]
     reference = storage_bytes(learner._reference.parameters(), seen)
-    found["reference"] = reference, expected["reference"]
+    measured["reference"] = reference, expected["reference"]
 
     tensors = learner._to_device(row)
     saved: list[Tensor] = []
@@ -152,25 +153,25 @@ def measure_learner(config: RunConfig, builder: PromptBuilder, tokens: int) -> F
         scores = learner._engine(tensors)
     logits = KEPT_LOGIT_BYTES * shape.scored * size.vocab
     kept = expected["activations kept"] + expected["audio tower's activations"] + logits
-    found["activations kept"] = storage_bytes(saved, seen), kept
+    measured["activations kept"] = storage_bytes(saved, seen), kept
     saved.clear()
     del scores
-    found["logits of a chunk"] = _logits(learner, config, shape, size.vocab)
+    measured["logits of a chunk"] = _logits(learner, config, shape, size.vocab)
 
     with allocations() as backward:
         learner._backward(tensors, row, None)
     with allocations() as step:
         learner._engine.step()
-    held = weights + master + found["optimizer moments"][0] + reference
+    held = weights + master + measured["optimizer moments"][0] + reference
     # Memory of the bucket that no gradient touches is counted by PyTorch, but not by the machine.
     width = DTYPE_BYTES[config.model.dtype]
     untouched = width * BUCKET_ELEMENTS - expected["gradient bucket"]
-    found["gradients"] = backward.kept, expected["gradients"]
-    found["forward and backward, at most"] = held + backward.peak - untouched, role.backward
-    found["step, at most"] = held + backward.kept + step.peak, role.step
-    found[RESIDENT] = peak, PROCESS_BYTES[LEARNER] + role.backward
+    measured["gradients"] = backward.kept, expected["gradients"]
+    measured["forward and backward, at most"] = held + backward.peak - untouched, role.backward
+    measured["step, at most"] = held + backward.kept + step.peak, role.step
+    measured[RESIDENT] = peak, PROCESS_BYTES[LEARNER] + role.backward
     learner.close()
-    return found
+    return measured
 
 
 def _logits(learner: Any, config: RunConfig, row: RowShape, vocab: int) -> tuple[float, float]:
@@ -178,12 +179,12 @@ def _logits(learner: Any, config: RunConfig, row: RowShape, vocab: int) -> tuple
     chunk = min(row.scored, config.model.logits_chunk_tokens)
     head = learner._thinker.lm_head
     hidden = torch.zeros(chunk, head.weight.shape[1], requires_grad=True)
-    with allocations() as found:
+    with allocations() as projection:
         head(hidden, torch.zeros(chunk, dtype=torch.long))
-    return found.peak, LOGIT_BYTES * chunk * vocab
+    return projection.peak, LOGIT_BYTES * chunk * vocab
 
 
-def measure_engine(config: RunConfig, builder: PromptBuilder, tokens: int) -> Found:
+def measure_engine(config: RunConfig, builder: PromptBuilder, tokens: int) -> Measured:
     """Return what one engine takes, part by part."""
     engine: Any = RolloutEngine(EngineSpec.of(config, builder))
     size = read_model_size(Path(config.model.path))
@@ -230,7 +231,7 @@ OPTIONS = {
 }
 
 
-def in_own_process(part: str, argv: list[str]) -> Found:
+def in_own_process(part: str, argv: list[str]) -> Measured:
     """Measure a part in a process of its own."""
     command = [sys.executable, __file__, "--part", part, *argv]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -263,8 +264,8 @@ def main() -> None:
     for part, role in (("learner", LEARNER), ("engine", ENGINE)):
         empty, _ = in_own_process(part, [*sys.argv[1:], *NO_MODEL])[RESIDENT]
         rows.append(table_row(part, "resident, next to no model", empty, PROCESS_BYTES[role]))
-        found = in_own_process(part, sys.argv[1:])
-        rows += [table_row(part, name, *figures) for name, figures in found.items()]
+        measured = in_own_process(part, sys.argv[1:])
+        rows += [table_row(part, name, *figures) for name, figures in measured.items()]
     rows.append(table_row("driver", "resident", resident_peak(), PROCESS_BYTES[DRIVER]))
     print_machine()
     print_table(["role", "MB", "measured", "estimated", "estimated / measured"], rows)

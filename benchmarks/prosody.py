@@ -21,15 +21,8 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from annotate.measurements import annotate
-from benchmarks.timing import (
-    Option,
-    in_turns,
-    parse_options,
-    print_machine,
-    print_table,
-    spread,
-    timed,
-)
+from benchmarks.options import Option, parse_options
+from benchmarks.timing import in_turns, print_machine, print_table, spread, timed
 from configs.schema import NINE_LABELS
 from data.audio import probe, read_audio
 from data.manifest import read_manifest
@@ -75,9 +68,9 @@ def print_profile(examples: list[Example], corpus: Path) -> None:
         path = corpus / example.audio
         measure(read_audio(path, min_duration_s=0.1, max_duration_s=30.0), example.transcript)
     profile.disable()
-    found = pstats.Stats(profile).get_stats_profile()
-    total = sum(entry.tottime for entry in found.func_profiles.values())
-    ranked = sorted(found.func_profiles.items(), key=lambda pair: -pair[1].tottime)[:SHOWN]
+    stats = pstats.Stats(profile).get_stats_profile()
+    total = sum(entry.tottime for entry in stats.func_profiles.values())
+    ranked = sorted(stats.func_profiles.items(), key=lambda pair: -pair[1].tottime)[:SHOWN]
     print_table(
         ["function", "share of the time", "ms per clip"],
         [

@@ -22,16 +22,9 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
 
+from benchmarks.options import Option, parse_options
 from benchmarks.setup import CONFIG
-from benchmarks.timing import (
-    Option,
-    in_turns,
-    parse_options,
-    print_machine,
-    print_table,
-    spread,
-    timed,
-)
+from benchmarks.timing import in_turns, print_machine, print_table, spread, timed
 from configs.load import load_config
 from configs.schema import NINE_LABELS, RewardTermConfig, RunConfig
 from data.records import Completion, Example, Group, Prompt
@@ -134,18 +127,18 @@ def main() -> None:
     ways = {"pool": pool_way(terms, groups), "bare": bare_way(terms, groups)}
     for term in terms:
         ways[f"bare, {term.name} alone"] = bare_way([term], groups)
-    found = in_turns({name: timed(way) for name, way in ways.items()}, parsed.rounds)
+    seconds = in_turns({name: timed(way) for name, way in ways.items()}, parsed.rounds)
     size = parsed.groups * GROUP_SIZE
     print(f"{size} completions in groups of {GROUP_SIZE}, {parsed.rounds} rounds\n")
     print_table(
         ["scoring", "ms", "completions/s"],
         [
             [name, spread(times, 1000), f"{size / statistics.median(times):.0f}"]
-            for name, times in found.items()
+            for name, times in seconds.items()
         ],
     )
     if parsed.run:
-        print_share(config, Path(parsed.run), statistics.median(found["pool"]) / size)
+        print_share(config, Path(parsed.run), statistics.median(seconds["pool"]) / size)
 
 
 if __name__ == "__main__":

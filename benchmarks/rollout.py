@@ -27,16 +27,9 @@ from typing import Any
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from benchmarks.options import Option, parse_options
 from benchmarks.setup import device_of, endless, make_prompts, tiny_run
-from benchmarks.timing import (
-    Option,
-    in_turns,
-    median_ratio,
-    parse_options,
-    print_machine,
-    print_table,
-    spread,
-)
+from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread
 
 # isort: split
 # Ray comes after launch.preflight, which keeps a local instance off the network.
@@ -121,7 +114,7 @@ class PlainEngine:
         return seconds, sum(len(item.token_ids) for output in outputs for item in output.outputs)
 
 
-class Ways:
+class Variants:
     """The two engines, each with the same prompts; only one of them works at a time.
 
     Args:
@@ -193,10 +186,10 @@ def actor_options(config: RunConfig) -> dict[str, Any]:
     if config.device == "cpu":
         return place(config, learns=False).engines[0]
     each = config.rollout.tensor_parallel if config.rollout.tensor_parallel > 1 else 0.5
-    found = int(ray.cluster_resources().get("GPU", 0))
-    if found < 2 * each:
+    num_gpus = int(ray.cluster_resources().get("GPU", 0))
+    if num_gpus < 2 * each:
         raise SystemExit(
-            f"two engines of {each} GPUs take {2 * each:g}, Ray has {found}: "
+            f"two engines of {each} GPUs take {2 * each:g}, Ray has {num_gpus}: "
             "set rollout.tensor_parallel=1, and both share one GPU"
         )
     if each < 1 and config.rollout.gpu_memory_frac > 0.45:
@@ -220,26 +213,26 @@ def main() -> None:
         if config.rollout.num_engines != 1:
             raise SystemExit("rollout.num_engines: one engine is set against one")
         connect(config, learns=False)
-        ways = Ways(config, builder, parsed.prompts, parsed.seconds)
+        variants = Variants(config, builder, parsed.prompts, parsed.seconds)
         seconds = in_turns(
             {
-                "pool": ways.pool,
-                "vllm": lambda: ways.plain(endless(builder)),
-                "plain": lambda: ways.plain(()),
+                "pool": variants.pool,
+                "vllm": lambda: variants.plain(endless(builder)),
+                "plain": lambda: variants.plain(()),
             },
             2 if parsed.quick else 5,
         )
-        ways.close()
+        variants.close()
     print(
-        f"{parsed.prompts} prompts of {len(ways.prompts[0].token_ids)} tokens x "
+        f"{parsed.prompts} prompts of {len(variants.prompts[0].token_ids)} tokens x "
         f"{config.rollout.group_size} completions of {parsed.tokens} tokens\n"
     )
-    rates = {name: ways.rates(found) for name, found in seconds.items()}
+    rates = {name: variants.rates(times) for name, times in seconds.items()}
     print_table(
         ["rollout", "completion tokens/s", "pool / this"],
         [
-            [name, spread(found, digits=0), f"{median_ratio(rates['pool'], found):.2f}"]
-            for name, found in rates.items()
+            [name, spread(rate, digits=0), f"{median_ratio(rates['pool'], rate):.2f}"]
+            for name, rate in rates.items()
         ],
     )
 

@@ -30,6 +30,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import numpy as np
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.options import Option, parse_options
 from benchmarks.setup import (
     make_engines,
     make_learner,
@@ -39,7 +40,7 @@ from benchmarks.setup import (
     tiny_run,
     with_drawn_advantages,
 )
-from benchmarks.timing import Option, parse_options, print_machine, print_table
+from benchmarks.timing import print_machine, print_table
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from launch.cluster import connect, place
@@ -149,18 +150,18 @@ def print_steps(config: RunConfig, builder: PromptBuilder, parsed: argparse.Name
     size = config.train.prompts_per_step * config.rollout.group_size
     rows = []
     for duration_s in parsed.clips:
-        found = measure(job, duration_s, parsed.steps)
-        seconds = found["time/step_s"]
+        medians = measure(job, duration_s, parsed.steps)
+        seconds = medians["time/step_s"]
         rows.append(
             [
                 f"{duration_s:g} s",
-                *[f"{found[f'time/{part}_s']:.3f}" for part in PARTS],
+                *[f"{medians[f'time/{part}_s']:.3f}" for part in PARTS],
                 f"{seconds:.3f}",
                 f"{size / seconds:.0f}",
-                f"{size * found['tokens'] / seconds:.0f}",
-                f"{size * found['tokens'] / found['time/rollout_s']:.0f}",
-                f"{found['tokens']:.1f}",
-                f"{found['policy/logprob_gap_max']:.0e}",
+                f"{size * medians['tokens'] / seconds:.0f}",
+                f"{size * medians['tokens'] / medians['time/rollout_s']:.0f}",
+                f"{medians['tokens']:.1f}",
+                f"{medians['policy/logprob_gap_max']:.0e}",
             ]
         )
     job.close()

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
+from benchmarks.options import Option, parse_options
 from benchmarks.setup import (
     make_engines,
     make_learner,
@@ -35,16 +36,7 @@ from benchmarks.setup import (
     tiny_run,
     with_drawn_advantages,
 )
-from benchmarks.timing import (
-    Option,
-    in_turns,
-    median_ratio,
-    parse_options,
-    print_machine,
-    print_table,
-    spread,
-    timed,
-)
+from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread, timed
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from data.records import Group, Prompt
@@ -126,8 +118,8 @@ def largest_gap(learner: LearnerGroup, groups: Sequence[Group]) -> float:
     """Return the largest difference of a token's log-prob between learner and engine, in nats."""
     return max(
         float(np.abs(scores - completion.rollout_logprobs).max())
-        for group, found in zip(groups, learner.logprobs(groups), strict=True)
-        for scores, completion in zip(found, group.completions, strict=True)
+        for group, scored in zip(groups, learner.logprobs(groups), strict=True)
+        for scores, completion in zip(scored, group.completions, strict=True)
     )
 
 
@@ -163,12 +155,12 @@ def measure(
     return [
         [
             name,
-            spread(found, digits=3),
-            spread([num_bytes / 1e9 / value for value in found], digits=2),
-            f"{median_ratio(found, seconds['numpy.copyto']):.1f}",
+            spread(times, digits=3),
+            spread([num_bytes / 1e9 / value for value in times], digits=2),
+            f"{median_ratio(times, seconds['numpy.copyto']):.1f}",
             gaps.get(name, ""),
         ]
-        for name, found in seconds.items()
+        for name, times in seconds.items()
     ]
 
 

@@ -132,9 +132,9 @@ def local_urls(config: RunConfig) -> Iterator[str]:
 
 def _nodes() -> list[dict[str, Any]]:
     """Return the nodes that are up, this one first."""
-    own = ray.get_runtime_context().get_node_id()
+    here = ray.get_runtime_context().get_node_id()
     alive = [node for node in ray.nodes() if node["Alive"]]
-    return sorted(alive, key=lambda node: (node["NodeID"] != own, node["NodeManagerAddress"]))
+    return sorted(alive, key=lambda node: (node["NodeID"] != here, node["NodeManagerAddress"]))
 
 
 def _start(config: RunConfig, options: dict[str, Any]) -> None:

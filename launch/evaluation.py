@@ -47,16 +47,16 @@ def run_evaluation(
     folder.truncate_after(-1)
     examiner = Examiner(config, builder, engines, judges, common_root(data))
     examiner.warm_up(data[0])
-    found = [examiner.examine(questions) for questions in data]
+    results = [examiner.examine(questions) for questions in data]
     latency = examiner.latency(data)
-    names = found[0].controls
+    names = results[0].controls
     evaluated = Evaluated(
         model=config.model.path,
-        sets=[result.answered for result in found],
+        sets=[result.answered for result in results],
         mode=config.eval.mode,
         samples=config.eval.samples,
         controls={
-            name: [row for result in found for row in result.controls[name]] for name in names
+            name: [row for result in results for row in result.controls[name]] for name in names
         },
         latency=latency,
     )
@@ -76,6 +76,6 @@ def without_learner(config: RunConfig) -> RunConfig:
 def _judges(config: RunConfig, data: Sequence[QuestionSet], places: Places) -> RewardPool:
     """Return the judged terms if they are asked: no others are started."""
     rooted = replace(config, data=replace(config.data, audio_root=str(common_root(data))))
-    asked = config.eval.judged and config.eval.mode == "reasoned"
-    terms = [term for term in with_run_options(rooted) if term.judged and asked]
+    is_judged = config.eval.judged and config.eval.mode == "reasoned"
+    terms = [term for term in with_run_options(rooted) if term.judged and is_judged]
     return RewardPool(terms, config.rewards.packages, places=places.rewards)
