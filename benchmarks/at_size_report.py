@@ -52,8 +52,6 @@ class Report:
         """Run one measurement and report it; one that does not fit is a row that says so.
 
         Args:
-            labels: what is measured.
-            run: returns its figures.
             more: further figures from these.
             before: figures that stand before the measurement.
 

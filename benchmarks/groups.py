@@ -31,9 +31,6 @@ def padded_logits(
     """Run the model's own forward pass over a group, its clip encoded once a completion.
 
     Args:
-        thinker: The model.
-        sample: One group.
-        device: Where the model is.
         plain_positions: 0, 1, 2, ... for every row; else the model works them out.
 
     Returns:

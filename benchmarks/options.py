@@ -28,10 +28,7 @@ def parse_options(
     """Parse `--quick`, the options of a benchmark, and `key=value` settings.
 
     Args:
-        description: Its first line is shown by `--help`.
-        options: Name without dashes -> option.
         argv: None = the arguments of this process.
-        takes_settings: Whether a run is configured.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument(

@@ -151,11 +151,6 @@ def make_prompts(
     """Return prompts about different clips, all of one length.
 
     Args:
-        builder: of the model.
-        config: question and labels are taken from it.
-        num_prompts: P.
-        duration_s: length of each clip.
-        seed: draws the clips.
         shared: features as references into Ray's shared memory instead of arrays.
     """
     draw = np.random.default_rng(seed)
@@ -177,11 +172,7 @@ def make_samples(
     """Return a group of random completions per prompt, with normal advantages.
 
     Args:
-        prompts: P prompts.
-        group_size: G.
-        min_tokens: shortest completion.
         max_tokens: longest completion; lengths are uniform between the two.
-        seed: draws lengths, tokens and advantages.
     """
     draw = np.random.default_rng(seed)
     samples = []

@@ -38,10 +38,6 @@ def in_turns(ways: Mapping[str, Callable[[], float]], num_rounds: int) -> dict[s
 
     What slows the machine down for a while then slows all ways down alike.
 
-    Args:
-        ways: name -> function that does the work and returns its seconds.
-        num_rounds: rounds that count.
-
     Returns:
         Name -> seconds of each round.
     """

@@ -62,8 +62,6 @@ def confusion(rows: Sequence[Row], attribute: str, *, clear_only: bool = False) 
     """Return [L, L] clips by the synthesizer's level (rows) and the measured one (columns).
 
     Args:
-        rows: of the manifest; those without a measured level are left out.
-        attribute: one of `LEVELS`.
         clear_only: leave out what is within `BORDERLINE` of another level.
     """
     names = LEVELS[attribute]

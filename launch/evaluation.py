@@ -27,14 +27,8 @@ def run_evaluation(
 ) -> int:
     """Evaluate a policy on all test sets; write metrics, answers and a report.
 
-    Args:
-        config: The run; `model.path` is the policy.
-        folder: Its folder; `evaluation.files` says what is written.
-        data: Of `read_test_sets`.
-        stop_requested: Not used: there is nothing to save.
-
-    Returns:
-        `train.num_steps`, as a finished run.
+    `evaluation.files` says what is written. There is nothing to save early, so `stop_requested` is
+    not asked. Returns `train.num_steps`, as a finished run.
     """
     del stop_requested
     config = without_learner(config)

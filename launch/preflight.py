@@ -64,7 +64,6 @@ def preflight(
     """Return what stands in the way of a run, errors first.
 
     Args:
-        config: The run; relative paths in it are below the current folder.
         submit_dir: The folder that is about to be uploaded by `ray job submit --working-dir`; None
             if the run starts here.
         learns: Whether it trains; an evaluation reads its test sets alone and saves no checkpoint.
@@ -122,11 +121,7 @@ def _setup() -> ConfigParser:
 
 
 def check_folder(folder: Path) -> Iterator[Problem]:
-    """Yield packages of the current folder that Ray workers would import instead of ours.
-
-    Args:
-        folder: The current folder; Ray puts it first on the path of every worker.
-    """
+    """Yield packages of the current folder that Ray workers would import instead of ours."""
     if folder.resolve() == ROOT:
         return
     names = _setup()["options"]["packages"].split()
@@ -145,11 +140,7 @@ def check_folder(folder: Path) -> Iterator[Problem]:
 
 
 def check_versions(device: str) -> Iterator[Problem]:
-    """Yield what differs from the Python and the pinned packages of setup.cfg.
-
-    Args:
-        device: `cpu` or `cuda`; each has its own vLLM.
-    """
+    """Yield what differs from the Python and the pinned packages of setup.cfg."""
     setup = _setup()
     lock = f"requirements/{'gpu' if device == 'cuda' else 'cpu'}.lock"
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -279,11 +270,7 @@ def check_output(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]
 
 
 def check_upload(folder: Path) -> Iterator[Problem]:
-    """Yield an upload that Ray would refuse, with its largest files.
-
-    Args:
-        folder: The working directory of the job.
-    """
+    """Yield an upload that Ray would refuse, with its largest files."""
     sizes = upload_sizes(folder)
     total = sum(sizes.values())
     if total > UPLOAD_LIMIT_BYTES:
@@ -365,11 +352,7 @@ def check_gpus(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
 
 
 def check_authentication(*, submitting: bool) -> Iterator[Problem]:
-    """Yield a token that others can read, and a cluster token that this shell would not send.
-
-    Args:
-        submitting: A job is about to be submitted from this shell.
-    """
+    """Yield a token that others can read, and a cluster token that this shell would not send."""
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
     has_token = token.is_file() or "RAY_AUTH_TOKEN" in os.environ
     if token.is_file() and token.stat().st_mode & 0o077:

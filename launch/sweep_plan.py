@@ -167,7 +167,6 @@ def select_runs(runs: Sequence[PlannedRun], only: Sequence[str]) -> list[Planned
     """Return the runs of some stages and trials, and what they need.
 
     Args:
-        runs: all of the sweep.
         only: names of trials, or `prepare/STAGE`; empty = all.
 
     Raises:

@@ -92,8 +92,6 @@ def estimate(config: RunConfig, device: Device, *, learns: bool = True) -> list[
     """Return the memory of every role of a run.
 
     Args:
-        config: The run.
-        device: What the roles run on.
         learns: Whether it trains; an evaluation has engines and judges alone.
 
     Raises:
@@ -254,12 +252,7 @@ def _changes(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
 
 
 def check_memory(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
-    """Yield what will not fit by a wide margin; estimates of unseen GPUs are not judged.
-
-    Args:
-        config: The run.
-        learns: As `launch.preflight.preflight`.
-    """
+    """Yield what will not fit by a wide margin; estimates of unseen GPUs are not judged."""
     if not (Path(config.model.path) / "config.json").is_file():
         return  # `check_checkpoint` has said so
     try:
