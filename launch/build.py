@@ -48,7 +48,8 @@ def run_rl(
 
     Ray is connected, and the folder is opened. Returns the step reached.
     """
-    builder, build_prompt, loader = _prompts(config, data)
+    builder = PromptBuilder(config.model.path, config.data)
+    build_prompt, loader = _loader(config, data, builder)
     terms = with_run_options(config)
     engines, learner, rewards = _start_actors(config, builder, terms)
     schedule = Schedule(terms, config.rewards.outcome)
@@ -199,13 +200,6 @@ def _choice_evaluation(
 def open_folder(config: RunConfig, folder: RunFolder) -> bool:
     """Take the run folder for this configuration; True if it holds a run to resume."""
     return folder.open(dump_config(config), lambda old: config_differences(old, config))
-
-
-def _prompts(
-    config: RunConfig, data: Splits
-) -> tuple[PromptBuilder, Callable[[Example], Prompt], PromptLoader]:
-    builder = PromptBuilder(config.model.path, config.data)
-    return builder, *_loader(config, data, builder)
 
 
 def _loader(
