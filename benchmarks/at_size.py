@@ -22,7 +22,6 @@ budget, so a run that is cut off leaves what it had. A row that does not fit int
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,10 +30,9 @@ from pathlib import Path
 # Instead of this folder, whose modules are named like our packages.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from launch.cli import QUIET
+from launch.command import be_quiet
 
-for _name, _value in QUIET.items():
-    os.environ.setdefault(_name, _value)
+be_quiet()
 
 import torch
 

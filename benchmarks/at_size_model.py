@@ -10,7 +10,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
+from benchmarks.groups import padded_logits
 from configs.schema import ModelConfig
 from data.features import NUM_MEL_BINS, num_audio_tokens
 from data.records import Completion, Example, Group, GroupSample, Microbatch, Prompt
@@ -174,19 +175,6 @@ def make_samples(job: Job, num_prompts: int, seed: int = 0) -> list[GroupSample]
     return samples
 
 
-def one_completion_each(samples: Sequence[GroupSample]) -> list[GroupSample]:
-    """Return every completion as a group of its own, with prompt and clip again."""
-    return [
-        GroupSample(
-            replace(sample.group, completions=(completion,)),
-            sample.advantages[i : i + 1],
-            sample.loss_mask[i : i + 1],
-        )
-        for sample in samples
-        for i, completion in enumerate(sample.group.completions)
-    ]
-
-
 def rows_of(samples: Sequence[GroupSample], budget: int) -> list[Microbatch]:
     """Return the packed rows of one rank."""
     return plan_update(samples, budget=budget, num_ranks=1, aggregation="token_mean")[0]
@@ -209,31 +197,12 @@ def padded_update(thinker: Any, samples: Sequence[GroupSample], device: torch.de
     """Run the same update as padded batches of a group, its clip encoded once a completion."""
     total = sum(len(c.token_ids) for s in samples for c in s.group.completions)
     for sample in samples:
-        prompt = sample.group.prompt
-        completions = [torch.from_numpy(c.token_ids) for c in sample.group.completions]
-        start, longest = len(prompt.token_ids), max(map(len, completions))
-        ids = torch.zeros(len(completions), start + longest, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        weights = torch.zeros(len(completions), longest)
-        for i, tokens in enumerate(completions):
-            ids[i, :start] = torch.from_numpy(prompt.token_ids)
-            ids[i, start : start + len(tokens)] = tokens
-            mask[i, : start + len(tokens)] = 1
-            weights[i, : len(tokens)] = float(sample.advantages[i]) / total
-        features = torch.from_numpy(prompt.features).to(device, thinker.dtype)
-        frames = torch.ones(len(completions), prompt.num_frames, dtype=torch.long, device=device)
-        positions = torch.arange(start + longest, device=device)
-        logits = thinker(
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
-            input_features=features.expand(len(completions), -1, -1),
-            feature_attention_mask=frames,
-            position_ids=positions.expand(3, len(completions), -1),
-            use_cache=False,
-            logits_to_keep=longest + 1,
-        ).logits[:, -longest - 1 : -1]
+        logits, tokens = padded_logits(thinker, sample, device, plain_positions=True)
+        weights = torch.zeros(tokens.shape)
+        for i, completion in enumerate(sample.group.completions):
+            weights[i, : len(completion.token_ids)] = float(sample.advantages[i]) / total
         scores = torch.log_softmax(logits.float(), dim=-1)
-        chosen = scores.gather(-1, ids[:, start:].to(device)[..., None])[..., 0]
+        chosen = scores.gather(-1, tokens[..., None])[..., 0]
         (-(chosen * weights.to(device)).sum()).backward()
 
 
@@ -356,15 +325,15 @@ def estimate_gb(
     else:
         kept = tokens * size.num_layers * layer
     logits = 5 * 4 * min(len(row.target), chunk) * size.vocab_size
-    found = {
+    parts = {
         "weights": sum(w.numel() * num_bytes for w in weights),
         "gradients": sum(w.numel() * num_bytes for w in weights if w.requires_grad),
         "activations": kept,
         "logits": logits,
     }
-    return {name: value / 1e9 for name, value in found.items()}
+    return {name: value / 1e9 for name, value in parts.items()}
 
 
-def relative_error(found: Tensor, truth: Tensor) -> float:
-    """Return |found - truth| / |truth|, norms of all elements."""
-    return float((found.float() - truth.float()).norm() / truth.float().norm())
+def relative_error(value: Tensor, truth: Tensor) -> float:
+    """Return |value - truth| / |truth|, norms of all elements."""
+    return float((value.float() - truth.float()).norm() / truth.float().norm())

@@ -15,13 +15,13 @@ from benchmarks.at_size_model import (
     Job,
     build,
     make_samples,
-    one_completion_each,
     packed,
     relative_error,
     rows_of,
     timed_rounds,
 )
 from benchmarks.at_size_report import Report
+from benchmarks.groups import one_completion_each
 from data.records import GroupSample, Microbatch
 from trainer import logprobs as packed_attention
 from trainer.logprobs import to_device
@@ -38,8 +38,8 @@ def attention_ways(
     segments = torch.from_numpy(row.segment_ids).to(job.device)
     place = torch.arange(len(groups), device=job.device)
     same = groups[:, None] == groups
-    own = (segments[:, None] == segments) | (segments == 0)
-    visible = same & own & (place[:, None] >= place)
+    same_completion = (segments[:, None] == segments) | (segments == 0)
+    visible = same & same_completion & (place[:, None] >= place)
     repeats = num_heads // num_kv_heads
 
     def dense(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -123,10 +123,10 @@ def _attention_errors(
     truth: Sequence[Tensor],
     _: dict[str, float],
 ) -> dict[str, float | None]:
-    found = _gradients(way, inputs, weight, dtype, backward=backward)
+    values = _gradients(way, inputs, weight, dtype, backward=backward)
     names = ("error", "error_dq", "error_dk", "error_dv")
-    known = {n: relative_error(f, t) for n, f, t in zip(names, found, truth, strict=False)}
-    return {name: known.get(name) for name in names}
+    errors = {n: relative_error(f, t) for n, f, t in zip(names, values, truth, strict=False)}
+    return {name: errors.get(name) for name in names}
 
 
 def _gradients(
@@ -155,13 +155,13 @@ def part_mask(job: Job, report: Report) -> None:
         before = torch.cuda.memory_allocated() / 1e9 if job.on_gpu else 0.0
 
         def run(tensors: list[Tensor] = tensors, before: float = before) -> dict[str, float]:
-            found = timed_rounds(
+            measured = timed_rounds(
                 job,
                 torch.nn.Module(),
                 lambda: packed_attention._block_mask(*tensors),
                 report.seconds_left,
             )
-            return found | {"extra_gb": max(0.0, found["peak_gb"] - before)}
+            return measured | {"extra_gb": max(0.0, measured["peak_gb"] - before)}
 
         report.measure({"mask": "flex", "tokens": tokens}, run)
         job.free()
@@ -181,9 +181,9 @@ def part_parity(job: Job, report: Report) -> None:
         exact = build(job, dtype=torch.float32, checkpointing=False)
         exact.load_state_dict({n: w.float() for n, w in thinker.state_dict().items()})
         truth = score(job, exact, samples, "sdpa", torch.float32)
-        found = {"float32": truth}
+        scores = {"float32": truth}
         if job.on_gpu:
-            found["float32, flex"] = score(job, exact, samples, "flex", torch.float32)
+            scores["float32, flex"] = score(job, exact, samples, "flex", torch.float32)
         del exact
         job.free()
         ways: dict[str, tuple[str, Sequence[GroupSample], bool]] = {
@@ -194,13 +194,13 @@ def part_parity(job: Job, report: Report) -> None:
             "flex, float32 head": ("flex", samples, True),
         }
         for name, (attention, groups, head) in ways.items():
-            found[name] = score(job, thinker, groups, attention, torch.bfloat16, float32_head=head)
-        pairs = [(name, "float32") for name in found if name != "float32"]
+            scores[name] = score(job, thinker, groups, attention, torch.bfloat16, float32_head=head)
+        pairs = [(name, "float32") for name in scores if name != "float32"]
         pairs += [("flex", "sdpa"), ("sdpa, one completion a row", "sdpa")]
         for one, other in pairs:
             report.row(
                 {"sharpness": sharpness, "way": one, "against": other}
-                | gap(found[one], found[other])
+                | gap(scores[one], scores[other])
             )
         with torch.no_grad():
             thinker.lm_head.weight.div_(sharpness)
@@ -220,18 +220,18 @@ def score(
 ) -> Tensor:
     """Return the log-probs of all completions in order, a group a row, in nats."""
     policy = packed(thinker, attention, float32_head=float32_head)
-    found = []
+    logprobs = []
     for sample in samples:
         row = rows_of([sample], 1)[0]
         tensors = to_device(row, row.features, job.device, attention, dtype)
-        found.append(policy(tensors).logprobs.float().cpu())
-    return torch.cat(found)
+        logprobs.append(policy(tensors).logprobs.float().cpu())
+    return torch.cat(logprobs)
 
 
-def gap(found: Tensor, truth: Tensor) -> dict[str, float]:
+def gap(logprobs: Tensor, truth: Tensor) -> dict[str, float]:
     """Return how far log-probs are apart, in nats, and how they correlate."""
-    difference = (found - truth).abs()
-    both = torch.stack([found, truth])
+    difference = (logprobs - truth).abs()
+    both = torch.stack([logprobs, truth])
     return {
         "mean": float(difference.mean()),
         "rms": float(difference.square().mean().sqrt()),

@@ -47,15 +47,13 @@ class Report:
         labels: Row,
         run: Callable[[], dict[str, float]],
         more: Callable[[dict[str, float]], Row] | None = None,
-        known: Row | None = None,
+        before: Row | None = None,
     ) -> dict[str, float] | None:
         """Run one measurement and report it; one that does not fit is a row that says so.
 
         Args:
-            labels: what is measured.
-            run: returns its figures.
             more: further figures from these.
-            known: figures that stand before the measurement.
+            before: figures that stand before the measurement.
 
         Returns:
             What `run` returned; None if the time was spent or the memory did not suffice.
@@ -64,13 +62,13 @@ class Report:
             self.row({**labels, "left_out": "no time"})
             return None
         try:
-            found = run()
-            extra = more(found) if more else {}
+            measured = run()
+            extra = more(measured) if more else {}
         except torch.OutOfMemoryError as error:
-            self.row({**labels, **(known or {}), "left_out": f"out of memory: {error}"[:100]})
+            self.row({**labels, **(before or {}), "left_out": f"out of memory: {error}"[:100]})
             return None
-        self.row({**labels, **(known or {}), **found, **extra})
-        return found
+        self.row({**labels, **(before or {}), **measured, **extra})
+        return measured
 
     def row(self, row: Row) -> None:
         """Print a row, with a header where its columns differ from those before, and record it."""

@@ -19,7 +19,6 @@ from benchmarks.at_size_model import (
     build,
     estimate_gb,
     make_samples,
-    one_completion_each,
     packed,
     packed_update,
     padded_update,
@@ -30,6 +29,7 @@ from benchmarks.at_size_model import (
     with_plain_head,
 )
 from benchmarks.at_size_report import Report
+from benchmarks.groups import one_completion_each
 from data.records import GroupSample, Microbatch
 from trainer.logprobs import to_device
 
@@ -41,7 +41,7 @@ def num_completion_tokens(samples: Sequence[GroupSample]) -> int:
     return sum(len(c.token_ids) for sample in samples for c in sample.group.completions)
 
 
-def speed(job: Job, found: dict[str, float], samples: Sequence[GroupSample]) -> dict[str, float]:
+def speed(job: Job, measured: dict[str, float], samples: Sequence[GroupSample]) -> dict[str, float]:
     """Return rates of an update: completion tokens per second, and utilization of the work itself.
 
     `mfu` is of the FLOPs that the packed rows need, however they were computed, so that ways
@@ -51,8 +51,8 @@ def speed(job: Job, found: dict[str, float], samples: Sequence[GroupSample]) -> 
     model, _ = update_flops(job.size, rows, checkpointing=False)
     peak = job.peak_tflops * 1e12
     return {
-        "tokens_per_s": num_completion_tokens(samples) / found["s"],
-        "mfu": model / found["s"] / peak if peak else 0.0,
+        "tokens_per_s": num_completion_tokens(samples) / measured["s"],
+        "mfu": model / measured["s"] / peak if peak else 0.0,
     }
 
 
@@ -133,7 +133,7 @@ def report_packed(
         lambda: measure_packed(
             job, report, thinker, rows, attention=way.attention, chunk=way.chunk
         ),
-        lambda found: speed(job, found, samples),
+        lambda measured: speed(job, measured, samples),
         {
             "rows": len(rows),
             "row_tokens": sum(len(row.input_ids) for row in rows),
@@ -152,7 +152,7 @@ def report_padded(
         lambda: timed_rounds(
             job, plain, lambda: padded_update(plain, samples, job.device), report.seconds_left
         ),
-        lambda found: speed(job, found, samples),
+        lambda measured: speed(job, measured, samples),
     )
 
 
@@ -164,12 +164,12 @@ def part_layers(job: Job, report: Report) -> None:
     points: list[tuple[int, float, float]] = []
     for count in counts:
         thinker = build(job, num_layers=count)
-        found = report.measure(
+        measured = report.measure(
             {"layers": count, "attention": job.attentions[0]},
             partial(measure_packed, job, report, thinker, rows, attention=job.attentions[0]),
         )
-        if found:
-            points.append((count, found["s"], found["peak_gb"]))
+        if measured:
+            points.append((count, measured["s"], measured["peak_gb"]))
         del thinker
         job.free()
     if len(points) < 2:
@@ -200,7 +200,7 @@ def part_compile(job: Job, report: Report) -> None:
             report.measure(
                 {"compiled": what, "checkpointing": checkpointing},
                 partial(measure_packed, job, report, thinker, rows, attention=job.attentions[0]),
-                lambda found: speed(job, found, samples),
+                lambda measured: speed(job, measured, samples),
             )
             del thinker
             job.free()
@@ -292,8 +292,8 @@ def part_adamw(job: Job, report: Report) -> None:
             optimizer.step()
             before = torch.cuda.memory_allocated() / 1e9 if job.on_gpu else 0.0
             module = nn.Module()  # without weights: gradients stay between rounds
-            found = timed_rounds(job, module, lambda: optimizer.step(), report.seconds_left)
-            return found | {"state_gb": before, "extra_gb": found["peak_gb"] - before}
+            measured = timed_rounds(job, module, lambda: optimizer.step(), report.seconds_left)
+            return measured | {"state_gb": before, "extra_gb": measured["peak_gb"] - before}
 
         return run
 

@@ -18,33 +18,41 @@ engine gets one thread: judge's worker, its server and the driver need a core to
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from rewards.base import with_run_options
-
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.setup import arguments, make_engines, make_prompts, tiny_run
+from benchmarks.options import Option, parse_options
+from benchmarks.setup import make_engines, make_prompts, tiny_run
 from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread, timed
 from configs.schema import RewardTermConfig, RunConfig
 from data.prompts import PromptBuilder
 from data.records import Group
 from launch.cluster import connect, place
+from rewards.base import with_run_options
 from rewards.pool import RewardPool
 from rollout.pool import EnginePool
 
 ROOT = Path(__file__).resolve().parents[1]
+
+OPTIONS = {
+    "prompts": Option(32, "prompts, 8 completions each", quick=4),
+    "tokens": Option(64, "tokens per completion", quick=16),
+    "sequences": Option(32, "completions decoded at a time"),
+    "delay": Option(0.2, "seconds of a judge's call"),
+    "concurrency": Option(32, "calls at a time"),
+    "rounds": Option(5, "rounds that count", quick=1),
+}
 
 
 @contextmanager
@@ -92,7 +100,7 @@ def judge_pool(config: RunConfig, url: str, concurrency: int) -> RewardPool:
     return pool
 
 
-class Ways:
+class Variants:
     """The three ways, on the same engine and judge."""
 
     def __init__(
@@ -137,43 +145,32 @@ class Ways:
         return replace(group, completions=completions)
 
 
-def print_ways(ways: Ways, num_rounds: int) -> None:
+def print_variants(variants: Variants, num_rounds: int) -> None:
     """Measure and print the table."""
-    found = in_turns(
-        {"generate": timed(ways.generate), "judge": timed(ways.judge), "both": timed(ways.both)},
+    seconds = in_turns(
+        {
+            "generate": timed(variants.generate),
+            "judge": timed(variants.judge),
+            "both": timed(variants.both),
+        },
         num_rounds,
     )
-    pairs = list(zip(found["generate"], found["judge"], strict=True))
-    longer = median_ratio(found["both"], [max(pair) for pair in pairs])
-    total = median_ratio(found["both"], [sum(pair) for pair in pairs])
+    pairs = list(zip(seconds["generate"], seconds["judge"], strict=True))
+    longer = median_ratio(seconds["both"], [max(pair) for pair in pairs])
+    total = median_ratio(seconds["both"], [sum(pair) for pair in pairs])
     rows = [
-        ["generation alone", spread(found["generate"], digits=2)],
-        ["judging alone", spread(found["judge"], digits=2)],
-        ["both, streamed", spread(found["both"], digits=2)],
+        ["generation alone", spread(seconds["generate"], digits=2)],
+        ["judging alone", spread(seconds["judge"], digits=2)],
+        ["both, streamed", spread(seconds["both"], digits=2)],
         ["sum of the two", f"{statistics.median(sum(pair) for pair in pairs):.2f}"],
     ]
     print_table(["", "s"], rows)
     print(f"both / longer of the two: {longer:.2f}; both / sum: {total:.2f}\n")
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the parsed arguments."""
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=int, default=32, help="prompts, 8 completions each")
-    parser.add_argument("--tokens", type=int, default=64, help="tokens per completion")
-    parser.add_argument("--sequences", type=int, default=32, help="completions decoded at a time")
-    parser.add_argument("--delay", type=float, default=0.2, help="seconds of a judge's call")
-    parser.add_argument("--concurrency", type=int, default=32, help="calls at a time")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
-    parsed = parser.parse_intermixed_args(argv)
-    if parsed.quick:
-        parsed.prompts, parsed.tokens, parsed.rounds = 4, 16, 1
-    return parsed
-
-
 def main() -> None:
     """Measure and print."""
-    parsed = parse()
+    parsed = parse_options(__doc__, OPTIONS)
     print_machine()
     overrides = (
         f"train.prompts_per_step={parsed.prompts}",
@@ -195,7 +192,7 @@ def main() -> None:
             f"{calls} calls of {1000 * parsed.delay:.0f} ms, {parsed.concurrency} at a time: "
             f"at least {calls * parsed.delay / parsed.concurrency:.2f} s\n"
         )
-        print_ways(Ways(config, builder, engines, pool), parsed.rounds)
+        print_variants(Variants(config, builder, engines, pool), parsed.rounds)
         pool.close()
         engines.close()
 

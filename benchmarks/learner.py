@@ -29,8 +29,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.groups import one_completion_each, padded_logits
+from benchmarks.options import Option, parse_options
 from benchmarks.setup import (
-    arguments,
     device_wait,
     make_prompts,
     make_samples,
@@ -71,31 +72,11 @@ class PaddedLearner:
 
     def logprobs(self, sample: GroupSample) -> list[Tensor]:
         """Return the log-probs of each completion, [C] nats."""
-        prompt = sample.group.prompt
-        completions = [torch.from_numpy(c.token_ids) for c in sample.group.completions]
-        start = len(prompt.token_ids)
-        ids = torch.zeros(len(completions), start + max(map(len, completions)), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for i, tokens in enumerate(completions):
-            ids[i, :start] = torch.from_numpy(prompt.token_ids)
-            ids[i, start : start + len(tokens)] = tokens
-            mask[i, : start + len(tokens)] = 1
-        features = torch.from_numpy(prompt.features).to(self._device, self._model.dtype)
-        frames = torch.ones(len(completions), prompt.num_frames, dtype=torch.long)
-        longest = ids.shape[1] - start
-        logits = self._model(
-            input_ids=ids.to(self._device),
-            attention_mask=mask.to(self._device),
-            input_features=features.expand(len(completions), -1, -1),
-            feature_attention_mask=frames.to(self._device),
-            use_cache=False,
-            logits_to_keep=longest + 1,
-        ).logits[:, -longest - 1 : -1]
+        logits, tokens = padded_logits(self._model, sample, self._device)
         scores = torch.log_softmax(logits.float() + self._bias, dim=-1)
-        return [
-            row[: len(tokens)].gather(-1, tokens.to(self._device)[:, None])[:, 0]
-            for row, tokens in zip(scores, completions, strict=True)
-        ]
+        chosen = scores.gather(-1, tokens[..., None])[..., 0]
+        lengths = [len(c.token_ids) for c in sample.group.completions]
+        return [row[:length] for row, length in zip(chosen, lengths, strict=True)]
 
     def update(self, samples: Sequence[GroupSample]) -> float:
         """Run one optimizer step, a group at a time; return the norm of its gradient."""
@@ -112,19 +93,6 @@ class PaddedLearner:
         self._optimizer.step()
         self._optimizer.zero_grad()
         return float(norm)
-
-
-def one_completion_each(samples: Sequence[GroupSample]) -> list[GroupSample]:
-    """Return every completion as a group of its own, in order."""
-    return [
-        GroupSample(
-            replace(sample.group, completions=(completion,)),
-            sample.advantages[i : i + 1],
-            sample.loss_mask[i : i + 1],
-        )
-        for sample in samples
-        for i, completion in enumerate(sample.group.completions)
-    ]
 
 
 def learner_logprobs(learner: Learner, samples: Sequence[GroupSample]) -> FloatArray:
@@ -181,9 +149,7 @@ def make_steps(
 
 def main() -> None:
     """Measure and print."""
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="what is compared")
-    parsed = parser.parse_intermixed_args()
+    parsed = parse_options(__doc__, {"ways": Option(WAYS, "what is compared", choices=WAYS)})
     ways = ("packed", *(way for way in WAYS[1:] if way in parsed.ways))
     print_machine()
     with tiny_run(*OVERRIDES, *parsed.overrides) as (config, builder):

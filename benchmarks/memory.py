@@ -21,8 +21,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rollout.engine import EngineSpec
-
 # Instead of this folder, whose modules are named like our packages.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -30,8 +28,8 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.options import Option, parse_options
 from benchmarks.setup import (
-    arguments,
     endless,
     make_prompts,
     make_samples,
@@ -53,7 +51,7 @@ from launch.memory.learner import (
     learner_figures,
 )
 from launch.memory.model_size import DTYPE_BYTES, read_model_size
-from rollout.engine import RolloutEngine, SampleRequest
+from rollout.engine import EngineSpec, RolloutEngine, SampleRequest
 from trainer.packing import build_row
 
 NUM_PROMPTS, GROUP_SIZE, CLIP_S = 2, 8, 2.0
@@ -63,7 +61,7 @@ RESIDENT = "resident, at most"
 NO_MODEL = ["--hidden", "32", "--layers", "1", "--tokens", "1"]
 """Arguments of the smallest process of a role."""
 
-Found = dict[str, tuple[float, float]]
+Measured = dict[str, tuple[float, float]]
 """Name -> bytes measured, bytes estimated."""
 
 
@@ -90,15 +88,15 @@ class Allocations:
 @contextmanager
 def allocations() -> Iterator[Allocations]:
     """Yield the allocations of the block, known at its end."""
-    found = Allocations()
+    counted = Allocations()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        yield found
+        yield counted
     assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
     events: Any = profiler.profiler.kineto_results.events()
     for event in sorted(events, key=lambda event: event.start_ns()):
         if event.name() == "[memory]":
-            found.kept += event.nbytes()
-            found.peak = max(found.peak, found.kept)
+            counted.kept += event.nbytes()
+            counted.peak = max(counted.peak, counted.kept)
 
 
 def resident_peak() -> int:
@@ -120,7 +118,7 @@ def packed(config: RunConfig, builder: PromptBuilder, tokens: int) -> tuple[Micr
     return row, RowShape(len(row.input_ids), NUM_PROMPTS, prompt, GROUP_SIZE, frames)
 
 
-def measure_learner(config: RunConfig, builder: PromptBuilder, tokens: int) -> Found:
+def measure_learner(config: RunConfig, builder: PromptBuilder, tokens: int) -> Measured:
     """Return what one learner rank takes, part by part."""
     row, shape = packed(config, builder, tokens)
     learner: Any = start_learner(config, endless(builder))
@@ -132,17 +130,17 @@ def measure_learner(config: RunConfig, builder: PromptBuilder, tokens: int) -> F
     peak = resident_peak()
 
     seen: set[int] = set()
-    found: Found = {}
+    measured: Measured = {}
     weights = storage_bytes(learner._thinker.parameters(), seen)
-    found["weights"] = weights, expected["weights"]
+    measured["weights"] = weights, expected["weights"]
     optimizer = learner._engine.optimizer
     master = storage_bytes(optimizer.single_partition_of_fp32_groups, seen)
-    found["master weights"] = master, expected["master weights"]
+    measured["master weights"] = master, expected["master weights"]
     states = optimizer.optimizer.state.values()
     moments = (value for state in states for value in state.values() if value.numel() > 1)
-    found["optimizer moments"] = storage_bytes(moments, seen), expected["optimizer moments"]
+    measured["optimizer moments"] = storage_bytes(moments, seen), expected["optimizer moments"]
     reference = storage_bytes(learner._reference.parameters(), seen)
-    found["reference"] = reference, expected["reference"]
+    measured["reference"] = reference, expected["reference"]
 
     tensors = learner._to_device(row)
     saved: list[Tensor] = []
@@ -155,25 +153,25 @@ def measure_learner(config: RunConfig, builder: PromptBuilder, tokens: int) -> F
         scores = learner._engine(tensors)
     logits = KEPT_LOGIT_BYTES * shape.scored * size.vocab
     kept = expected["activations kept"] + expected["audio tower's activations"] + logits
-    found["activations kept"] = storage_bytes(saved, seen), kept
+    measured["activations kept"] = storage_bytes(saved, seen), kept
     saved.clear()
     del scores
-    found["logits of a chunk"] = _logits(learner, config, shape, size.vocab)
+    measured["logits of a chunk"] = _logits(learner, config, shape, size.vocab)
 
     with allocations() as backward:
         learner._backward(tensors, row, None)
     with allocations() as step:
         learner._engine.step()
-    held = weights + master + found["optimizer moments"][0] + reference
+    held = weights + master + measured["optimizer moments"][0] + reference
     # Memory of the bucket that no gradient touches is counted by PyTorch, but not by the machine.
     width = DTYPE_BYTES[config.model.dtype]
     untouched = width * BUCKET_ELEMENTS - expected["gradient bucket"]
-    found["gradients"] = backward.kept, expected["gradients"]
-    found["forward and backward, at most"] = held + backward.peak - untouched, role.backward
-    found["step, at most"] = held + backward.kept + step.peak, role.step
-    found[RESIDENT] = peak, PROCESS_BYTES[LEARNER] + role.backward
+    measured["gradients"] = backward.kept, expected["gradients"]
+    measured["forward and backward, at most"] = held + backward.peak - untouched, role.backward
+    measured["step, at most"] = held + backward.kept + step.peak, role.step
+    measured[RESIDENT] = peak, PROCESS_BYTES[LEARNER] + role.backward
     learner.close()
-    return found
+    return measured
 
 
 def _logits(learner: Any, config: RunConfig, row: RowShape, vocab: int) -> tuple[float, float]:
@@ -181,12 +179,12 @@ def _logits(learner: Any, config: RunConfig, row: RowShape, vocab: int) -> tuple
     chunk = min(row.scored, config.model.logits_chunk_tokens)
     head = learner._thinker.lm_head
     hidden = torch.zeros(chunk, head.weight.shape[1], requires_grad=True)
-    with allocations() as found:
+    with allocations() as projection:
         head(hidden, torch.zeros(chunk, dtype=torch.long))
-    return found.peak, LOGIT_BYTES * chunk * vocab
+    return projection.peak, LOGIT_BYTES * chunk * vocab
 
 
-def measure_engine(config: RunConfig, builder: PromptBuilder, tokens: int) -> Found:
+def measure_engine(config: RunConfig, builder: PromptBuilder, tokens: int) -> Measured:
     """Return what one engine takes, part by part."""
     engine: Any = RolloutEngine(EngineSpec.of(config, builder))
     size = read_model_size(Path(config.model.path))
@@ -225,8 +223,15 @@ def _held_by_worker(worker: Any) -> tuple[int, int, int]:
 
 PARTS = {"learner": measure_learner, "engine": measure_engine}
 
+OPTIONS = {
+    "hidden": Option(384, "width of the model"),
+    "layers": Option(4, "layers of its language model"),
+    "tokens": Option(40, "tokens of a completion"),
+    "part": Option("", argparse.SUPPRESS, choices=list(PARTS)),
+}
 
-def in_own_process(part: str, argv: list[str]) -> Found:
+
+def in_own_process(part: str, argv: list[str]) -> Measured:
     """Measure a part in a process of its own."""
     command = [sys.executable, __file__, "--part", part, *argv]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -249,12 +254,7 @@ def table_row(part: str, name: str, measured: float, estimated: float) -> list[s
 
 def main() -> None:
     """Measure both parts, or the one that `--part` names."""
-    parser = arguments("How far is the estimate of memory from what is taken?")
-    parser.add_argument("--hidden", type=int, default=384, help="width of the model")
-    parser.add_argument("--layers", type=int, default=4, help="layers of its language model")
-    parser.add_argument("--tokens", type=int, default=40, help="tokens of a completion")
-    parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
-    parsed = parser.parse_intermixed_args()
+    parsed = parse_options(__doc__, OPTIONS)
     if parsed.part:
         sizes = {"hidden_size": parsed.hidden, "num_layers": parsed.layers}
         with tiny_run(*parsed.overrides, **sizes) as (config, builder):
@@ -264,8 +264,8 @@ def main() -> None:
     for part, role in (("learner", LEARNER), ("engine", ENGINE)):
         empty, _ = in_own_process(part, [*sys.argv[1:], *NO_MODEL])[RESIDENT]
         rows.append(table_row(part, "resident, next to no model", empty, PROCESS_BYTES[role]))
-        found = in_own_process(part, sys.argv[1:])
-        rows += [table_row(part, name, *figures) for name, figures in found.items()]
+        measured = in_own_process(part, sys.argv[1:])
+        rows += [table_row(part, name, *figures) for name, figures in measured.items()]
     rows.append(table_row("driver", "resident", resident_peak(), PROCESS_BYTES[DRIVER]))
     print_machine()
     print_table(["role", "MB", "measured", "estimated", "estimated / measured"], rows)

@@ -61,8 +61,8 @@ def row(name: str, file: str, size: str, overrides: tuple[str, ...], folder: Pat
     device = Device(ASSUMED_GPU_BYTES, known=False)
     roles = estimate(config, device)
     (learner,) = [role for role in roles if role.name == LEARNER]
-    found = {figure.name: figure.num_bytes for figure in learner.figures}
-    parts = [sum(found.get(figure, 0) for figure in figures) for figures in COLUMNS.values()]
+    num_bytes = {figure.name: figure.num_bytes for figure in learner.figures}
+    parts = [sum(num_bytes.get(figure, 0) for figure in figures) for figures in COLUMNS.values()]
     shared = [p.num_bytes for p in places(config, roles) if p.name.startswith("shared GPU")]
     numbers = [*parts, learner.backward, learner.step, max([learner.peak, *shared])]
     return [name, str(learner.count), *(f"{number / GB:.1f}" for number in numbers)]

@@ -47,7 +47,7 @@ class Empty:
 def layouts(num_gpus: int) -> list[tuple[str, RunConfig]]:
     """Return (title, configuration) of every shipped RL configuration and layout of that size."""
     half = num_gpus // 2
-    found = []
+    configs = []
     for name in ("omni_3b", "omni_7b"):
         for judge, overrides in (("judge on a GPU", []), ("judge as a server", SERVER)):
             rest = num_gpus - (judge == "judge on a GPU")
@@ -58,8 +58,8 @@ def layouts(num_gpus: int) -> list[tuple[str, RunConfig]]:
                 step = [f"train.prompts_per_step={max(10, rest)}"]
                 path = ROOT / "configs" / f"{name}.yaml"
                 config = load_config(path, [*overrides, *sizes, *step])
-                found.append((f"{name}, {layout}, {judge}", config))
-    return found
+                configs.append((f"{name}, {layout}, {judge}", config))
+    return configs
 
 
 def start_all(places: Places) -> None:
@@ -79,8 +79,8 @@ def summary(seats: list[str]) -> str:
         role, _, index = seat.rpartition(" ")
         numbers.setdefault(role, []).append(int(index))
     return ", ".join(
-        f"{role} {found[0]}" + (f"-{found[-1]}" if len(found) > 1 else "")
-        for role, found in numbers.items()
+        f"{role} {indices[0]}" + (f"-{indices[-1]}" if len(indices) > 1 else "")
+        for role, indices in numbers.items()
     )
 
 

@@ -9,7 +9,6 @@ included, with one worker and with several in turns. The profile is of one proce
 
 from __future__ import annotations
 
-import argparse
 import cProfile
 import pstats
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from annotate.measurements import annotate
+from benchmarks.options import Option, parse_options
 from benchmarks.timing import in_turns, print_machine, print_table, spread, timed
 from configs.schema import NINE_LABELS
 from data.audio import probe, read_audio
@@ -32,6 +32,12 @@ from demo.corpus import build_corpus
 
 SHOWN = 8
 """Functions of the profile that are printed."""
+
+OPTIONS = {
+    "clips": Option(1200, "clips of the corpus", quick=40),
+    "rounds": Option(3, "rounds, each way in turn", quick=1),
+    "workers": Option(2, "compared with one"),
+}
 
 
 def measured(
@@ -62,9 +68,9 @@ def print_profile(examples: list[Example], corpus: Path) -> None:
         path = corpus / example.audio
         measure(read_audio(path, min_duration_s=0.1, max_duration_s=30.0), example.transcript)
     profile.disable()
-    found = pstats.Stats(profile).get_stats_profile()
-    total = sum(entry.tottime for entry in found.func_profiles.values())
-    ranked = sorted(found.func_profiles.items(), key=lambda pair: -pair[1].tottime)[:SHOWN]
+    stats = pstats.Stats(profile).get_stats_profile()
+    total = sum(entry.tottime for entry in stats.func_profiles.values())
+    ranked = sorted(stats.func_profiles.items(), key=lambda pair: -pair[1].tottime)[:SHOWN]
     print_table(
         ["function", "share of the time", "ms per clip"],
         [
@@ -76,13 +82,8 @@ def print_profile(examples: list[Example], corpus: Path) -> None:
 
 def main() -> None:
     """Make the corpus, measure it, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few clips, only shows that it runs")
-    parser.add_argument("--clips", type=int, default=1200, help="clips of the corpus")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds, each way in turn")
-    parser.add_argument("--workers", type=int, default=2, help="compared with one")
-    options = parser.parse_args()
-    num_clips, num_rounds = (40, 1) if options.quick else (options.clips, options.rounds)
+    options = parse_options(__doc__, OPTIONS, takes_settings=False)
+    num_clips, num_rounds = options.clips, options.rounds
     print_machine()
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus"

@@ -11,21 +11,19 @@ a step's completions is set against the median step of that run.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
-from rewards.base import with_run_options
-
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
 
-from benchmarks.setup import CONFIG, arguments
+from benchmarks.options import Option, parse_options
+from benchmarks.setup import CONFIG
 from benchmarks.timing import in_turns, print_machine, print_table, spread, timed
 from configs.load import load_config
 from configs.schema import NINE_LABELS, RewardTermConfig, RunConfig
@@ -39,11 +37,17 @@ from demo.texts import (
     describe,
 )
 from launch.cluster import connect
-from rewards.base import load_reward
+from rewards.base import load_reward, with_run_options
 from rewards.pool import RewardPool
 from trainer.run_folder import RunFolder
 
 GROUP_SIZE = 8
+
+OPTIONS = {
+    "groups": Option(128, "groups of 8 completions", quick=8),
+    "rounds": Option(10, "rounds that count", quick=2),
+    "run": Option("", "a finished run, for the share of its steps"),
+}
 
 
 def make_groups(num_groups: int, seed: int) -> list[Group]:
@@ -112,21 +116,9 @@ def print_share(config: RunConfig, run: Path, seconds_per_completion: float) -> 
     )
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the parsed arguments."""
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--groups", type=int, default=128, help="groups of 8 completions")
-    parser.add_argument("--rounds", type=int, default=10, help="rounds that count")
-    parser.add_argument("--run", type=Path, help="a finished run, for the share of its steps")
-    parsed = parser.parse_intermixed_args(argv)
-    if parsed.quick:
-        parsed.groups, parsed.rounds = 8, 2
-    return parsed
-
-
 def main() -> None:
     """Measure and print."""
-    parsed = parse()
+    parsed = parse_options(__doc__, OPTIONS)
     print_machine()
     config = load_config(CONFIG, parsed.overrides)
     connect(config)
@@ -135,18 +127,18 @@ def main() -> None:
     ways = {"pool": pool_way(terms, groups), "bare": bare_way(terms, groups)}
     for term in terms:
         ways[f"bare, {term.name} alone"] = bare_way([term], groups)
-    found = in_turns({name: timed(way) for name, way in ways.items()}, parsed.rounds)
+    seconds = in_turns({name: timed(way) for name, way in ways.items()}, parsed.rounds)
     size = parsed.groups * GROUP_SIZE
     print(f"{size} completions in groups of {GROUP_SIZE}, {parsed.rounds} rounds\n")
     print_table(
         ["scoring", "ms", "completions/s"],
         [
             [name, spread(times, 1000), f"{size / statistics.median(times):.0f}"]
-            for name, times in found.items()
+            for name, times in seconds.items()
         ],
     )
     if parsed.run:
-        print_share(config, parsed.run, statistics.median(found["pool"]) / size)
+        print_share(config, Path(parsed.run), statistics.median(seconds["pool"]) / size)
 
 
 if __name__ == "__main__":

@@ -16,18 +16,19 @@ Every round starts without any cache of prefixes or clips. On GPUs both engines 
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.setup import arguments, device_of, endless, make_prompts, tiny_run
+from benchmarks.options import Option, parse_options
+from benchmarks.setup import device_of, endless, make_prompts, tiny_run
 from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread
 
 # isort: split
@@ -43,6 +44,12 @@ from rollout.pool import EnginePool, with_environment
 
 WITHOUT_LEARNER = ("rollout.colocate=false", "sync.transport=nccl", "rollout.gpu_memory_frac=0.4")
 """On GPUs: no learner lives beside the engines, and two of them fit on one."""
+
+OPTIONS = {
+    "prompts": Option(32, "prompts per round", quick=4),
+    "tokens": Option(64, "tokens per completion", quick=16),
+    "seconds": Option(8.0, "length of a clip"),
+}
 
 
 class PlainEngine:
@@ -107,7 +114,7 @@ class PlainEngine:
         return seconds, sum(len(item.token_ids) for output in outputs for item in output.outputs)
 
 
-class Ways:
+class Variants:
     """The two engines, each with the same prompts; only one of them works at a time.
 
     Args:
@@ -179,10 +186,10 @@ def actor_options(config: RunConfig) -> dict[str, Any]:
     if config.device == "cpu":
         return place(config, learns=False).engines[0]
     each = config.rollout.tensor_parallel if config.rollout.tensor_parallel > 1 else 0.5
-    found = int(ray.cluster_resources().get("GPU", 0))
-    if found < 2 * each:
+    num_gpus = int(ray.cluster_resources().get("GPU", 0))
+    if num_gpus < 2 * each:
         raise SystemExit(
-            f"two engines of {each} GPUs take {2 * each:g}, Ray has {found}: "
+            f"two engines of {each} GPUs take {2 * each:g}, Ray has {num_gpus}: "
             "set rollout.tensor_parallel=1, and both share one GPU"
         )
     if each < 1 and config.rollout.gpu_memory_frac > 0.45:
@@ -193,16 +200,7 @@ def actor_options(config: RunConfig) -> dict[str, Any]:
     return {"num_cpus": 1, "num_gpus": each}
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the parsed arguments."""
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=int, default=32, help="prompts per round")
-    parser.add_argument("--tokens", type=int, default=64, help="tokens per completion")
-    parser.add_argument("--seconds", type=float, default=8.0, help="length of a clip")
-    parsed = parser.parse_intermixed_args(argv)
-    if parsed.quick:
-        parsed.prompts, parsed.tokens = 4, 16
-    return parsed
+parse = partial(parse_options, __doc__, OPTIONS)
 
 
 def main() -> None:
@@ -215,26 +213,26 @@ def main() -> None:
         if config.rollout.num_engines != 1:
             raise SystemExit("rollout.num_engines: one engine is set against one")
         connect(config, learns=False)
-        ways = Ways(config, builder, parsed.prompts, parsed.seconds)
+        variants = Variants(config, builder, parsed.prompts, parsed.seconds)
         seconds = in_turns(
             {
-                "pool": ways.pool,
-                "vllm": lambda: ways.plain(endless(builder)),
-                "plain": lambda: ways.plain(()),
+                "pool": variants.pool,
+                "vllm": lambda: variants.plain(endless(builder)),
+                "plain": lambda: variants.plain(()),
             },
             2 if parsed.quick else 5,
         )
-        ways.close()
+        variants.close()
     print(
-        f"{parsed.prompts} prompts of {len(ways.prompts[0].token_ids)} tokens x "
+        f"{parsed.prompts} prompts of {len(variants.prompts[0].token_ids)} tokens x "
         f"{config.rollout.group_size} completions of {parsed.tokens} tokens\n"
     )
-    rates = {name: ways.rates(found) for name, found in seconds.items()}
+    rates = {name: variants.rates(times) for name, times in seconds.items()}
     print_table(
         ["rollout", "completion tokens/s", "pool / this"],
         [
-            [name, spread(found, digits=0), f"{median_ratio(rates['pool'], found):.2f}"]
-            for name, found in rates.items()
+            [name, spread(rate, digits=0), f"{median_ratio(rates['pool'], rate):.2f}"]
+            for name, rate in rates.items()
         ],
     )
 

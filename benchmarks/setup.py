@@ -1,11 +1,10 @@
-"""What the benchmarks share: a model with random weights, clips of noise, timing in turns.
+"""What the benchmarks share: a model with random weights, clips of noise, parts of a run.
 
 Import it before anything heavy: it sets the environment of this process and of its workers.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import sys
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from launch.cli import QUIET
+from launch.command import QUIET
 from rollout.engine import EngineSpec
 
 
@@ -60,22 +59,6 @@ ON_CUDA = (
 `rollout.colocate=false sync.transport=nccl` gives each its own."""
 
 SAMPLE_RATE_HZ = 16_000
-
-
-def arguments(description: str) -> argparse.ArgumentParser:
-    """Return a parser with what every benchmark takes: `--quick` and `key=value` overrides."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--quick", action="store_true", help="few rounds and small sizes: only shows that it runs"
-    )
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="key=value",
-        help="settings over configs/tiny.yaml; device=cuda runs on a GPU, and model.path=FOLDER "
-        "takes a checkpoint, such as one of launch/random_checkpoint.py, instead of a tiny one",
-    )
-    return parser
 
 
 @contextmanager
@@ -168,11 +151,6 @@ def make_prompts(
     """Return prompts about different clips, all of one length.
 
     Args:
-        builder: of the model.
-        config: question and labels are taken from it.
-        num_prompts: P.
-        duration_s: length of each clip.
-        seed: draws the clips.
         shared: features as references into Ray's shared memory instead of arrays.
     """
     draw = np.random.default_rng(seed)
@@ -194,11 +172,7 @@ def make_samples(
     """Return a group of random completions per prompt, with normal advantages.
 
     Args:
-        prompts: P prompts.
-        group_size: G.
-        min_tokens: shortest completion.
         max_tokens: longest completion; lengths are uniform between the two.
-        seed: draws lengths, tokens and advantages.
     """
     draw = np.random.default_rng(seed)
     samples = []

@@ -21,10 +21,8 @@ import cProfile
 import pstats
 import statistics
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-
-from rewards.base import with_run_options
 
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -32,8 +30,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import numpy as np
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.options import Option, parse_options
 from benchmarks.setup import (
-    arguments,
     make_engines,
     make_learner,
     make_prompts,
@@ -46,6 +44,7 @@ from benchmarks.timing import print_machine, print_table
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from launch.cluster import connect, place
+from rewards.base import with_run_options
 from rewards.combine import CombineRules, combine
 from rewards.pool import RewardPool
 from rewards.schedule import Schedule
@@ -57,6 +56,14 @@ from trainer.packing import plan_update
 
 NUM_WARMUP_STEPS = 3
 PARTS = ("data", "rollout", "reward", "update", "sync")
+
+OPTIONS = {
+    "prompts": Option(8, "prompts per step", quick=2),
+    "tokens": Option(64, "tokens per completion", quick=16),
+    "clips": Option((1.3, 8.0), "clip lengths in seconds"),
+    "steps": Option(10, "steps that count, per clip length", quick=2),
+    "profile": Option(False, "profile a learner update instead"),
+}
 
 
 class Job:
@@ -143,18 +150,18 @@ def print_steps(config: RunConfig, builder: PromptBuilder, parsed: argparse.Name
     size = config.train.prompts_per_step * config.rollout.group_size
     rows = []
     for duration_s in parsed.clips:
-        found = measure(job, duration_s, parsed.steps)
-        seconds = found["time/step_s"]
+        medians = measure(job, duration_s, parsed.steps)
+        seconds = medians["time/step_s"]
         rows.append(
             [
                 f"{duration_s:g} s",
-                *[f"{found[f'time/{part}_s']:.3f}" for part in PARTS],
+                *[f"{medians[f'time/{part}_s']:.3f}" for part in PARTS],
                 f"{seconds:.3f}",
                 f"{size / seconds:.0f}",
-                f"{size * found['tokens'] / seconds:.0f}",
-                f"{size * found['tokens'] / found['time/rollout_s']:.0f}",
-                f"{found['tokens']:.1f}",
-                f"{found['policy/logprob_gap_max']:.0e}",
+                f"{size * medians['tokens'] / seconds:.0f}",
+                f"{size * medians['tokens'] / medians['time/rollout_s']:.0f}",
+                f"{medians['tokens']:.1f}",
+                f"{medians['policy/logprob_gap_max']:.0e}",
             ]
         )
     job.close()
@@ -221,20 +228,7 @@ def print_profile(config: RunConfig, builder: PromptBuilder, duration_s: float) 
     learner.close()
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the parsed arguments."""
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=int, default=8, help="prompts per step")
-    parser.add_argument("--tokens", type=int, default=64, help="tokens per completion")
-    parser.add_argument(
-        "--clips", type=float, nargs="+", default=[1.3, 8.0], help="clip lengths in seconds"
-    )
-    parser.add_argument("--steps", type=int, default=10, help="steps that count, per clip length")
-    parser.add_argument("--profile", action="store_true", help="profile a learner update instead")
-    parsed = parser.parse_intermixed_args(argv)
-    if parsed.quick:
-        parsed.prompts, parsed.tokens, parsed.steps = 2, 16, 2
-    return parsed
+parse = partial(parse_options, __doc__, OPTIONS)
 
 
 def main() -> None:

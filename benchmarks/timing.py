@@ -38,20 +38,16 @@ def in_turns(ways: Mapping[str, Callable[[], float]], num_rounds: int) -> dict[s
 
     What slows the machine down for a while then slows all ways down alike.
 
-    Args:
-        ways: name -> function that does the work and returns its seconds.
-        num_rounds: rounds that count.
-
     Returns:
         Name -> seconds of each round.
     """
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    rounds: dict[str, list[float]] = {name: [] for name in ways}
     for index in range(num_rounds + 1):
         for name, way in ways.items():
             seconds = way()
             if index:
-                found[name].append(seconds)
-    return found
+                rounds[name].append(seconds)
+    return rounds
 
 
 def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
@@ -76,13 +72,13 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def installed_versions(names: Sequence[str]) -> str:
     """Return `name version` of those packages that are installed."""
-    found = []
+    installed = []
     for name in names:
         try:
-            found.append(f"{name} {version(name)}")
+            installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(installed)
 
 
 def print_machine() -> None:

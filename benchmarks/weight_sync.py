@@ -14,11 +14,11 @@ weights is none.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 # Instead of this folder, whose modules are named like our packages; Ray's workers inherit it.
@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
+from benchmarks.options import Option, parse_options
 from benchmarks.setup import (
-    arguments,
     make_engines,
     make_learner,
     make_prompts,
@@ -48,7 +48,7 @@ from trainer.loop import sync_weights
 OVERRIDES = ("loss.kl_coef=0", "rollout.max_completion_tokens=8")
 """No reference policy, which takes no part in a sync."""
 
-ZERO_STAGES = (2, 3)
+OPTIONS = {"stages": Option((2, 3), "of ZeRO", choices=(2, 3))}
 
 LARGE = {"hidden_size": 1024, "num_layers": 10}
 
@@ -118,8 +118,8 @@ def largest_gap(learner: LearnerGroup, groups: Sequence[Group]) -> float:
     """Return the largest difference of a token's log-prob between learner and engine, in nats."""
     return max(
         float(np.abs(scores - completion.rollout_logprobs).max())
-        for group, found in zip(groups, learner.logprobs(groups), strict=True)
-        for scores, completion in zip(found, group.completions, strict=True)
+        for group, scored in zip(groups, learner.logprobs(groups), strict=True)
+        for scores, completion in zip(scored, group.completions, strict=True)
     )
 
 
@@ -155,22 +155,16 @@ def measure(
     return [
         [
             name,
-            spread(found, digits=3),
-            spread([num_bytes / 1e9 / value for value in found], digits=2),
-            f"{median_ratio(found, seconds['numpy.copyto']):.1f}",
+            spread(times, digits=3),
+            spread([num_bytes / 1e9 / value for value in times], digits=2),
+            f"{median_ratio(times, seconds['numpy.copyto']):.1f}",
             gaps.get(name, ""),
         ]
-        for name, found in seconds.items()
+        for name, times in seconds.items()
     ]
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the parsed arguments."""
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--stages", type=int, nargs="+", choices=ZERO_STAGES, default=ZERO_STAGES, help="of ZeRO"
-    )
-    return parser.parse_intermixed_args(argv)
+parse = partial(parse_options, __doc__, OPTIONS)
 
 
 def main() -> None:

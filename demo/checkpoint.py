@@ -159,7 +159,6 @@ def thinker_config(tokenizer: Qwen2Tokenizer, size: ThinkerSize) -> Qwen2_5OmniT
     """Return the configuration of a thinker with these dimensions.
 
     Args:
-        tokenizer: its ids of the placeholders are taken.
         size: the dimensions. The vision tower always has one layer: no run reads images.
     """
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
@@ -251,13 +250,9 @@ def build_checkpoint(
     """Write a checkpoint folder; it appears only once it is complete.
 
     Args:
-        path: folder to make; its parents are made as needed.
         hidden_size: width of the language model and the audio tower; a multiple of 32. The
             default sizes give about 1.3 million weights.
-        num_layers: layers of the language model.
-        seed: draws the weights; the same arguments give the same weights.
         texts: what the tokenizer is trained on; None = the demo's prompts and answers.
-        vocab_size: byte alphabet, merges and special tokens together.
 
     Raises:
         ValueError: the folder exists already, or `hidden_size` is not a multiple of 32.

@@ -305,11 +305,6 @@ def build_corpus(
     the numbers of its `Delivery`. What a listener can measure is another matter: `launch.annotate`.
 
     Args:
-        root: folder to make; its parents are made as needed.
-        num_train: clips of split `train`, for reinforcement learning.
-        num_eval: clips of split `eval`, for evaluation during a run.
-        num_test: clips of split `test`, for the final evaluation.
-        num_cold_start: clips of split `cold_start`, for supervised fine-tuning.
         seed: draws the clips; the same numbers and seed give the same files to the last bit.
 
     Returns:

@@ -60,9 +60,6 @@ def write_headers(
     """Write a checkpoint of headers and holes.
 
     Args:
-        folder: Folder to make.
-        shapes: Name -> shape of every weight, in bfloat16.
-        config: Content of `config.json`.
         num_files: Files that the weights are spread over; with an index if there are several.
     """
     folder.mkdir(parents=True)

@@ -32,8 +32,8 @@ class InvertedJudge:
     def judge(self, prompt: Prompt, reasonings: Sequence[str]) -> list[Judgement]:
         """Judge the reasoning of one clip; see `rewards.judges.base.Judge`."""
         return [
-            Judgement(inverted(found.scores), found.missing, found.details)
-            for found in self._judge.judge(prompt, reasonings)
+            Judgement(inverted(verdict.scores), verdict.missing, verdict.details)
+            for verdict in self._judge.judge(prompt, reasonings)
         ]
 
     def close(self) -> None:

@@ -41,14 +41,6 @@ def prepare(
     The corpus is annotated as any other would be: its `prosody` is measured from the clips.
     Folders appear complete or not at all, so one that exists is taken as it is, whatever sizes and
     seed it was built with; remove it to build it anew.
-
-    Args:
-        root: folder of both.
-        num_train: clips of split `train`.
-        num_eval: clips of split `eval`.
-        num_test: clips of split `test`.
-        num_cold_start: clips of split `cold_start`.
-        seed: draws the weights and the clips.
     """
     material = Material(checkpoint=root / "checkpoint", corpus=root / "corpus")
     if not material.checkpoint.exists():
@@ -72,12 +64,7 @@ def prepare(
 
 
 def annotate_manifest(manifest: Path, corpus: Path) -> None:
-    """Measure the prosody of all clips of a manifest and write it into its rows.
-
-    Args:
-        manifest: File to read and to replace.
-        corpus: Folder that the clips' paths are relative to.
-    """
+    """Measure the prosody of all clips of a manifest and write it into its rows."""
     data = DataConfig()
     examples = read_manifest(
         manifest, audio_root=corpus, choices=data.choices, question_template=data.question

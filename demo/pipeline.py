@@ -7,17 +7,14 @@ trained judge, evaluation of every policy, and the paper's tables filled in.
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from demo.corpus import build_corpus
+from demo.stages import Stage, run
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("runs/pipeline")
 CONFIGS = Path("configs/pipeline")
 
@@ -28,34 +25,9 @@ VOCAB_SIZE = 1024
 """Of policy and judge: probes and the judge's texts have more words than the demo's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A run of one command."""
-
-    title: str
-    command: str
-    """Script in `launch/`."""
-    config: str
-    """File in `configs/pipeline/`, without its ending."""
-    overrides: tuple[str, ...] = ()
-    name: str = ""
-    """Folder below `runs/pipeline`, if the configuration names another one."""
-
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
-        return FOLDER / (self.name or self.config)
-
-    def arguments(self) -> list[str]:
-        """Return the command line after the interpreter."""
-        named = (f"name=pipeline/{self.name}",) if self.name else ()
-        config = CONFIGS / f"{self.config}.yaml"
-        return [f"launch/{self.command}.py", "--config", str(config), *named, *self.overrides]
-
-    def is_finished(self) -> bool:
-        """Return whether its run came to its end."""
-        status = self.folder / "run_status.json"
-        return status.is_file() and json.loads(status.read_text())["state"] == "finished"
+def _stage(title: str, command: str, config: str, *overrides: str, name: str = "") -> Stage:
+    """Return the stage of a file in `CONFIGS`, whose run folder is named like it or `name`."""
+    return Stage(title, command, f"{CONFIGS / config}.yaml", FOLDER / (name or config), overrides)
 
 
 POLICIES = {
@@ -68,30 +40,30 @@ POLICIES = {
 """Row of the table -> run that trained the policy."""
 
 TRAINING = (
-    Stage("supervised stage I: all weights, prosody tasks", "sft", "sft_prosody"),
-    Stage("supervised stage II: adapters, cold start with reasoning", "sft", "base"),
-    Stage("judge: training and calibration", "judge", "judge"),
-    Stage("SFT on all reasoning, for comparison (V1)", "sft", "sft"),
-    Stage("GRPO: format and accuracy alone (V2)", "rl", "grpo"),
-    Stage(
+    _stage("supervised stage I: all weights, prosody tasks", "sft", "sft_prosody"),
+    _stage("supervised stage II: adapters, cold start with reasoning", "sft", "base"),
+    _stage("judge: training and calibration", "judge", "judge"),
+    _stage("SFT on all reasoning, for comparison (V1)", "sft", "sft"),
+    _stage("GRPO: format and accuracy alone (V2)", "rl", "grpo"),
+    _stage(
         "GRPO-PTR with the judge before its training (V3)",
         "rl",
         "ptr",
-        (f"{JUDGE}={FOLDER / 'sft_prosody' / 'export'}",),
+        f"{JUDGE}={FOLDER / 'sft_prosody' / 'export'}",
         name="ptr_untrained",
     ),
-    Stage("GRPO-PTR with the trained judge (V6)", "rl", "ptr"),
+    _stage("GRPO-PTR with the trained judge (V6)", "rl", "ptr"),
 )
 
 EVALUATIONS = tuple(
-    Stage(
+    _stage(
         f"evaluation of {row}",
         "evaluate",
         "evaluate",
-        (f"model.path={FOLDER / run / 'export'}",),
-        name=f"eval/{run}",
+        f"model.path={FOLDER / policy / 'export'}",
+        name=f"eval/{policy}",
     )
-    for row, run in POLICIES.items()
+    for row, policy in POLICIES.items()
 )
 
 
@@ -108,20 +80,6 @@ def texts() -> Iterator[str]:
             yield from (row[key] for key in keys if row.get(key))
 
 
-def run(title: str, *arguments: str) -> None:
-    """Run a command of the repository.
-
-    Raises:
-        SystemExit: It failed; the code is the command's own.
-    """
-    print(f"\n== {title}\n   {shlex.join(['python', *arguments])}", flush=True)
-    start = time.monotonic()
-    done = subprocess.run([sys.executable, *arguments])
-    if done.returncode:
-        raise SystemExit(done.returncode)
-    print(f"   {time.monotonic() - start:.0f} s", flush=True)
-
-
 def main() -> int:
     """Run all stages and print the table."""
     start = time.monotonic()
@@ -136,22 +94,14 @@ def main() -> int:
 
         build_checkpoint(checkpoint, texts=texts(), vocab_size=VOCAB_SIZE)
     for stage in (*TRAINING, *EVALUATIONS):
-        if stage.is_finished():
-            print(f"\n== {stage.title}: done before ({stage.folder})", flush=True)
-        else:
-            run(stage.title, *stage.arguments())
+        stage.run()
     rows = [f"{row}={FOLDER / 'eval' / name}" for row, name in POLICIES.items()]
     probes = ["--probes", str(FOLDER / "sft_prosody")]
     table = FOLDER / "tables.md"
     run("tables", "launch/tables.py", *rows, *probes, "--output", str(table))
     *others, last = (str(FOLDER / "eval" / name) for name in POLICIES.values())
-    run(
-        "report of the last policy, beside the others",
-        "launch/report.py",
-        last,
-        "--compare",
-        *others,
-    )
+    title = "report of the last policy, beside the others"
+    run(title, "launch/report.py", last, "--compare", *others)
     print(f"\n{table.read_text(encoding='utf-8')}")
     print(f"the whole pipeline took {time.monotonic() - start:.0f} s; reports:")
     for name in ("judge/calibration/report.md", "ptr/report.html", "eval/ptr/report.html"):

@@ -42,18 +42,18 @@ def rank_correlation(rows: Sequence[Row], setting: str, measurement: str) -> flo
     Measurements are divided by the median of their speaker, except energy, which is in dB already
     and has it subtracted.
     """
-    found = [row for row in rows if row["prosody"] and row["prosody"][measurement] is not None]
+    measured = [row for row in rows if row["prosody"] and row["prosody"][measurement] is not None]
     by_speaker: dict[str, list[float]] = defaultdict(list)
-    for row in found:
+    for row in measured:
         by_speaker[row["speaker"]].append(row["prosody"][measurement])
     usual = {speaker: float(np.median(values)) for speaker, values in by_speaker.items()}
     subtract = measurement == "energy_dbfs"
     relative = [
         value - usual[row["speaker"]] if subtract else value / usual[row["speaker"]]
-        for row in found
+        for row in measured
         for value in [row["prosody"][measurement]]
     ]
-    settings = [row["settings"][setting] for row in found]
+    settings = [row["settings"][setting] for row in measured]
     ranks = [np.argsort(np.argsort(values)) for values in (relative, settings)]
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
@@ -62,8 +62,6 @@ def confusion(rows: Sequence[Row], attribute: str, *, clear_only: bool = False) 
     """Return [L, L] clips by the synthesizer's level (rows) and the measured one (columns).
 
     Args:
-        rows: of the manifest; those without a measured level are left out.
-        attribute: one of `LEVELS`.
         clear_only: leave out what is within `BORDERLINE` of another level.
     """
     names = LEVELS[attribute]

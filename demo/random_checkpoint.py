@@ -117,8 +117,6 @@ def draw_weight(name: str, shape: torch.Size, seed: int, device: str) -> Tensor:
 
     Args:
         name: with the seed it decides the numbers, so they do not depend on order or shards.
-        shape: of the weight.
-        seed: of the checkpoint.
         device: draws it; CPU and GPU draw other numbers.
     """
     if len(shape) == 1:
@@ -139,12 +137,8 @@ def write_random_checkpoint(
     """Write a checkpoint folder; it appears only once it is complete.
 
     Args:
-        path: folder to make; its parents are made as needed.
-        size: of the thinker, such as one of `SIZES`.
         num_layers: layers of the language model; 0 = all of them.
-        seed: draws the weights.
         shard_bytes: most bytes of one file, unless a single weight has more.
-        report: is told of every file.
 
     Raises:
         ValueError: the folder exists already.

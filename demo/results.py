@@ -15,12 +15,7 @@ from trainer.run_folder import RunFolder
 
 
 def before_and_after(run: Path, name: str) -> tuple[float, float]:
-    """Return a test metric before the first and after the last step.
-
-    Args:
-        run: folder of a finished RL run with `eval.test_split`.
-        name: such as `accuracy` or `ua`.
-    """
+    """Return a test metric before the first and after the last step."""
     rows = RunFolder(run).rows()
     return rows[0][f"test_before/{name}"], rows[-1][f"test_after/{name}"]
 
@@ -70,12 +65,7 @@ SCHEDULE = (
 
 
 def draw_curve(runs: Sequence[Path], target: Path) -> None:
-    """Draw accuracy, the judge's factual score, weight and trust over the steps of RL runs.
-
-    Args:
-        runs: finished runs; several are drawn thin.
-        target: PNG or SVG file.
-    """
+    """Draw accuracy, the judge's factual score, weight and trust over the steps of RL runs."""
     figure, panels = plt.subplots(1, 3, figsize=(14.4, 4.0), layout="constrained")
     left, middle, right = panels
     _draw(left, runs, ACCURACY)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from demo.material import prepare
 from demo.results import before_and_after, draw_curve, gate_step
-from trainer.run_folder import RunFolder
+from demo.stages import RUNS, Stage
 
-DEMO = Path("runs/demo/rl")
+DEMO = Stage("reinforcement learning: GRPO-PTR", "rl", "configs/tiny.yaml", RUNS / "demo/rl")
 PAGE = Path("docs/demo_seeds.md")
 FIGURE = Path("docs/demo_seeds.png")
 
@@ -23,20 +22,16 @@ def run_seed(seed: int) -> Path:
     Seed 0 is the demo's own run, if that is done.
 
     Raises:
-        subprocess.CalledProcessError: a stage failed.
+        SystemExit: a stage failed.
     """
-    demo = RunFolder(DEMO)
-    if seed == 0 and demo.status_path.exists() and demo.read_status()["state"] == "finished":
-        return DEMO
-    name = f"demo_seeds/{seed}"
-    stages = (
-        ("sft", "configs/tiny_sft.yaml", f"name={name}/sft"),
-        ("rl", "configs/tiny.yaml", f"name={name}/rl", f"model.path=runs/{name}/sft/export"),
-    )
-    for command, config, *settings in stages:
-        arguments = [f"launch/{command}.py", "--config", config, f"seed={seed}", *settings]
-        subprocess.run([sys.executable, *arguments], check=True)
-    return Path("runs") / name / "rl"
+    if seed == 0 and DEMO.is_finished():
+        return DEMO.folder
+    folder = RUNS / "demo_seeds" / str(seed)
+    settings = (f"seed={seed}",)
+    Stage("cold start", "sft", "configs/tiny_sft.yaml", folder / "sft", settings).run()
+    settings = (f"seed={seed}", f"model.path={folder / 'sft/export'}")
+    Stage(DEMO.title, "rl", DEMO.config, folder / "rl", settings).run()
+    return folder / "rl"
 
 
 def seeds_page(seeds: Sequence[int], runs: Sequence[Path]) -> str:

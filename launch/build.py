@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import ray
 
@@ -42,29 +41,15 @@ from trainer.trial import largest_row, longest_prompt
 logger = logging.getLogger(__name__)
 
 
-class Stateful(Protocol):
-    """A part of a run whose state lies in the checkpoint."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the state of a checkpoint."""
-        ...
-
-
 def run_rl(
     config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
 ) -> int:
     """Build everything, resume if there is something to resume, and run the RL loop.
 
-    Args:
-        config: the run; Ray is connected.
-        folder: opened.
-        data: from `read_data`.
-        stop_requested: see `Parts`.
-
-    Returns:
-        The step reached.
+    Ray is connected, and the folder is opened. Returns the step reached.
     """
-    builder, build_prompt, loader = _prompts(config, data)
+    builder = PromptBuilder(config.model.path, config.data)
+    build_prompt, loader = _loader(config, data, builder)
     terms = with_run_options(config)
     engines, learner, rewards = _start_actors(config, builder, terms)
     schedule = Schedule(terms, config.rewards.outcome)
@@ -194,16 +179,19 @@ def _choice_evaluation(
     builds: dict[str, Callable[[Example], Prompt]] = {}
     with ThreadPoolExecutor(config.data.num_workers) as pool:
         for benchmark in config.eval.benchmarks:
-            found = benchmark_data(config, benchmark)
-            build = builds.setdefault(found.audio_root, prompt_function(builder, found, ray.put))
+            data_config = benchmark_data(config, benchmark)
+            build = builds.setdefault(
+                data_config.audio_root, prompt_function(builder, data_config, ray.put)
+            )
             prompts[benchmark.name] = list(pool.map(build, data.benchmarks[benchmark.name]))
 
     def evaluate() -> dict[str, float]:
         metrics: dict[str, float] = {}
-        for name, asked in prompts.items():
-            metrics |= choice_metrics(name, learner, asked, builder)
+        for name, questions in prompts.items():
+            metrics |= choice_metrics(name, learner, questions, builder)
             logger.info(
-                f"{name}: {len(asked)} questions, accuracy {metrics[f'probe/{name}_accuracy']:.3f}"
+                f"{name}: {len(questions)} questions, "
+                f"accuracy {metrics[f'probe/{name}_accuracy']:.3f}"
             )
         return metrics
 
@@ -213,13 +201,6 @@ def _choice_evaluation(
 def open_folder(config: RunConfig, folder: RunFolder) -> bool:
     """Take the run folder for this configuration; True if it holds a run to resume."""
     return folder.open(dump_config(config), lambda old: config_differences(old, config))
-
-
-def _prompts(
-    config: RunConfig, data: Splits
-) -> tuple[PromptBuilder, Callable[[Example], Prompt], PromptLoader]:
-    builder = PromptBuilder(config.model.path, config.data)
-    return builder, *_loader(config, data, builder)
 
 
 def _loader(
@@ -291,7 +272,7 @@ def _resume(
     folder: RunFolder,
     store: CheckpointStore,
     learner: LearnerGroup,
-    others: Mapping[str, Stateful],
+    others: Mapping[str, PromptLoader | Schedule | Alarms],
 ) -> int:
     """Load the newest good checkpoint, if any, and drop what was written after it."""
     checkpoint: Checkpoint | None = store.latest()

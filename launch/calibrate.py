@@ -21,8 +21,15 @@ if __name__ == "__main__":
 from configs.errors import UserError
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
-from launch.cli import QUIET
-from launch.command import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, EXIT_PREFLIGHT, fail, show_log
+from launch.command import (
+    EXIT_CONFIG,
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_PREFLIGHT,
+    QUIET,
+    fail,
+    show_log,
+)
 from launch.preflight import preflight
 
 

@@ -10,22 +10,23 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
-from data.manifest import ManifestError
 from launch.command import (
-    EXIT_CONFIG,
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_PREEMPTED,
     EXIT_PREFLIGHT,
+    add_run_arguments,
+    be_quiet,
     fail,
-    show_log,
+    run_command,
 )
-from launch.preflight import preflight
+from launch.preflight import preflight, stop_run
 
 if TYPE_CHECKING:  # what follows is heavy, and a typing error should not wait for it
     from data.splits import Splits
@@ -36,30 +37,15 @@ if TYPE_CHECKING:  # what follows is heavy, and a typing error should not wait f
 
 logger = logging.getLogger(__name__)
 
-QUIET = {
-    "TRANSFORMERS_VERBOSITY": "error",
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    # Features and weights are read-only views of shared memory, and nobody writes to them.
-    "PYTHONWARNINGS": "ignore:The given NumPy array is not writable",
-}
-"""Environment of the driver and, through it, of local workers: no hub, no bars, no false alarms."""
 
-
-def parse_arguments(description: str, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse `--config FILE [key=value ...] [--dry-run]`."""
+def run_parser(description: str) -> argparse.ArgumentParser:
+    """Return the parser of `--config FILE [key=value ...] [--dry-run]`."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--config", required=True, metavar="FILE", help="YAML file of the run")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="key=value",
-        help="dotted settings over the file, such as train.num_steps=10; docs/configuration.md",
-    )
+    add_run_arguments(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, print the plan, start nothing"
     )
-    return parser.parse_intermixed_args(argv)
+    return parser
 
 
 class StopRequest:
@@ -94,32 +80,22 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 2 configuration or data, 3 preflight, 4 run failed, 75 preempted and
         saved.
     """
-    arguments = parse_arguments(description, argv)
-    show_log()
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    try:
-        config = load_config(arguments.config, arguments.overrides)
-        check_kind(kind, arguments.config, config)
-    except ConfigError as error:
-        return fail(EXIT_CONFIG, error)
+    command = shlex.join(["python", *sys.argv]) if argv is None else ""
+    return run_command(run_parser(description), partial(_check_and_run, kind, command), argv)
 
-    problems = preflight(config, learns=kind != "evaluate")
-    for problem in problems:
-        print(f"{problem.level}: {problem.what}; {problem.fix}", file=sys.stderr)
-    if any(problem.level == "error" for problem in problems):
+
+def _check_and_run(kind: str, command: str, arguments: argparse.Namespace) -> int:
+    be_quiet()
+    config = load_config(arguments.config, arguments.overrides)
+    check_kind(kind, arguments.config, config)
+    if stop_run(preflight(config, learns=kind != "evaluate")):
         return EXIT_PREFLIGHT
-
-    try:
-        data = _read_data(kind, config)
-    except ManifestError as error:
-        return fail(EXIT_CONFIG, error)
+    data = _read_data(kind, config)
     if arguments.dry_run:
         from launch.plan import describe_plan
 
         print(describe_plan(config, data))
         return EXIT_DONE
-    command = shlex.join(["python", *sys.argv]) if argv is None else ""
     return _execute(kind, config, data, command)
 
 
@@ -139,12 +115,7 @@ def _read_data(kind: str, config: RunConfig) -> Data:
 
 
 def check_kind(kind: str, path: str, config: RunConfig) -> None:
-    """Refuse a configuration that a command cannot run.
-
-    Args:
-        kind: As in `main`.
-        path: The configuration's file, for the message.
-        config: The run.
+    """Refuse a configuration that a command cannot run; `kind` as in `main`.
 
     Raises:
         ConfigError: It is of another kind, a judge has no test split, or an evaluation has nothing
@@ -171,13 +142,10 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
     from launch.cluster import NodeAddress, connect, describe_lost_nodes
     from launch.evaluation import run_evaluation
     from launch.judge_training import run_judge
-    from trainer.run_folder import RunFolder, RunFolderError
+    from trainer.run_folder import RunFolder
 
     folder = RunFolder(Path(config.output_dir) / config.name)
-    try:
-        open_folder(config, folder)
-    except RunFolderError as error:
-        return fail(EXIT_CONFIG, error)
+    open_folder(config, folder)
     folder.write_status("running", 0, "", command)
     logger.info(f"run folder: {folder.root.resolve()}")
     runs: dict[str, Callable[..., int]] = {

@@ -61,7 +61,6 @@ def connect(config: RunConfig, *, learns: bool = True) -> list[NodeAddress]:
     SIGTERM here: install your own handler afterwards.
 
     Args:
-        config: The run; it says how many GPUs are needed.
         learns: Whether it trains; an evaluation needs GPUs for its engines and judges alone.
 
     Returns:
@@ -101,9 +100,6 @@ def describe_lost_nodes(nodes: Sequence[NodeAddress]) -> str:
     They are asked here, because Ray takes 15 s (Ray was killed) to a minute (the network is cut) to
     call a node dead, and till then its actors are "unavailable" only.
 
-    Args:
-        nodes: What `connect` returned; empty if it did not.
-
     Returns:
         A sentence for each with the reason, and a space behind it; empty if all of them answer.
     """
@@ -132,9 +128,9 @@ def local_urls(config: RunConfig) -> Iterator[str]:
 
 def _nodes() -> list[dict[str, Any]]:
     """Return the nodes that are up, this one first."""
-    own = ray.get_runtime_context().get_node_id()
+    here = ray.get_runtime_context().get_node_id()
     alive = [node for node in ray.nodes() if node["Alive"]]
-    return sorted(alive, key=lambda node: (node["NodeID"] != own, node["NodeManagerAddress"]))
+    return sorted(alive, key=lambda node: (node["NodeID"] != here, node["NodeManagerAddress"]))
 
 
 def _start(config: RunConfig, options: dict[str, Any]) -> None:
@@ -201,10 +197,6 @@ class Places(NamedTuple):
 
 def place(config: RunConfig, *, learns: bool = True) -> Places:
     """Reserve the GPUs of a run, all or none, and say which actor takes which.
-
-    Args:
-        config: The run; Ray is connected.
-        learns: As in `launch.placement.bundles`.
 
     Raises:
         ClusterError: The GPUs exist, but others have them.

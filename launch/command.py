@@ -1,9 +1,14 @@
-"""What every command shares: exit codes, lines of progress, one line for a mistake."""
+"""What every command shares: arguments, exit codes, lines of progress, one line for a mistake."""
 
 from __future__ import annotations
 
+import argparse
 import logging
+import os
 import sys
+from collections.abc import Callable, Sequence
+
+from configs.errors import UserError
 
 EXIT_DONE, EXIT_CONFIG, EXIT_PREFLIGHT, EXIT_FAILED, EXIT_PREEMPTED = 0, 2, 3, 4, 75
 """Done; settings or data; not on this machine; failed; stopped, and the same command goes on."""
@@ -21,6 +26,53 @@ ROOMS = (
     "demo",
 )
 """Our packages, whose log lines are shown; of libraries only the warnings are."""
+
+QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    # Features and weights are read-only views of shared memory, and nobody writes to them.
+    "PYTHONWARNINGS": "ignore:The given NumPy array is not writable",
+}
+"""Environment of the driver and, through it, of local workers: no hub, no bars, no false alarms."""
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Add `--config FILE` and `key=value ...`, which say what a run is."""
+    what = "YAML file of the run" if required else "YAML file of a run; without: the machine"
+    parser.add_argument("--config", required=required, metavar="FILE", help=what)
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="dotted settings over the file, such as train.num_steps=10; docs/configuration.md",
+    )
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    body: Callable[[argparse.Namespace], int],
+    argv: Sequence[str] | None,
+) -> int:
+    """Run the body of a command and return its exit code, one of those above.
+
+    Args:
+        parser: Of its arguments.
+        body: Parsed arguments -> exit code.
+        argv: Arguments without the program name; None = those of this process.
+    """
+    arguments = parser.parse_intermixed_args(argv)
+    show_log()
+    try:
+        return body(arguments)
+    except UserError as error:
+        return fail(EXIT_CONFIG, error)
+
+
+def be_quiet() -> None:
+    """Set `QUIET` for this process and its workers, where it is not set otherwise."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
 
 
 class _Formatter(logging.Formatter):

@@ -16,27 +16,21 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evaluation.compare import describe
-from launch.command import EXIT_CONFIG, EXIT_DONE, fail
+from launch.command import EXIT_DONE, run_command
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Print the comparison."""
+    print(describe(arguments.first, arguments.second))
+    return EXIT_DONE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: Arguments without the program name; None = those of this process.
-
-    Returns:
-        The exit code: 0 done, 2 nothing to compare.
-    """
+    """Run the command; the exit code is 0 for done, 2 for nothing to compare."""
     parser = argparse.ArgumentParser(description="Compare two evaluations of the same clips.")
     parser.add_argument("first", type=Path, help="run folder of launch/evaluate.py")
     parser.add_argument("second", type=Path, help="another one, of the same clips")
-    arguments = parser.parse_args(argv)
-    try:
-        print(describe(arguments.first, arguments.second))
-    except ValueError as error:
-        return fail(EXIT_CONFIG, error)
-    return EXIT_DONE
+    return run_command(parser, compare, argv)
 
 
 if __name__ == "__main__":

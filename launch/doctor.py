@@ -16,6 +16,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ if __name__ == "__main__":
 
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
-from launch.command import EXIT_CONFIG, EXIT_DONE, EXIT_PREFLIGHT
+from launch.command import EXIT_CONFIG, EXIT_DONE, EXIT_PREFLIGHT, add_run_arguments, fail
 from launch.memory.estimate import estimate, find_device
 from launch.memory.model_size import ModelSizeError
 from launch.memory.table import describe_memory, memory_json
@@ -42,14 +43,9 @@ from launch.preflight import (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the checks and print what they find; return the exit code.
-
-    Args:
-        argv: Arguments without the program name; None = those of this process.
-    """
+    """Run the checks and print what they say; return the exit code."""
     parser = argparse.ArgumentParser(description="Check a machine, or a run on it.")
-    parser.add_argument("--config", metavar="FILE", help="YAML file of a run; without: the machine")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="dotted settings")
+    add_run_arguments(parser, required=False)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     arguments = parser.parse_intermixed_args(argv)
     if arguments.overrides and not arguments.config:
@@ -64,15 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ConfigError as error:
             if arguments.json:
                 print(json.dumps({"error": str(error)}))
-            else:
-                print(f"error: {error}", file=sys.stderr)
-            return EXIT_CONFIG
+                return EXIT_CONFIG
+            return fail(EXIT_CONFIG, error)
         problems = preflight(config)
         report, text = memory_report(config)
     stops = any(problem.level == "error" for problem in problems)
     if arguments.json:
-        found = [{"level": p.level, "what": p.what, "fix": p.fix} for p in problems]
-        print(json.dumps({"healthy": not stops, "problems": found} | report, indent=1))
+        report = {"healthy": not stops, "problems": [asdict(p) for p in problems]} | report
+        print(json.dumps(report, indent=1))
     else:
         print("\n".join([*map(str, problems), text]))
         num_errors = sum(problem.level == "error" for problem in problems)
@@ -97,8 +92,8 @@ def visible_gpus() -> list[dict[str, Any]]:
 
     if not torch.cuda.is_available():
         return []
-    found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    return [{"name": gpu.name, "bytes": gpu.total_memory} for gpu in found]
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return [{"name": gpu.name, "bytes": gpu.total_memory} for gpu in gpus]
 
 
 def gpu_line(gpus: Sequence[dict[str, Any]]) -> str:

@@ -27,14 +27,8 @@ def run_evaluation(
 ) -> int:
     """Evaluate a policy on all test sets; write metrics, answers and a report.
 
-    Args:
-        config: The run; `model.path` is the policy.
-        folder: Its folder; `evaluation.files` says what is written.
-        data: Of `read_test_sets`.
-        stop_requested: Not used: there is nothing to save.
-
-    Returns:
-        `train.num_steps`, as a finished run.
+    `evaluation.files` says what is written. There is nothing to save early, so `stop_requested` is
+    not asked. Returns `train.num_steps`, as a finished run.
     """
     del stop_requested
     config = without_learner(config)
@@ -66,6 +60,6 @@ def without_learner(config: RunConfig) -> RunConfig:
 def _judges(config: RunConfig, data: Sequence[QuestionSet], places: Places) -> RewardPool:
     """Return the judged terms if they are asked: no others are started."""
     rooted = replace(config, data=replace(config.data, audio_root=str(common_root(data))))
-    asked = config.eval.judged and config.eval.mode == "reasoned"
-    terms = [term for term in with_run_options(rooted) if term.judged and asked]
+    is_judged = config.eval.judged and config.eval.mode == "reasoned"
+    terms = [term for term in with_run_options(rooted) if term.judged and is_judged]
     return RewardPool(terms, config.rewards.packages, places=places.rewards)

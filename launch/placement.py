@@ -42,7 +42,6 @@ def bundles(config: RunConfig, *, learns: bool = True) -> list[Bundle]:
     The workers of every term that claims GPUs start, whatever its weight.
 
     Args:
-        config: The run.
         learns: Whether it trains. An evaluation has no learner: its engines have GPUs of their own,
             and of the reward terms it starts the judged ones, if they are asked. What a supervised
             run does without a learner is the calibration of its judge.
@@ -97,12 +96,7 @@ def describe_need(needed: Sequence[Bundle]) -> str:
 
 
 def misfit(needed: Sequence[Bundle], gpus_of_nodes: Sequence[int]) -> str | None:
-    """Return why a run cannot be placed even on an idle cluster, or None.
-
-    Args:
-        needed: From `bundles`.
-        gpus_of_nodes: GPUs of each node.
-    """
+    """Return why a run cannot be placed even on an idle cluster, or None."""
     there = _describe_nodes(gpus_of_nodes)
     if sum(bundle.gpus for bundle in needed) > sum(gpus_of_nodes):
         return f"the run takes {describe_need(needed)}, and {there}"
@@ -136,7 +130,6 @@ def assign(needed: Sequence[Bundle], node_of: Sequence[str]) -> list[int]:
     so they should fill one node before they begin the next.
 
     Args:
-        needed: From `bundles`.
         node_of: Node of each reserved bundle, in the order in which they were asked for.
 
     Returns:

@@ -47,18 +47,18 @@ def _training(config: RunConfig, data: Splits) -> str:
 def _evaluation(config: RunConfig, data: Sequence[QuestionSet]) -> str:
     evaluation, rollout = config.eval, config.rollout
     judged = [term.name for term in config.rewards.terms if term.judged]
-    asked = evaluation.judged and evaluation.mode == "reasoned"
+    is_judged = evaluation.judged and evaluation.mode == "reasoned"
     lines = [
         f"run folder   {(Path(config.output_dir) / config.name).resolve()}",
         f"policy       {config.model.path} ({config.model.dtype})",
         *(
-            f"test set     {found.name}: {len(found.examples)} clips, {len(found.choices)} labels"
-            for found in data
+            f"test set     {test.name}: {len(test.examples)} clips, {len(test.choices)} labels"
+            for test in data
         ),
         f"answers      greedy, {evaluation.mode}, up to {rollout.max_completion_tokens} tokens",
         f"samples      {evaluation.samples} a clip at temperature {rollout.temperature:g}",
         f"controls     {', '.join(evaluation.controls) or 'none'}",
-        f"judges       {', '.join(judged) if asked and judged else 'none'}",
+        f"judges       {', '.join(judged) if is_judged and judged else 'none'}",
         f"engines      {rollout.num_engines} x {rollout.tensor_parallel} on {config.device}",
     ]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -64,14 +64,13 @@ def preflight(
     """Return what stands in the way of a run, errors first.
 
     Args:
-        config: The run; relative paths in it are below the current folder.
         submit_dir: The folder that is about to be uploaded by `ray job submit --working-dir`; None
             if the run starts here.
         learns: Whether it trains; an evaluation reads its test sets alone and saves no checkpoint.
     """
     from launch.memory.estimate import check_memory  # it needs `Problem`
 
-    found = [
+    problems = [
         *check_versions(config.device),
         *check_folder(Path.cwd()),
         *check_checkpoint(config),
@@ -83,10 +82,17 @@ def preflight(
         *check_authentication(submitting=submit_dir is not None),
     ]
     if in_ray_job():
-        found += check_job_stop()
+        problems += check_job_stop()
     if submit_dir is not None:
-        found += check_upload(submit_dir)
-    return sorted(found, key=lambda problem: problem.level)
+        problems += check_upload(submit_dir)
+    return sorted(problems, key=lambda problem: problem.level)
+
+
+def stop_run(problems: Sequence[Problem]) -> bool:
+    """Print problems, each on a line, and return whether one of them is an error."""
+    for problem in problems:
+        print(f"{problem.level}: {problem.what}; {problem.fix}", file=sys.stderr)
+    return any(problem.level == "error" for problem in problems)
 
 
 def in_ray_job() -> bool:
@@ -115,11 +121,7 @@ def _setup() -> ConfigParser:
 
 
 def check_folder(folder: Path) -> Iterator[Problem]:
-    """Yield packages of the current folder that Ray workers would import instead of ours.
-
-    Args:
-        folder: The current folder; Ray puts it first on the path of every worker.
-    """
+    """Yield packages of the current folder that Ray workers would import instead of ours."""
     if folder.resolve() == ROOT:
         return
     names = _setup()["options"]["packages"].split()
@@ -138,11 +140,7 @@ def check_folder(folder: Path) -> Iterator[Problem]:
 
 
 def check_versions(device: str) -> Iterator[Problem]:
-    """Yield what differs from the Python and the pinned packages of setup.cfg.
-
-    Args:
-        device: `cpu` or `cuda`; each has its own vLLM.
-    """
+    """Yield what differs from the Python and the pinned packages of setup.cfg."""
     setup = _setup()
     lock = f"requirements/{'gpu' if device == 'cuda' else 'cpu'}.lock"
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -272,11 +270,7 @@ def check_output(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]
 
 
 def check_upload(folder: Path) -> Iterator[Problem]:
-    """Yield an upload that Ray would refuse, with its largest files.
-
-    Args:
-        folder: The working directory of the job.
-    """
+    """Yield an upload that Ray would refuse, with its largest files."""
     sizes = upload_sizes(folder)
     total = sum(sizes.values())
     if total > UPLOAD_LIMIT_BYTES:
@@ -334,11 +328,11 @@ def check_gpus(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
     if needed and not joins_cluster():
         import torch  # here alone: it takes seconds, and CPU runs need none of it
 
-        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if found < needed:
+        visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if visible < needed:
             yield Problem(
                 "error",
-                f"{found} CUDA devices, but the run takes "
+                f"{visible} CUDA devices, but the run takes "
                 f"{describe_need(bundles(config, learns=learns))}",
                 "lower learner.num_ranks and rollout.num_engines, join a cluster with RAY_ADDRESS, "
                 "or run configs/tiny.yaml on the CPU",
@@ -358,11 +352,7 @@ def check_gpus(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
 
 
 def check_authentication(*, submitting: bool) -> Iterator[Problem]:
-    """Yield a token that others can read, and a cluster token that this shell would not send.
-
-    Args:
-        submitting: A job is about to be submitted from this shell.
-    """
+    """Yield a token that others can read, and a cluster token that this shell would not send."""
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
     has_token = token.is_file() or "RAY_AUTH_TOKEN" in os.environ
     if token.is_file() and token.stat().st_mode & 0o077:

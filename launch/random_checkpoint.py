@@ -4,7 +4,6 @@
 python launch/random_checkpoint.py {tiny,3b,7b} FOLDER [--layers N] [--seed N]
 """
 
-import os
 import runpy
 import sys
 from pathlib import Path
@@ -13,10 +12,9 @@ if __name__ == "__main__":
     # The repository in the place of this folder, whose files have names of packages.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from launch.cli import QUIET
+from launch.command import be_quiet
 
 if __name__ == "__main__":
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    be_quiet()
     # The demo makes checkpoints, and launch imports nothing of the demo.
     runpy.run_module("demo.random_checkpoint", run_name="__main__")

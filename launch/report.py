@@ -12,25 +12,33 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from report.sweep_results import VALUES
+
 if __name__ == "__main__":
     # The repository in the place of this folder, whose files have names of packages.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from configs.errors import UserError
-from launch.command import EXIT_CONFIG, EXIT_DONE, fail
+from launch.command import EXIT_DONE, run_command
 from report.page import write_report, write_sweep_report
-from report.sweep_results import VALUES
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the page of a run or of a sweep."""
+    if (arguments.run / VALUES).is_file():
+        path = write_sweep_report(arguments.run)
+    else:
+        path = write_report(
+            arguments.run,
+            num_samples=arguments.samples,
+            num_clips=arguments.clips,
+            compare=arguments.compare,
+        )
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    return EXIT_DONE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: Arguments without the program name; None = those of this process.
-
-    Returns:
-        The exit code: 0 done, 2 no run there.
-    """
+    """Run the command; the exit code is 0 for done, 2 for no run there."""
     parser = argparse.ArgumentParser(description="Write the report of a run as one HTML file.")
     parser.add_argument("run", type=Path, help="folder of the run, or of a sweep")
     parser.add_argument(
@@ -38,21 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--samples", type=int, default=2000, help="most completions shown")
     parser.add_argument("--clips", type=int, default=60, help="clips drawn, with their sound")
-    arguments = parser.parse_args(argv)
-    try:
-        if (arguments.run / VALUES).is_file():
-            path = write_sweep_report(arguments.run)
-        else:
-            path = write_report(
-                arguments.run,
-                num_samples=arguments.samples,
-                num_clips=arguments.clips,
-                compare=arguments.compare,
-            )
-    except UserError as error:
-        return fail(EXIT_CONFIG, error)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    return EXIT_DONE
+    return run_command(parser, report, argv)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,19 +16,18 @@ if __name__ == "__main__":
     # The repository in the place of this folder, whose files have names of packages.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from configs.errors import UserError
 from configs.sweep import SweepConfig, load_sweep
-from launch.cli import QUIET
 from launch.command import (
     EXIT_CONFIG,
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_PREEMPTED,
     EXIT_PREFLIGHT,
+    be_quiet,
     fail,
-    show_log,
+    run_command,
 )
-from launch.preflight import ROOT, check_authentication, check_upload
+from launch.preflight import ROOT, check_authentication, check_upload, stop_run
 from launch.sweep_plan import describe_runs, plan_runs, read_states, results_of, select_runs
 from launch.sweep_runner import Backend, LocalBackend, Outcome, Runner, StopSignals
 from report.sweep_results import write_report
@@ -41,8 +39,13 @@ ATTEMPTS = "attempts.jsonl"
 """File below the sweep's folder: one line for every execution of a run."""
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse `--config FILE [--dry-run] [--only NAME ...]`."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a sweep.
+
+    Returns:
+        The exit code: 0 all done, 2 configuration, 3 no cluster for the jobs, 4 a run failed, 75
+        stopped, and the same command goes on.
+    """
     parser = argparse.ArgumentParser(description="Run trials with several seeds and compare them.")
     parser.add_argument("--config", required=True, metavar="FILE", help="see docs/sweeps.md")
     parser.add_argument(
@@ -55,42 +58,26 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="trials (or prepare/STAGE) to run, with what they need; the tables show all",
     )
-    return parser.parse_args(argv)
+    return run_command(parser, run_sweep, argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a sweep.
-
-    Args:
-        argv: arguments without the program name; None = those of this process.
-
-    Returns:
-        The exit code: 0 all done, 2 configuration, 3 no cluster for the jobs, 4 a run failed, 75
-        stopped, and the same command goes on.
-    """
-    arguments = parse_arguments(argv)
-    show_log()
-    try:
-        sweep = load_sweep(arguments.config)
-        everything = plan_runs(sweep)
-        runs = select_runs(everything, arguments.only)
-        states = read_states(runs)
-    except UserError as error:
-        return fail(EXIT_CONFIG, error)
+def run_sweep(arguments: argparse.Namespace) -> int:
+    """Plan, execute and report a sweep; see `main`."""
+    sweep = load_sweep(arguments.config)
+    everything = plan_runs(sweep)
+    runs = select_runs(everything, arguments.only)
+    states = read_states(runs)
     if arguments.dry_run:
         print(describe_runs(runs, states))
         return EXIT_DONE
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    be_quiet()
     try:
         sweep.folder.mkdir(parents=True, exist_ok=True)
         lock_folder(sweep.folder)
-        # What another sweep has done while this one was not yet alone.
-        states = read_states(runs)
-    except UserError as error:
-        return fail(EXIT_CONFIG, error)
     except OSError as error:
         return fail(EXIT_CONFIG, f"output_dir: {error}")
+    # What another sweep has done while this one was not yet alone.
+    states = read_states(runs)
     backend = _backend(sweep)
     if isinstance(backend, int):
         return backend
@@ -112,10 +99,7 @@ def _backend(sweep: SweepConfig) -> Backend | int:
 
     if Path.cwd().resolve() != ROOT:
         return fail(EXIT_CONFIG, f"backend: jobs uploads the repository; start the sweep in {ROOT}")
-    problems = [*check_upload(ROOT), *check_authentication(submitting=True)]
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    if any(problem.level == "error" for problem in problems):
+    if stop_run([*check_upload(ROOT), *check_authentication(submitting=True)]):
         return EXIT_PREFLIGHT
     try:
         return JobsBackend(sweep.address)

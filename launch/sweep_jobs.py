@@ -40,7 +40,7 @@ class Job:
             output.write(f"job {self._job_id}: {info.status}: {info.message}\n")
         return _exit_code(info, self._run)
 
-    def stop(self) -> None:
+    def terminate(self) -> None:
         """Ask the cluster to stop the job; it kills it after RAY_JOB_STOP_WAIT_TIME_S."""
         self._client.stop_job(self._job_id)
 

@@ -116,13 +116,13 @@ def _plan_run(
     problems: list[str],
 ) -> list[PlannedRun]:
     """Return the run of a stage, or nothing and the problems of its configuration."""
-    own = {
+    fixed = {
         "name": f"{sweep.name}/{row}/seed_{seed}",
         "output_dir": sweep.output_dir,
         "seed": seed,
     }
     places = {"seed": str(seed), "sweep": str(sweep.folder)}
-    settings: Mapping[str, Any] = own | fill(stage.set, places)
+    settings: Mapping[str, Any] = fixed | fill(stage.set, places)
     overrides = [override(key, value) for key, value in settings.items()]
     try:
         config = load_config(stage.config, overrides)
@@ -167,7 +167,6 @@ def select_runs(runs: Sequence[PlannedRun], only: Sequence[str]) -> list[Planned
     """Return the runs of some stages and trials, and what they need.
 
     Args:
-        runs: all of the sweep.
         only: names of trials, or `prepare/STAGE`; empty = all.
 
     Raises:

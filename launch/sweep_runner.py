@@ -27,13 +27,13 @@ Ending = Literal["done", "failed", "interrupted", "not started"]
 
 
 class Process(Protocol):
-    """A run that was started."""
+    """A run that was started: a `subprocess.Popen`, or what can do as much."""
 
     def poll(self) -> int | None:
         """Return the exit code, or None while the run goes on."""
         ...
 
-    def stop(self) -> None:
+    def terminate(self) -> None:
         """Ask the run to save and leave; a second time, to leave at once."""
         ...
 
@@ -49,38 +49,22 @@ class Backend(Protocol):
         ...
 
 
-class LocalProcess:
-    """A training command in a process of this machine."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-
-    def poll(self) -> int | None:
-        """Return the exit code, or None while the run goes on."""
-        return self._process.poll()
-
-    def stop(self) -> None:
-        """Send SIGTERM; the training command saves at the first one and leaves at the second."""
-        self._process.send_signal(signal.SIGTERM)
-
-
 class LocalBackend:
     """Runs on this machine, each with a Ray of its own unless RAY_ADDRESS names one."""
 
     poll_s = 0.2
 
-    def start(self, run: PlannedRun) -> LocalProcess:
+    def start(self, run: PlannedRun) -> Process:
         """Start a run in a session of its own, so that a Ctrl-C reaches it through us alone."""
         script, *arguments = run.arguments
         with run.log_path.open("ab") as output:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, str(ROOT / script), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return LocalProcess(process)
 
 
 class StopSignals:
@@ -111,14 +95,7 @@ class Runner:
     def __init__(
         self, backend: Backend, concurrency: int, stop: StopSignals, attempts_path: Path
     ) -> None:
-        """Make a runner.
-
-        Args:
-            backend: where runs execute.
-            concurrency: runs at a time.
-            stop: asked between two looks at the runs.
-            attempts_path: gets a JSON line for every execution, with its wall time.
-        """
+        """Make a runner; `attempts_path` gets a JSON line for every execution, with its time."""
         self._backend = backend
         self._concurrency = concurrency
         self._stop = stop
@@ -157,7 +134,7 @@ class Runner:
                 f"stop requested: passed on to {len(self._active)} runs, which save and leave"
             )
             for _, process, _ in self._active.values():
-                process.stop()
+                process.terminate()
 
     def _end_if_over(self, title: str) -> None:
         run, process, start = self._active[title]

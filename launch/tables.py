@@ -19,27 +19,12 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from evaluation.paper_tables import tables
-from launch.command import EXIT_CONFIG, EXIT_DONE, fail
+from launch.command import EXIT_DONE, run_command
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: Arguments without the program name; None = those of this process.
-
-    Returns:
-        The exit code: 0 done, 2 a folder without an evaluation.
-    """
-    parser = argparse.ArgumentParser(description="Write evaluations as the tables of the paper.")
-    parser.add_argument("runs", nargs="*", metavar="LABEL=RUN_FOLDER", help="evaluations, in order")
-    parser.add_argument("--probes", nargs="+", type=Path, default=[], metavar="RUN_FOLDER")
-    parser.add_argument("--output", type=Path, help="Markdown file; else it is printed")
-    arguments = parser.parse_args(argv)
-    try:
-        page = tables(arguments.runs, arguments.probes)
-    except ValueError as error:
-        return fail(EXIT_CONFIG, error)
+def write_tables(arguments: argparse.Namespace) -> int:
+    """Write the page, or print it."""
+    page = tables(arguments.runs, arguments.probes)
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(page, encoding="utf-8")
@@ -47,6 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         print(page, end="")
     return EXIT_DONE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code is 0 for done, 2 for a folder without an evaluation."""
+    parser = argparse.ArgumentParser(description="Write evaluations as the tables of the paper.")
+    parser.add_argument("runs", nargs="*", metavar="LABEL=RUN_FOLDER", help="evaluations, in order")
+    parser.add_argument("--probes", nargs="+", type=Path, default=[], metavar="RUN_FOLDER")
+    parser.add_argument("--output", type=Path, help="Markdown file; else it is printed")
+    return run_command(parser, write_tables, argv)
 
 
 if __name__ == "__main__":

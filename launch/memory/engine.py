@@ -58,8 +58,6 @@ def engine_figures(engine: EngineShape, size: ModelSize, gpu_bytes: int) -> Iter
     """Yield the memory of an engine on one of its GPUs, or on the host.
 
     Args:
-        engine: What it holds.
-        size: The model it serves.
         gpu_bytes: Size of a GPU; not read for a cache of fixed size.
     """
     fixed = [*_model(engine, size)]

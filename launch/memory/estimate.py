@@ -92,8 +92,6 @@ def estimate(config: RunConfig, device: Device, *, learns: bool = True) -> list[
     """Return the memory of every role of a run.
 
     Args:
-        config: The run.
-        device: What the roles run on.
         learns: Whether it trains; an evaluation has engines and judges alone.
 
     Raises:
@@ -140,14 +138,14 @@ def _engine(config: RunConfig, size: ModelSize, device: Device) -> RoleMemory:
         fills_gpu=config.device == "cuda" and not rollout.colocate,
         eager=rollout.enforce_eager,
     )
-    found = _vllm_role(ENGINE, rollout.num_engines, shape, size, device)
+    role = _vllm_role(ENGINE, rollout.num_engines, shape, size, device)
     if not rollout.colocate:
-        return found
+        return role
     # As in `rollout.engine.sleep_level`: what no sync brings waits on the host.
     only_tower = not config.model.lora.rank and set(config.model.freeze) <= {AUDIO_TOWER}
     kept = sum(map(size.count, config.model.freeze)) if only_tower else size.count()
     waiting = Figure("weights, asleep", kept * DTYPE_BYTES[config.model.dtype], "exact")
-    return replace(found, asleep=tuple(asleep_figures(shape)), host=(*found.host, waiting))
+    return replace(role, asleep=tuple(asleep_figures(shape)), host=(*role.host, waiting))
 
 
 def _judged_terms(config: RunConfig, learns: bool) -> list[RewardTermConfig]:
@@ -206,15 +204,15 @@ def places(config: RunConfig, roles: Sequence[RoleMemory]) -> list[Place]:
         everything = sum(r.count * (r.peak + total(r.host)) for r in roles)
         return [Place("host", everything, tuple(r.name for r in roles))]
     by_name = {r.name: r for r in roles if r.figures}
-    found = []
+    devices = []
     if config.rollout.colocate and {LEARNER, ENGINE} <= by_name.keys():
         learner, engine = by_name.pop(LEARNER), by_name.pop(ENGINE)
         update = learner.peak + total(engine.asleep)
-        found.append(Place("shared GPU, updating", update, (LEARNER,)))
+        devices.append(Place("shared GPU, updating", update, (LEARNER,)))
         generation = learner.total() + engine.peak
-        found.append(Place("shared GPU, generating", generation, (LEARNER, ENGINE)))
-    found += [Place(f"GPU, {name}", role.peak, (name,)) for name, role in by_name.items()]
-    return found
+        devices.append(Place("shared GPU, generating", generation, (LEARNER, ENGINE)))
+    devices += [Place(f"GPU, {name}", role.peak, (name,)) for name, role in by_name.items()]
+    return devices
 
 
 def misfits(config: RunConfig, device: Device, *, learns: bool, margin: float = 1.0) -> list[Place]:
@@ -225,11 +223,11 @@ def misfits(config: RunConfig, device: Device, *, learns: bool, margin: float = 
 
 def remedies(config: RunConfig, device: Device, *, learns: bool) -> list[str]:
     """Return the settings of which each alone makes a run fit."""
-    found = []
+    helpful = []
     for text, changed in _changes(config):
         if not misfits(changed, device, learns=learns):
-            found.append(text)
-    return found
+            helpful.append(text)
+    return helpful
 
 
 def _changes(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
@@ -254,22 +252,17 @@ def _changes(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
 
 
 def check_memory(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
-    """Yield what will not fit by a wide margin; estimates of unseen GPUs are not judged.
-
-    Args:
-        config: The run.
-        learns: As `launch.preflight.preflight`.
-    """
+    """Yield what will not fit by a wide margin; estimates of unseen GPUs are not judged."""
     if not (Path(config.model.path) / "config.json").is_file():
         return  # `check_checkpoint` has said so
     try:
         device = find_device(config)
-        found = misfits(config, device, learns=learns, margin=MARGIN) if device.known else []
-        fixes = remedies(config, device, learns=learns) if found else []
+        tight = misfits(config, device, learns=learns, margin=MARGIN) if device.known else []
+        fixes = remedies(config, device, learns=learns) if tight else []
     except ModelSizeError as error:
         yield Problem("warning", f"memory not estimated: {error}", "see docs/memory.md")
         return
-    for place in found:
+    for place in tight:
         yield Problem(
             "warning",
             f"{place.name}: about {place.num_bytes / GB:.0f} GB for {' and '.join(place.roles)}, "

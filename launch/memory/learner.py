@@ -100,9 +100,6 @@ def learner_figures(
     """Yield the memory of one learner rank on its device.
 
     Args:
-        config: The run.
-        size: The policy that it starts from.
-        row: The largest row.
         num_rows: Rows of the rank in one update.
     """
     yield from _held(config, size)

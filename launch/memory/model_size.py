@@ -138,9 +138,6 @@ def _below(name: str, prefix: str) -> bool:
 def read_model_size(folder: Path) -> ModelSize:
     """Read the sizes of a checkpoint.
 
-    Args:
-        folder: Hugging Face folder with `config.json` and one or many safetensors files.
-
     Raises:
         ModelSizeError: A file is missing, is no safetensors file, or holds no thinker.
     """

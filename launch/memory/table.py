@@ -16,11 +16,6 @@ NAME_WIDTH = 38
 def describe_memory(config: RunConfig, device: Device, *, learns: bool = True) -> str:
     """Return the estimate of a run, a role after the other, and what does not fit.
 
-    Args:
-        config: The run.
-        device: From `launch.memory.estimate.find_device`.
-        learns: Whether it trains.
-
     Returns:
         Many lines, or one with the reason where no sizes can be read.
     """

@@ -13,7 +13,7 @@ import pytest
 from benchmarks import at_size, rollout, setup, step, weight_sync
 from configs.load import load_config
 from demo.random_checkpoint import SIZES
-from launch.cli import check_kind, parse_arguments
+from launch.cli import check_kind, run_parser
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def test_scripts_exist_and_every_kind_is_tested_here():
     ids=" ".join,
 )
 def test_configurations_load(kind: str, words: list[str]):
-    parsed = parse_arguments("", words)
+    parsed = run_parser("").parse_intermixed_args(words)
     config = load_config(ROOT / parsed.config, parsed.overrides)
     check_kind(kind, parsed.config, config)
     assert config.device == "cuda"

@@ -18,7 +18,6 @@ from benchmarks.at_size_model import (
     forward_flops,
     linear_weights,
     make_samples,
-    one_completion_each,
     peak_tflops,
     rows_of,
     tower_weights,
@@ -26,6 +25,7 @@ from benchmarks.at_size_model import (
 )
 from benchmarks.at_size_numerics import score
 from benchmarks.at_size_report import Report
+from benchmarks.groups import one_completion_each
 from demo.random_checkpoint import SIZES, full_config, weight_shapes
 
 JOB = make_job(parse(["--size", "tiny", "--device", "cpu", "--seconds", "1", "--rounds", "1"]))

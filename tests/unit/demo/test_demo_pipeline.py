@@ -10,7 +10,8 @@ import pytest
 from configs.annotate_schema import AnnotateConfig
 from configs.load import load_config, load_sections
 from configs.schema import RunConfig
-from demo.pipeline import EVALUATIONS, FOLDER, JUDGE, POLICIES, TRAINING, Stage, texts
+from demo.pipeline import EVALUATIONS, FOLDER, JUDGE, POLICIES, TRAINING, texts
+from demo.stages import Stage
 
 ROOT = Path(__file__).resolve().parents[3]
 STAGES = (*TRAINING, *EVALUATIONS)
@@ -29,7 +30,7 @@ def test_a_stage_loads_and_writes_where_it_says(stage: Stage):
     assert (ROOT / f"launch/{stage.command}.py").is_file()
     assert config.device == "cpu"
     header = (ROOT / stage.arguments()[2]).read_text(encoding="utf-8").split("\ndefaults:", 1)[0]
-    assert "# Hardware:" in header and stage.config in header
+    assert "# Hardware:" in header and Path(stage.config).stem in header
 
 
 def test_every_model_comes_from_an_earlier_stage():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch.sweep_plan import PlannedRun
-from launch.sweep_runner import LocalProcess, Outcome, Runner, StopSignals
+from launch.sweep_runner import Outcome, Runner, StopSignals
 from tests.unit.launch.test_sweep import leave_behind, plan, write_sweep
 
 WAITS_FOR_A_STOP = (
@@ -29,7 +29,7 @@ class Programs:
         self.started: list[str] = []
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, run: PlannedRun) -> LocalProcess:
+    def start(self, run: PlannedRun) -> subprocess.Popen[bytes]:
         self.started.append(run.title)
         program = self.programs.get(run.title, "")
         if program == "":
@@ -39,7 +39,7 @@ class Programs:
             assert process.stdout is not None
             process.stdout.readline()
         self.processes.append(process)
-        return LocalProcess(process)
+        return process
 
 
 class NoSignals(StopSignals):
@@ -86,7 +86,7 @@ def test_a_stop_reaches_the_running_and_nothing_new_starts(tmp_path: Path, runs:
     stop = NoSignals()
 
     class StopsAtTheSecond(Programs):
-        def start(self, run: PlannedRun) -> LocalProcess:
+        def start(self, run: PlannedRun) -> subprocess.Popen[bytes]:
             process = super().start(run)
             stop.count = int(len(self.started) == 2)
             return process
