@@ -12,14 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from report.sweep_results import VALUES
-
 if __name__ == "__main__":
     # The repository in the place of this folder, whose files have names of packages.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from launch.command import EXIT_DONE, run_command
 from report.page import write_report, write_sweep_report
+from report.sweep_results import VALUES
 
 
 def report(arguments: argparse.Namespace) -> int:
