@@ -8,15 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from data.files import Row
 from demo.texts import ENERGY_LEVELS, INTONATIONS, PITCH_LEVELS, RATE_LEVELS
-
-Row = Mapping[str, Any]
 
 LEVELS = {
     "pitch": PITCH_LEVELS,

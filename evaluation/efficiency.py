@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
+from data.files import Row
 from data.records import Prompt
 from evaluation.answers import Generator
 
-Row = Mapping[str, Any]
 Item = TypeVar("Item")
 
 

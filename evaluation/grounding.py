@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from data.files import Row
 from data.parsing import parse_output
 from data.prosody.claims import LEVELS, find_claims
 from evaluation.controls import CONTROLS
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

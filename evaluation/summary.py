@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from data.files import Row
 from data.parsing import normalize_label
 from evaluation.self_consistency import voted
 from evaluation.statistics import (
@@ -25,8 +26,6 @@ MAX_CLASSES = 50
 answers to questions of their own: they have an accuracy, and no recall, F1 or confusion."""
 
 NUMBERS = ("accuracy", "ua", "macro_f1")
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from configs.errors import UserError
 from data.audio import SAMPLE_RATE_HZ, wav_bytes
 from data.clips import read_clip
-from data.files import read_rows
+from data.files import Row, read_rows
 from data.prosody.claims import claim_pieces
 from data.prosody.measure import pitch_curve
 from data.records import FloatArray
@@ -32,8 +32,6 @@ MAX_SOUND_S = 150.0
 """Sound in the page, over all clips: 6.4 MB. Clips beyond have waveform and pitch, no player."""
 
 LEVELS = ("pitch", "energy", "rate", "intonation")
-
-Row = Mapping[str, Any]
 
 
 def collect(run: Path, *, num_samples: int, num_clips: int) -> dict[str, Any]:

@@ -12,14 +12,14 @@ from typing import Any
 
 import matplotlib
 
+from data.files import Row
+
 matplotlib.use("Agg")
 matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text: small, and can be searched
 matplotlib.rcParams["svg.hashsalt"] = "report"  # the same run gives the same page
 from markupsafe import Markup
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-
-Row = Mapping[str, Any]
 
 TIMES = ("rollout", "reward", "update", "sync", "eval", "checkpoint", "data")
 """Parts of a step's time, `time/NAME_s`."""

@@ -12,11 +12,9 @@ from typing import Any, cast
 import yaml
 
 from configs.schema import LogConfig, RewardTermConfig, RunConfig
-from data.files import read_rows
+from data.files import Row, read_rows
 from trainer.alarms import Alarms
 from trainer.run_folder import RunFolder
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from data.files import Row
 from report.describe_run import (
     NOT_RECORDED,
     machine_words,
@@ -28,8 +29,6 @@ CONTROL = "control_"
 
 MAX_CHOICES = 30
 """Labels of a confusion matrix that can still be read."""
-
-Row = Mapping[str, Any]
 
 
 def what_was_run(facts: RunFacts, evaluated: bool) -> list[tuple[str, list[str]]]:
