@@ -88,7 +88,7 @@ def show_log() -> None:
     """Print this process's log lines on stdout from now on."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Formatter())
-    for room in ROOMS:
+    for room in (*ROOMS, "__main__"):  # the script itself is of no room
         logger = logging.getLogger(room)
         logger.handlers[:] = [handler]
         logger.setLevel(logging.INFO)

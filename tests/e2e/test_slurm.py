@@ -76,7 +76,7 @@ def test_a_job_signalled_at_its_time_limit_is_requeued_and_finishes(
     run, log = RunFiles(tmp_path), tmp_path / "job.log"
     write_config(tmp_path)
     config = tmp_path / "slurm.yaml"
-    config.write_text(TERMS.format(trace=run.trace, first_group=GROUPS_PER_STEP + 1))
+    config.write_text(TERMS.format(trace=run.trace, log=log, first_group=GROUPS_PER_STEP + 1))
     job = slurm.run(
         *("sbatch", "--parsable", "--nodes=2", "--cpus-per-task=2", "--gpus-per-node=0"),
         *("--time=60", "--signal=B:TERM@60", f"--output={log}"),
