@@ -35,7 +35,8 @@ test-unit: env
 	$(PYTEST) tests/unit
 
 test-e2e: env  ## the real stack; the tests of a file stay in one process, one after another
-	$(PYTEST) --dist loadfile tests/e2e
+	$(PYTEST) --dist loadfile -m "not exact" tests/e2e
+	$(BIN)/python -m pytest -m exact tests/e2e
 
 test-fast: env  ## a developer's loop: what starts nothing and takes no second
 	$(PYTEST) -m "not slow" tests/unit

@@ -9,6 +9,7 @@ from report.run_facts import RunFacts, SplitFacts
 
 Config = Mapping[str, Any]
 
+# A name that has no words here stands for itself.
 LOSSES = {
     "clip": "clipped token ratios (PPO, GRPO)",
     "gspo": "one clipped ratio per completion (GSPO)",
@@ -37,6 +38,8 @@ def method_words(run: RunFacts) -> str:
         )
     loss, size = config["loss"], config["rollout"]["group_size"]
     name = "GRPO-PTR" if _is_ptr(config) else "GRPO"
+    advantage = config["advantage"]["normalize"]
+    advantage = ADVANTAGES.get(advantage, advantage)
     kl = (
         f"KL to the start policy with weight {loss['kl_coef']:g}"
         if loss["kl_coef"]
@@ -45,8 +48,7 @@ def method_words(run: RunFacts) -> str:
     return (
         f"Reinforcement learning ({name}): {train['num_steps']} steps of "
         f"{train['prompts_per_step']} prompts with {size} completions each, {weights} trained. "
-        f"Advantage: {ADVANTAGES[config['advantage']['normalize']]}; loss: "
-        f"{LOSSES[loss['policy']]}, {kl}."
+        f"Advantage: {advantage}; loss: {LOSSES.get(loss['policy'], loss['policy'])}, {kl}."
     )
 
 

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-# Before any library counts cores: two test processes, and in each of them threads that sleep while
-# they wait, where spinning ones would take the cores of the others.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before any library starts threads: beside another test process they sleep while they wait,
+    # where spinning ones would take its cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 from filelock import FileLock

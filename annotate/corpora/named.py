@@ -31,6 +31,9 @@ Fields = dict[str, Any]
 Rule = Callable[[Path, Fields], str | None]
 """Clip and its fields -> what is wrong with it; empty if nothing is, None if it is left out."""
 
+_FIELDS = ("speaker", "session", "text", "split", "sex", "lang")
+"""Fields of a clip that its name may say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -42,7 +45,8 @@ class Named:
     """Glob of its clips below the root."""
     pattern: str
     """Regular expression of a clip's whole path below the root, without its suffix. Groups named as
-    fields of `CorpusClip`, `label` for the raw one, become these."""
+    fields of `CorpusClip` (`speaker`, which it needs, `session`, `text`, `split`, `sex`, `lang`)
+    become these, and `label` the raw one."""
     expected: str
     """What its names are, for messages."""
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
@@ -84,15 +88,13 @@ class Named:
 
     def _clip(self, audio: str, stem: str, fields: Fields) -> CorpusClip:
         facts = {name: self.values.get(name, {}).get(code, code) for name, code in fields.items()}
+        named = {field: facts[field] for field in _FIELDS if field in facts}
         return CorpusClip(
             id=self.id.format(stem=stem, **fields),
             audio=audio,
             raw_label=facts["label"],
-            speaker=facts["speaker"],
-            text=facts.get("text"),
-            sex=facts.get("sex"),
-            lang="en",
             extra={name: facts[name] for name in self.extra if facts[name] is not None},
+            **{"lang": "en", **named},
         )
 
 

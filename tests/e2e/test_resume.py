@@ -44,6 +44,7 @@ def life(shell: Shell, config: Path, run: RunFiles, number: signal.Signals) -> i
     return process.wait(timeout=480)
 
 
+@pytest.mark.exact
 def test_a_killed_and_a_stopped_run_end_like_an_unbroken_one(
     tmp_path: Path, shell: Shell, write_config: WriteConfig, finished_run: RunFiles
 ) -> None:

@@ -19,6 +19,7 @@ def numbers(run: RunFiles) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if not k.startswith(TIMED)} for row in run.rows()]
 
 
+@pytest.mark.exact
 def test_a_trial_changes_no_number(
     tmp_path: Path, shell: Shell, write_config: WriteConfig, finished_run: RunFiles
 ) -> None:
