@@ -25,6 +25,8 @@ from rewards.judges.chat import ChatCall, ChatError
 from tests.judge_server import JudgeServer, always, message_of, running
 from tests.unit.make_rows import draw_rows
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     {**row, "label": "angry", "text": f"these are the words of clip number {number}"}
     for number, row in enumerate(draw_rows(24, seed=8, missing=0.0))

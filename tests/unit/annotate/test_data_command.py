@@ -19,6 +19,8 @@ from annotate.inspect.checks import Finding, check_clips_fully
 from launch.dataset import main
 from tests.fixtures import LABELS, make_corpus, tone, write_manifest, write_tone
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 Row = dict[str, Any]

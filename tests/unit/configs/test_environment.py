@@ -158,6 +158,7 @@ def test_environments_are_no_part_of_an_upload(tmp_path: Path) -> None:
     assert sorted(upload_sizes(folder)) == [".gitignore", "a.py"]
 
 
+@pytest.mark.slow
 def test_every_module_imports() -> None:
     packages = SETUP["options"]["packages"].split()
     files = [file for name in packages for file in (ROOT / name.replace(".", "/")).glob("*.py")]

@@ -32,6 +32,8 @@ from demo.speech import Synthesizer
 from demo.texts import NUM_PHRASINGS, SENTENCES, describe, tokenizer_texts
 from demo.torchvision_hook import install
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"num_train": 27, "num_cold_start": 9, "num_eval": 9, "num_test": 9}
 
 

@@ -11,6 +11,8 @@ from matplotlib import image
 from demo.results import before_and_after, describe_run, draw_curve, gate_step
 from demo.seeds import seeds_page
 
+pytestmark = pytest.mark.slow
+
 
 def write_run(folder: Path, *, opened: int | None, after: float = 0.6) -> Path:
     """A run of 30 steps whose gate opened, or did not."""

@@ -26,6 +26,8 @@ from demo.random_checkpoint import (
 )
 from trainer.policy import load_thinker, prepare_thinker
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

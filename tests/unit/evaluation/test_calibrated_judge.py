@@ -21,6 +21,8 @@ from rewards.judges.measured import MeasuredJudge
 from rewards.pool import RewardPool
 from tests.unit.make_groups import make_group
 
+pytestmark = pytest.mark.slow
+
 MEASURED = "rewards.judges.measured:MeasuredJudge"
 PROSODY = {"pitch": "high", "energy": "low", "rate": "normal", "intonation": "flat"}
 

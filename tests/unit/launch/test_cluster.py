@@ -20,6 +20,8 @@ from launch.cluster import (
 )
 from launch.preflight import ROOT
 
+pytestmark = pytest.mark.slow
+
 TINY = ROOT / "configs" / "tiny.yaml"
 
 LOCAL_RUN = """

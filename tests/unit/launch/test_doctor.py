@@ -13,6 +13,8 @@ import pytest
 from launch.doctor import main
 from launch.preflight import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

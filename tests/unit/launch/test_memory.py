@@ -33,6 +33,8 @@ from launch.memory.model_size import read_model_size
 from launch.memory.table import describe_memory
 from trainer.policy import load_thinker
 
+pytestmark = pytest.mark.slow
+
 GPU = Device(85_500_000_000, known=False)
 GIGA = 1e9
 

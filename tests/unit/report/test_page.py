@@ -18,6 +18,8 @@ from launch.report import main
 from report.page import write_report
 from tests.fixtures import write_tone
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 PROSODY = {"pitch": "high", "pitch_to_below": 1.0, "energy": "low", "energy_to_above": 0.1}

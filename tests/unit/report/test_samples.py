@@ -15,6 +15,8 @@ from report.page import write_report
 from tests.fixtures import tone, write_tone
 from tests.unit.report.test_page import EVIL, data_of, make_run, sample
 
+pytestmark = pytest.mark.slow
+
 
 def test_two_thousand_samples_stay_small(tmp_path: Path):
     run = make_run(tmp_path, [sample(n) for n in range(2500)])

@@ -26,6 +26,8 @@ from tests.fixtures import write_tone
 from tests.judge_server import always, message_of, obedient, running, scores_text
 from tests.unit.make_groups import CHOICES, make_group
 
+pytestmark = pytest.mark.slow
+
 PROSODY = {"pitch": "high"}
 SETTINGS: dict[str, Any] = {"timeout_s": 10.0, "deadline_s": 20.0, "max_attempts": 2}
 """Long enough for a busy machine; tests of timeouts set their own."""

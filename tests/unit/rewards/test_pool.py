@@ -19,6 +19,8 @@ from rewards.format import FormatReward
 from rewards.pool import RewardPool
 from tests.unit.make_groups import make_group
 
+pytestmark = pytest.mark.slow
+
 TOYS = "tests.unit.toy_rewards"
 PACKAGES = ("rewards", "tests")
 GROUP = make_group(["a", "b"], id="clip-9")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 import ray
@@ -13,39 +11,13 @@ from configs.schema import ModelConfig, RolloutConfig
 from rollout.engine import EngineSpec, RolloutError
 from rollout.pool import EnginePool, wait_for_all
 from tests.unit.make_groups import make_group
+from tests.unit.toy_engines import Caller, Engine
 
 WAIT_S = 300.0
 """Far longer than any of these calls takes, on a busy machine too."""
 
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
-
-
-class Engine:
-    """An engine's calls; each of them goes the way that the engine is built for."""
-
-    def __init__(self, way: str) -> None:
-        self.way = way
-        if way == "no start":
-            raise MemoryError("no room for the cache")
-
-    def ping(self) -> int:
-        if self.way == "raises":
-            raise ValueError("one thing\n  and another")
-        if self.way == "dies":
-            os._exit(1)
-        return 0
-
-    def stream(self, requests: Any, greedy: bool) -> Iterator[list[Any]]:
-        self.ping()
-        yield [(place, make_group(["a", "b"]).completions) for place in range(len(requests))]
-
-
-class Caller:
-    """An actor that calls another one, as learner rank 0 calls the engines of a weight sync."""
-
-    def ping(self, engine: Any) -> int:
-        return ray.get(engine.ping.remote())
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
 
 @pytest.fixture

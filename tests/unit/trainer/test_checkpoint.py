@@ -18,6 +18,8 @@ import pytest
 
 from trainer.checkpoint import CheckpointError, CheckpointStore, latest_checkpoint, verify
 
+pytestmark = pytest.mark.slow
+
 BUSY_WRITER = """
 import sys
 from pathlib import Path

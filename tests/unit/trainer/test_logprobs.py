@@ -22,6 +22,8 @@ from trainer.logprobs import PackedPolicy, PackedRow, TokenScores, to_device
 from trainer.packing import build_row, completion_weights
 from trainer.policy import load_thinker, prepare_thinker
 
+pytestmark = pytest.mark.slow
+
 AUDIO = 3
 """The tiny checkpoint's <|AUDIO|>."""
 FORBIDDEN = (AUDIO, 6)

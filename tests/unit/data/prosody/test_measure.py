@@ -19,6 +19,8 @@ from demo.prosody_check import confusion, rank_correlation
 from demo.speech import Synthesizer
 from demo.texts import PITCH_LEVELS, SENTENCES
 
+pytestmark = pytest.mark.slow
+
 RATE = 16_000
 
 
