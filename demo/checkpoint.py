@@ -27,6 +27,7 @@ from transformers import (
     Qwen2VLVideoProcessor,
     WhisperFeatureExtractor,
 )
+from transformers.utils import logging
 
 from demo.texts import tokenizer_texts
 
@@ -257,6 +258,8 @@ def build_checkpoint(
     Raises:
         ValueError: the folder exists already, or `hidden_size` is not a multiple of 32.
     """
+    # It warns of token ids above the small vocabulary, which belong to tasks that nobody trains.
+    logging.set_verbosity_error()
     if path.exists():
         raise ValueError(f"{path} exists: remove it, or build elsewhere")
     if hidden_size % HEAD_DIM != 0:

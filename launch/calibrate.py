@@ -9,7 +9,6 @@ Writes `calibration/` into the run folder: scores.jsonl, summary.json, report.md
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from launch.command import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_PREFLIGHT,
-    QUIET,
+    be_quiet,
     fail,
     show_log,
 )
@@ -59,8 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parse_arguments(argv)
     show_log()
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    be_quiet()
     try:
         config = load_config(arguments.config, arguments.overrides)
         if config.loss.kind == "policy":
