@@ -18,9 +18,8 @@ if __name__ == "__main__":
 
 from annotate.pipeline import run_pipeline
 from configs.annotate_schema import AnnotateConfig
-from configs.errors import UserError
 from configs.load import load_sections
-from launch.command import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED, fail, show_log
+from launch.command import EXIT_DONE, EXIT_FAILED, fail, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,13 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="check the settings, say what would be written"
     )
-    arguments = parser.parse_intermixed_args(argv)
-    show_log()
+    return run_command(parser, annotate, argv)
+
+
+def annotate(arguments: argparse.Namespace) -> int:
+    """Run the pipeline, from where it was."""
+    config = load_sections(arguments.config, AnnotateConfig, arguments.overrides)
     try:
-        config = load_sections(arguments.config, AnnotateConfig, arguments.overrides)
         complete = run_pipeline(config, dry_run=arguments.dry_run)
-    except UserError as error:
-        return fail(EXIT_CONFIG, error)
     except (OSError, BrokenProcessPool) as error:
         return fail(EXIT_FAILED, f"{error}; run the same command again to go on")
     return EXIT_DONE if complete else EXIT_FAILED

@@ -17,26 +17,24 @@ if __name__ == "__main__":
     # The repository in the place of this folder, whose files have names of packages.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from configs.errors import UserError
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
 from launch.command import (
-    EXIT_CONFIG,
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_PREFLIGHT,
+    add_run_arguments,
     be_quiet,
     fail,
-    show_log,
+    run_command,
 )
-from launch.preflight import preflight
+from launch.preflight import preflight, stop_run
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit code: 0 done, 2 configuration or data, 3 preflight, 4 the judge failed."""
     parser = argparse.ArgumentParser(description="Calibrate a judge on held-out rows.")
-    parser.add_argument("--config", required=True, metavar="FILE", help="YAML file of a judge run")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings over the file")
+    add_run_arguments(parser)
     parser.add_argument("--human", default="", metavar="CSV", help="people's scores of the texts")
     parser.add_argument(
         "--against", default="", metavar="FILE", help="scores.jsonl of an earlier calibration"
@@ -44,31 +42,16 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--run", default="", metavar="RUN", help="run folder whose completions are judged too"
     )
-    return parser.parse_intermixed_args(argv)
+    return run_command(parser, calibrate, argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: Arguments without the program name; None = those of this process.
-
-    Returns:
-        The exit code: 0 done, 2 configuration or data, 3 preflight, 4 the judge failed.
-    """
-    arguments = parse_arguments(argv)
-    show_log()
+def calibrate(arguments: argparse.Namespace) -> int:
+    """Check the configuration and the machine, then calibrate."""
     be_quiet()
-    try:
-        config = load_config(arguments.config, arguments.overrides)
-        if config.loss.kind == "policy":
-            raise ConfigError(f"{arguments.config}: loss.kind is policy, needs sft")
-    except ConfigError as error:
-        return fail(EXIT_CONFIG, error)
-    problems = preflight(config, learns=False)
-    for problem in problems:
-        print(f"{problem.level}: {problem.what}; {problem.fix}", file=sys.stderr)
-    if any(problem.level == "error" for problem in problems):
+    config = load_config(arguments.config, arguments.overrides)
+    if config.loss.kind == "policy":
+        raise ConfigError(f"{arguments.config}: loss.kind is policy, needs sft")
+    if stop_run(preflight(config, learns=False)):
         return EXIT_PREFLIGHT
     return _calibrate(config, arguments)
 
@@ -104,8 +87,6 @@ def _calibrate(config: RunConfig, arguments: argparse.Namespace) -> int:
             against=arguments.against,
             completions=completions,
         )
-    except UserError as error:
-        return fail(EXIT_CONFIG, error)
     except (ClusterError, RayError, RewardError) as error:
         return fail(EXIT_FAILED, error)
     return EXIT_DONE

@@ -215,7 +215,9 @@ class RunFolder:
                 for number, line in enumerate(whole_lines(self.metrics_path), start=1)
                 if self._row(line, number)["step"] <= step
             ]
-            write_atomically(self.metrics_path, "".join(kept))
+            # A run that goes on where it stopped needs no room on a full disk for this.
+            if sum(map(len, map(str.encode, kept))) != self.metrics_path.stat().st_size:
+                write_atomically(self.metrics_path, "".join(kept))
         for path in sorted(self.samples_dir.glob("*")):
             match = _SAMPLES_NAME.fullmatch(path.name)
             if match and int(match.group(1)) > step:
