@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import embedding, scaled_dot_product_attention
 from transformers import AttentionInterface, Qwen2_5OmniThinkerForConditionalGeneration
 
 from data.records import Microbatch
@@ -290,4 +290,7 @@ class PackedPolicy(nn.Module):
             position_ids=row.positions,
             use_cache=False,
         ).last_hidden_state[0]
-        return TokenScores(*self.thinker.lm_head(hidden[row.source], row.target), audio.detach())
+        # A prompt's last token is the source of G first tokens. The gradients of an index add up in
+        # the order in which threads come; those of a look-up in the order of the row.
+        sources = embedding(row.source, hidden)
+        return TokenScores(*self.thinker.lm_head(sources, row.target), audio.detach())

@@ -227,6 +227,24 @@ def test_without_a_head_all_allowed_tokens_are_alike(tiny_checkpoint: Path):
     assert scores.logprobs.tolist() == pytest.approx(expected, rel=1e-6)
 
 
+def test_the_gradient_of_a_row_is_the_same_every_time(tiny_checkpoint: Path):
+    # All completions of a group start at the last token of its prompt, and the row is long enough
+    # for threads to share its work: sums in the order of their arrival would differ.
+    torch.set_num_threads(2)
+    policy = make_policy(tiny_checkpoint)
+    lengths = [32768 // (8 * policy.thinker.config.text_config.hidden_size) + 1] * 8
+    row = make_row([make_clip_sample(120, lengths, audio_token_id=AUDIO, seed=0)])
+
+    def gradient() -> torch.Tensor:
+        policy.zero_grad()
+        policy(row).logprobs.sum().backward()
+        weights = policy.thinker.model.parameters()
+        return torch.cat([w.grad.flatten() for w in weights if w.grad is not None])
+
+    first = gradient()
+    assert all(torch.equal(gradient(), first) for _ in range(30))
+
+
 @torch.no_grad()
 def test_embeddings_of_the_clips_can_be_handed_in(tiny_checkpoint: Path):
     policy = make_policy(tiny_checkpoint)
