@@ -47,11 +47,9 @@ class Collector:
         """Note what passed, and the seconds that `noticed` was given."""
         if report.when == "call" and report.passed:
             self.passed.add(report.nodeid)
-            self.noticed_s |= {
-                report.nodeid: value
-                for name, value in report.user_properties
-                if name == "noticed_s"
-            }
+            for name, value in report.user_properties:
+                if name == "noticed_s":
+                    self.noticed_s[report.nodeid] = value
 
 
 def collect_faults(*arguments: str) -> Collector:
