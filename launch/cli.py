@@ -101,17 +101,19 @@ def _check_and_run(kind: str, command: str, arguments: argparse.Namespace) -> in
 
 def _read_data(kind: str, config: RunConfig) -> Data:
     """Read and check the rows that a command needs."""
-    if kind == "evaluate":
-        from evaluation.test_sets import read_test_sets
-
-        return read_test_sets(config)
     if kind == "judge":
         from launch.judge_training import read_judge_data
 
         return read_judge_data(config)
+    from data.lengths import policy_lengths, sft_lengths
+
+    if kind == "evaluate":
+        from evaluation.test_sets import read_test_sets
+
+        return read_test_sets(config, policy_lengths(config))
     from data.splits import read_data
 
-    return read_data(config)
+    return read_data(config, sft_lengths(config) if kind == "sft" else policy_lengths(config))
 
 
 def check_kind(kind: str, path: str, config: RunConfig) -> None:

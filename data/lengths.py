@@ -1,0 +1,134 @@
+"""Whether a row fits: its tokens against the room that the run gives them, when rows are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+from configs.schema import RunConfig
+from data.audio import SAMPLE_RATE_HZ, AudioError, AudioInfo
+from data.features import HOP_SAMPLES, MIN_FRAMES, num_audio_tokens
+from data.prompts import PromptBuilder, PromptError, target_text
+from data.records import Example
+
+
+class LengthCheck:
+    """Says what is wrong with the texts and the length of a row, by the checkpoint's tokenizer.
+
+    A clip's share follows from its header. Texts that many rows share are tokenized once.
+    """
+
+    def __init__(
+        self,
+        builder: PromptBuilder,
+        room: int,
+        room_is: str,
+        *,
+        answer_tokens: Callable[[Example], int] | None = None,
+        key: Callable[[Example], Hashable] = lambda row: (
+            row.question,
+            row.choices,
+            row.audio > "",
+        ),
+    ) -> None:
+        """Make a check.
+
+        Args:
+            builder: Makes the prompts of the run.
+            room: Most tokens of a prompt, and of the answers that are trained on.
+            room_is: Which keys make the room, and what to change.
+            answer_tokens: Example -> tokens of its answers; None if the policy writes them. It
+                raises PromptError for a row without a usable answer.
+            key: Example -> what its prompt depends on, but for the length of the clip.
+        """
+        self._builder = builder
+        self._room = room
+        self._room_is = room_is
+        self._answer_tokens = answer_tokens
+        self._key = key
+        self._around: dict[Hashable, int | str] = {}
+
+    def __call__(self, example: Example, header: AudioInfo | None) -> str:
+        """Return what is wrong with a row and what to do; empty if it fits.
+
+        Args:
+            header: Of its clip; None for a row without one.
+        """
+        around = self._tokens_around_clip(example)
+        if isinstance(around, str):
+            return around
+        clip = 0
+        if header is not None:
+            num_samples = round(header.num_samples * SAMPLE_RATE_HZ / header.sample_rate)
+            clip = num_audio_tokens(max(MIN_FRAMES, -(-num_samples // HOP_SAMPLES)))
+        try:
+            answer = self._answer_tokens(example) if self._answer_tokens else 0
+        except PromptError as error:
+            return str(error)
+        total = around + clip + answer
+        if total <= self._room:
+            return ""
+        parts = {"the texts of its prompt": around, "its clip": clip, "its answer": answer}
+        listed = ", ".join(f"{name} {n}" for name, n in parts.items() if n)
+        return f"takes {total} tokens ({listed}) of {self._room} that {self._room_is}"
+
+    def _tokens_around_clip(self, example: Example) -> int | str:
+        """Return the tokens of a prompt without its clip, or why there is none."""
+        key = self._key(example)
+        if key not in self._around:
+            try:
+                prompt = self._builder.build(example, None, MIN_FRAMES if example.audio else 0)
+            except (PromptError, AudioError) as error:
+                # Not remembered: the message names this example.
+                return str(error)
+            self._around[key] = len(prompt.token_ids) - bool(example.audio)
+        return self._around[key]
+
+
+def policy_lengths(config: RunConfig) -> LengthCheck:
+    """Return the check of rows that engines answer.
+
+    Raises:
+        PromptError: The checkpoint's processor cannot be used.
+    """
+    rollout = config.rollout
+    return LengthCheck(
+        PromptBuilder(config.model.path, config.data),
+        rollout.max_model_len - rollout.max_completion_tokens,
+        "rollout.max_model_len less rollout.max_completion_tokens leave a prompt; shorten the "
+        "question or the clip, or raise rollout.max_model_len",
+    )
+
+
+def sft_lengths(config: RunConfig) -> LengthCheck:
+    """Return the check of rows with reference answers; raises as `policy_lengths`."""
+    builder = PromptBuilder(config.model.path, config.data)
+    return supervised_lengths(
+        config, builder, lambda row: len(builder.encode_target(target_text(row)))
+    )
+
+
+def supervised_lengths(
+    config: RunConfig,
+    builder: PromptBuilder,
+    answer_tokens: Callable[[Example], int],
+    **more: Any,
+) -> LengthCheck:
+    """Return the check of rows whose answers are trained on: what one packed row may hold."""
+    budget, longest = config.learner.tokens_per_microbatch, model_length(config.model.path)
+    room_is = "learner.tokens_per_microbatch allows; shorten the row, or raise it"
+    if longest is not None and longest < budget:
+        budget, room_is = longest, "the checkpoint's max_position_embeddings allow; shorten the row"
+    return LengthCheck(builder, budget, room_is, answer_tokens=answer_tokens, **more)
+
+
+def model_length(checkpoint: str | Path) -> int | None:
+    """Return the most tokens that a checkpoint was made for; None if its config does not say."""
+    try:
+        text = (Path(checkpoint) / "config.json").read_text(encoding="utf-8")
+        length = json.loads(text)["thinker_config"]["text_config"]["max_position_embeddings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return length if isinstance(length, int) else None
