@@ -276,7 +276,7 @@ def _reward_sum(config: RunConfig) -> Iterator[str]:
             f"name with a weight above 0 tells right from wrong; there are {', '.join(outcomes)}"
         )
     names = [term.name for term in rewards.terms]
-    if not needs and rewards.outcome not in names:
+    if names and not needs and rewards.outcome not in names:
         near = difflib.get_close_matches(rewards.outcome, names, n=1, cutoff=0.3)
         yield (
             f"rewards.outcome: no term is named {rewards.outcome!r}; "

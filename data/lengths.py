@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Any
 
 from configs.schema import RunConfig
 from data.audio import SAMPLE_RATE_HZ, AudioError, AudioInfo
+from data.checkpoint import model_length
 from data.features import HOP_SAMPLES, MIN_FRAMES, num_audio_tokens
 from data.prompts import PromptBuilder, PromptError, target_text
 from data.records import Example
@@ -122,13 +121,3 @@ def supervised_lengths(
     if longest is not None and longest < budget:
         budget, room_is = longest, "the checkpoint's max_position_embeddings allow; shorten the row"
     return LengthCheck(builder, budget, room_is, answer_tokens=answer_tokens, **more)
-
-
-def model_length(checkpoint: str | Path) -> int | None:
-    """Return the most tokens that a checkpoint was made for; None if its config does not say."""
-    try:
-        text = (Path(checkpoint) / "config.json").read_text(encoding="utf-8")
-        length = json.loads(text)["thinker_config"]["text_config"]["max_position_embeddings"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return length if isinstance(length, int) else None
