@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -23,9 +24,10 @@ class LengthCheck:
         self,
         builder: PromptBuilder,
         room: int,
-        room_is: str,
+        limit: str,
+        fix: str,
         *,
-        answer_tokens: Callable[[Example], int] | None = None,
+        answer_tokens: Callable[[Example, int], int] | None = None,
         key: Callable[[Example], Hashable] = lambda row: (
             row.question,
             row.choices,
@@ -37,14 +39,17 @@ class LengthCheck:
         Args:
             builder: Makes the prompts of the run.
             room: Most tokens of a prompt, and of the answers that are trained on.
-            room_is: Which keys make the room, and what to change.
-            answer_tokens: Example -> tokens of its answers; None if the policy writes them. It
-                raises PromptError for a row without a usable answer.
+            limit: What makes the room, and a verb: "KEY allows".
+            fix: What to do about a row that is longer.
+            answer_tokens: Example, room that is left -> tokens of its answers, or any number within
+                the room if they surely fit; None if the policy writes them. It raises PromptError
+                for a row without a usable answer.
             key: Example -> what its prompt depends on, but for the length of the clip.
         """
         self._builder = builder
         self._room = room
-        self._room_is = room_is
+        self._limit = limit
+        self._fix = fix
         self._answer_tokens = answer_tokens
         self._key = key
         self._around: dict[Hashable, int | str] = {}
@@ -63,15 +68,19 @@ class LengthCheck:
             num_samples = round(header.num_samples * SAMPLE_RATE_HZ / header.sample_rate)
             clip = num_audio_tokens(max(MIN_FRAMES, -(-num_samples // HOP_SAMPLES)))
         try:
-            answer = self._answer_tokens(example) if self._answer_tokens else 0
+            answer = (
+                self._answer_tokens(example, self._room - around - clip)
+                if self._answer_tokens
+                else 0
+            )
         except PromptError as error:
             return str(error)
         total = around + clip + answer
         if total <= self._room:
             return ""
-        parts = {"the texts of its prompt": around, "its clip": clip, "its answer": answer}
+        parts = {"texts of the prompt": around, "clip": clip, "answer": answer}
         listed = ", ".join(f"{name} {n}" for name, n in parts.items() if n)
-        return f"takes {total} tokens ({listed}) of {self._room} that {self._room_is}"
+        return f"takes {total} tokens ({listed}), and {self._limit} {self._room}; {self._fix}"
 
     def _tokens_around_clip(self, example: Example) -> int | str:
         """Return the tokens of a prompt without its clip, or why there is none."""
@@ -96,28 +105,35 @@ def policy_lengths(config: RunConfig) -> LengthCheck:
     return LengthCheck(
         PromptBuilder(config.model.path, config.data),
         rollout.max_model_len - rollout.max_completion_tokens,
-        "rollout.max_model_len less rollout.max_completion_tokens leave a prompt; shorten the "
-        "question or the clip, or raise rollout.max_model_len",
+        "rollout.max_model_len less rollout.max_completion_tokens leaves",
+        "shorten the question or the clip, or raise rollout.max_model_len",
     )
 
 
 def sft_lengths(config: RunConfig) -> LengthCheck:
     """Return the check of rows with reference answers; raises as `policy_lengths`."""
     builder = PromptBuilder(config.model.path, config.data)
-    return supervised_lengths(
-        config, builder, lambda row: len(builder.encode_target(target_text(row)))
-    )
+
+    def answer_tokens(row: Example, room: int) -> int:
+        text = target_text(row)
+        # A token is at least one byte of the text as the tokenizer sees it, and one is the end.
+        if (most := len(unicodedata.normalize("NFC", text).encode()) + 1) <= room:
+            builder.check_answer(text)
+            return most
+        return len(builder.encode_target(text))
+
+    return supervised_lengths(config, builder, answer_tokens)
 
 
 def supervised_lengths(
     config: RunConfig,
     builder: PromptBuilder,
-    answer_tokens: Callable[[Example], int],
+    answer_tokens: Callable[[Example, int], int],
     **more: Any,
 ) -> LengthCheck:
     """Return the check of rows whose answers are trained on: what one packed row may hold."""
     budget, longest = config.learner.tokens_per_microbatch, model_length(config.model.path)
-    room_is = "learner.tokens_per_microbatch allows; shorten the row, or raise it"
+    limit, fix = "learner.tokens_per_microbatch allows", "shorten the row, or raise the budget"
     if longest is not None and longest < budget:
-        budget, room_is = longest, "the checkpoint's max_position_embeddings allow; shorten the row"
-    return LengthCheck(builder, budget, room_is, answer_tokens=answer_tokens, **more)
+        budget, limit, fix = longest, "the checkpoint's positions allow", "shorten the row"
+    return LengthCheck(builder, budget, limit, fix, answer_tokens=answer_tokens, **more)

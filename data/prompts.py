@@ -165,8 +165,12 @@ class PromptBuilder:
         Raises:
             PromptError: the text holds a control token.
         """
-        self._refuse_control_tokens(text, f"the answer {text[:40]!r}")
+        self.check_answer(text)
         return np.append(self._token_ids(text, add_special_tokens=False), self.end_token_id)
+
+    def check_answer(self, text: str) -> None:
+        """Raise what `encode_target` raises, without tokenizing."""
+        self._refuse_control_tokens(text, f"the answer {text[:40]!r}")
 
     def decode(self, token_ids: Sequence[int] | IntArray) -> str:
         """Return the text of a completion: its final end token goes, other tokens stay visible."""

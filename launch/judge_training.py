@@ -85,7 +85,7 @@ def _lengths(config: RunConfig, rows: Sequence[JudgeRow]) -> LengthCheck:
     return supervised_lengths(
         config,
         builder,
-        lambda row: builder.num_answer_tokens(scores[row.id]),
+        lambda row, _: builder.num_answer_tokens(scores[row.id]),
         key=lambda row: row.id,
     )
 
