@@ -195,6 +195,7 @@ def bad_rows(
         ManifestError: There are some, and `data.bad_clips` does not leave them out.
     """
     headers = _headers(rows, data)
+    unread = {audio for audio, header in headers.items() if isinstance(header, str)}
     bad: dict[str, str] = {}
     for row in reported(rows, len(rows), "measured {} of {} rows"):
         header = headers.get(row.audio)
@@ -203,8 +204,9 @@ def bad_rows(
             bad[row.id] = problem
     if bad and data.bad_clips == "error":
         listed = first_of([f"{name}: {problem}" for name, problem in bad.items()])
+        what = "clips" if all(row.audio in unread for row in rows if row.id in bad) else "rows"
         raise ManifestError(
-            f"{data.manifest}: {len(bad)} rows cannot be used (data.bad_clips=skip leaves them "
+            f"{data.manifest}: {len(bad)} {what} cannot be used (data.bad_clips=skip leaves them "
             f"out)\n{listed}"
         )
     if bad:

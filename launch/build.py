@@ -22,6 +22,7 @@ from evaluation.choices import choice_metrics
 from evaluation.evaluator import Evaluator
 from evaluation.files import write_last_test
 from launch.cluster import Places, place
+from launch.judge_gate import check_judges
 from report.model_card import write_model_card
 from rewards.base import with_run_options
 from rewards.combine import CombineRules
@@ -53,6 +54,8 @@ def run_rl(
     build_prompt, loader = _loader(config, data, builder)
     terms = with_run_options(config)
     engines, learner, rewards = _start_actors(config, builder, terms)
+    first = next(usable_prompts(data.train, build_prompt, config.data.bad_clips))
+    check_judges(rewards, terms, config, first)
     schedule = Schedule(terms, config.rewards.outcome)
     alarms = Alarms(config.log, [term.name for term in terms if term.judged])
     store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
