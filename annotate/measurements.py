@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from annotate.progress import reported
 from annotate.stages import write_errors
 from data.audio import AudioError, read_audio
 from data.files import Row, append_row, read_appended, read_rows, write_rows
 from data.manifest import ManifestError
+from data.progress import reported
 from data.prosody.levels import Clip, calibrate, describe
 from data.prosody.measure import VERSION, Prosody, measure, with_transcript
 from data.prosody.stress import Word, read_words

@@ -32,7 +32,6 @@ from annotate.cot.review import write_review
 from annotate.inspect.leaks import describe_leaks, find_leaks
 from annotate.judge_data import balanced, from_runs, prescribed
 from annotate.measurements import annotate
-from annotate.progress import reported
 from annotate.splits import assign_splits
 from annotate.stages import Files, Stage, UnfinishedError, run_stages, write_errors
 from annotate.tasks.files import task_file, with_common_root
@@ -41,6 +40,7 @@ from configs.annotate_schema import AnnotateConfig
 from configs.errors import UserError
 from data.files import read_rows, write_rows
 from data.manifest import ManifestError, read_manifest, without_aliases
+from data.progress import reported
 from data.prosody.measure import VERSION
 
 logger = logging.getLogger(__name__)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, cast
 
+from configs.reward_schema import TermScheduleConfig
 from configs.schema import RunConfig
 
 NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -18,6 +20,9 @@ RESERVED_NAMES = ("micro", "macro")
 
 TARGET_PATTERN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 """`module:Class`."""
+
+PLACEHOLDER = re.compile(r"<\|?(?:audio|speech|sound|image|video)(?:_\d+|_?placeholder)?\|?>", re.I)
+"""What other trainers write into a question where the clip goes."""
 
 LOCAL_JUDGE = "rewards.judges.local:LocalJudge"
 """The judge that runs a model in its reward worker."""
@@ -36,6 +41,7 @@ def check_rules(config: RunConfig) -> list[str]:
         *_step_size(config),
         *_reward_gpus(config),
         *_gates(config),
+        *_courses(config),
     )
     return [
         *_run(config),
@@ -107,6 +113,12 @@ def _data(config: RunConfig) -> Iterator[str]:
     yield from _labels("data.choices", data.choices)
     if not data.question.strip():
         yield "data.question: is empty; the policy needs a question"
+    for key, text in (("question", data.question), ("system_prompt", data.system_prompt)):
+        if found := PLACEHOLDER.search(text):
+            yield (
+                f"data.{key}: holds {found[0]!r}, which would be read as text; take it out: the "
+                "clip comes before the question by itself"
+            )
     unknown = sorted(set(re.findall(r"\{(\w*)\}", data.question)) - {"choices"})
     if unknown:
         yield f"data.question: unknown placeholder {{{unknown[0]}}}; allowed is {{choices}}"
@@ -252,13 +264,45 @@ def _reward_sum(config: RunConfig) -> Iterator[str]:
             f"rewards.terms: {', '.join(counted)} are judged and have a weight; trust is one "
             "factor a group, so only one of them may: set the weight of the others to 0"
         )
+    outcomes = [
+        term.name
+        for term in rewards.terms
+        if not term.judged and term.weight > 0 and any(_is_on(term.schedule, config))
+    ]
     needs = [*counted, *(t.name for t in rewards.terms if t.schedule.kind == "gate")]
-    outcomes = [t.name for t in rewards.terms if t.weight > 0 and not t.judged]
     if needs and rewards.outcome not in outcomes:
         yield (
             f"rewards.outcome: {rewards.outcome!r} is needed for {needs[0]!r}, but no term of that "
             f"name with a weight above 0 tells right from wrong; there are {', '.join(outcomes)}"
         )
+    names = [term.name for term in rewards.terms]
+    if names and not needs and rewards.outcome not in names:
+        near = difflib.get_close_matches(rewards.outcome, names, n=1, cutoff=0.3)
+        yield (
+            f"rewards.outcome: no term is named {rewards.outcome!r}; "
+            f"{f'did you mean {near[0]!r}? ' if near else ''}there are {', '.join(names)}"
+        )
+
+
+def _courses(config: RunConfig) -> Iterator[str]:
+    """Yield that no term counts at any step, whatever their weights are."""
+    weighted = [term for term in config.rewards.terms if term.weight > 0]
+    if weighted and not any(any(_is_on(term.schedule, config)) for term in weighted):
+        yield (
+            "rewards.terms: the schedules of all terms with a weight are 0 from the first step to "
+            f"the last ({config.train.num_steps} of train.num_steps), so nothing would be "
+            "learned; raise start_frac or end_frac, or let a course begin earlier (begin_step)"
+        )
+
+
+def _is_on(course: TermScheduleConfig, config: RunConfig) -> Iterator[bool]:
+    """Yield whether a course is above 0, at its start and once it moves, if the run goes so far."""
+    last = config.train.num_steps - 1
+    if course.kind == "gate":
+        yield max(course.min_steps, course.window + 1) <= last
+        return
+    yield course.kind == "constant" or course.start_frac > 0
+    yield course.begin_step < last and course.end_frac > 0
 
 
 def _gates(config: RunConfig) -> Iterator[str]:

@@ -101,8 +101,8 @@ class DataConfig(Section):
     max_duration_s: float = Field(default=30.0, gt=0, le=300)
     """Longest clip, in seconds. The audio encoder's own limit is 300."""
     bad_clips: Literal["error", "skip"] = "error"
-    """What a clip that fails its check does: stop the run with a list of all, or be left out and
-    counted."""
+    """What a row does that cannot be used, since its clip fails its check, its texts do, or it is
+    too long for the run: stop the run with a list of all, or be left out and counted."""
     feature_cache_mb: int = Field(default=512, ge=1)
     """Mel features kept in memory per node, in MB (a 10 s clip takes 0.5)."""
     num_workers: int = Field(default=2, ge=1)

@@ -22,6 +22,7 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
+from data.progress import reported
 from data.records import Example, FloatArray
 
 SAMPLE_RATE_HZ = 16_000
@@ -64,18 +65,6 @@ class AudioInfo:
     def duration_s(self) -> float:
         """Length of the clip, in seconds."""
         return self.num_samples / self.sample_rate
-
-
-@dataclass(frozen=True, slots=True)
-class ClipProblem:
-    """A clip of the manifest that cannot be used."""
-
-    example_id: str
-    """The example it belongs to."""
-    audio: str
-    """Path of the clip, relative to the audio root."""
-    message: str
-    """What is wrong and what to do; names the file."""
 
 
 def probe(path: str | Path) -> AudioInfo:
@@ -180,7 +169,7 @@ def wav_bytes(samples: NDArray[np.floating[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def check_clips(
+def read_headers(
     examples: Sequence[Example],
     audio_root: str | Path,
     *,
@@ -188,37 +177,32 @@ def check_clips(
     max_duration_s: float,
     num_workers: int,
     deep: bool = False,
-) -> list[ClipProblem]:
-    """Return the clips that cannot be used, in the order of the examples.
+) -> dict[str, AudioInfo | str]:
+    """Return clip -> what its header says, or why it cannot be used; a shared clip is read once.
 
     Args:
-        examples: rows of the manifest; a clip that several rows share is read once, and a row
-            without a clip has nothing to check.
+        examples: rows of the manifest; a row without a clip has nothing to check.
         deep: decode every sample as well, which also finds damaged FLAC data, samples that are not
             finite, and silence; takes milliseconds instead of microseconds per clip.
     """
     root = Path(audio_root)
 
-    def check(audio: str) -> str:
+    def check(audio: str) -> AudioInfo | str:
         path = root / audio
         try:
+            info = probe(path)
+            _check_duration(path, info, min_duration_s, max_duration_s)
             if deep:
                 read_audio(path, min_duration_s=min_duration_s, max_duration_s=max_duration_s)
-            else:
-                _check_duration(path, probe(path), min_duration_s, max_duration_s)
         except AudioError as error:
             return str(error)
-        return ""
+        return info
 
-    examples = [example for example in examples if example.audio]
-    clips = list(dict.fromkeys(example.audio for example in examples))
+    clips = list(dict.fromkeys(example.audio for example in examples if example.audio))
+    what = "decoded {} of {} clips" if deep else "read the headers of {} of {} clips"
     with ThreadPoolExecutor(num_workers) as pool:
-        messages = dict(zip(clips, pool.map(check, clips), strict=True))
-    return [
-        ClipProblem(example.id, example.audio, messages[example.audio])
-        for example in examples
-        if messages[example.audio]
-    ]
+        found = reported(pool.map(check, clips), len(clips), what)
+        return dict(zip(clips, found, strict=True))
 
 
 def _check_file(path: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,52 @@ class _Draw:
     example: Example
     epoch: int
     next_position: int
+    num_left_out: int
+    """Examples that were passed over on the way to this one."""
     prompt: Future[Prompt]
+
+
+def usable_prompts(
+    examples: Iterable[Example], build: Callable[[Example], Prompt], bad_clips: str
+) -> Iterator[Prompt]:
+    """Yield the prompts of examples in their order, each built when it is asked for.
+
+    Args:
+        build: From `data.prompts.prompt_function`.
+        bad_clips: As `data.bad_clips`: an example whose clip cannot be used is left out with a line
+            in the log (`skip`), or an error.
+
+    Raises:
+        AudioError: As `build`; names the example.
+    """
+    for example in examples:
+        try:
+            prompt = build(example)
+        except AudioError as error:
+            if bad_clips != "skip":
+                raise unusable(example, error) from error
+            logger.warning("left out example %r: %s", example.id, error)
+            continue
+        yield prompt
+
+
+def usable_in_threads(
+    pool: ThreadPoolExecutor,
+    examples: Sequence[Example],
+    build: Callable[[Example], Prompt],
+    bad_clips: str,
+) -> list[Prompt]:
+    """Return what `usable_prompts` yields, built in the threads of a pool."""
+    found = pool.map(lambda example: list(usable_prompts([example], build, bad_clips)), examples)
+    return [prompt for prompts in found for prompt in prompts]
+
+
+def unusable(example: Example, error: AudioError) -> AudioError:
+    """Return the error of an example that was found unusable while a run was going on."""
+    return AudioError(
+        f"example {example.id!r}: {error}. Or go on without it: the same command with "
+        "data.bad_clips=skip; `launch/dataset.py check` finds all such clips"
+    )
 
 
 def manifest_digest(examples: Sequence[Example]) -> str:
@@ -60,24 +105,30 @@ class PromptLoader:
         seed: int,
         num_workers: int,
         bad_clips: str = "error",
+        left_out: Collection[str] = (),
     ) -> None:
         """Make a loader at the start of epoch 0.
 
         Args:
+            examples: all rows, those that are left out too: the order is drawn over all of them, so
+                that a row which is mended or left out later moves no other.
             build: example -> prompt; called in threads.
             prompts_per_step: P, prompts of a batch.
             bad_clips: on an `AudioError`, stop with it (`error`), or draw the next example instead
                 and count (`skip`).
+            left_out: ids of examples that are never drawn, only counted.
 
         Raises:
-            ValueError: fewer examples than a batch needs.
+            ValueError: fewer examples to draw than a batch needs.
         """
-        if len(examples) < prompts_per_step:
+        num_drawn = sum(example.id not in left_out for example in examples)
+        if num_drawn < prompts_per_step:
             raise ValueError(
-                f"the training split has {len(examples)} rows and a step needs {prompts_per_step} "
+                f"the training split has {num_drawn} rows and a step needs {prompts_per_step} "
                 "prompts; lower train.prompts_per_step or add rows"
             )
         self._examples = list(examples)
+        self._left_out = frozenset(left_out)
         self._build = build
         self._prompts_per_step = prompts_per_step
         self._seed = seed
@@ -90,7 +141,7 @@ class PromptLoader:
 
     @property
     def num_skipped(self) -> int:
-        """Clips that were left out since this loader was made."""
+        """Examples that were left out when their turn came, since this loader was made."""
         return self._num_skipped
 
     def next_batch(self) -> list[Prompt]:
@@ -106,13 +157,14 @@ class PromptLoader:
             self._draw_ahead()
             draw = self._ahead.popleft()
             self._epoch, self._position = draw.epoch, draw.next_position
+            self._num_skipped += draw.num_left_out
             try:
                 batch.append(draw.prompt.result())
                 skipped_in_a_row = 0
             except AudioError as error:
                 skipped_in_a_row += 1
                 if not self._skip or skipped_in_a_row >= len(self._examples):
-                    raise AudioError(f"example {draw.example.id!r}: {error}") from error
+                    raise unusable(draw.example, error) from error
                 self._num_skipped += 1
                 logger.warning("left out example %r: %s", draw.example.id, error)
         self._draw_ahead()
@@ -139,7 +191,8 @@ class PromptLoader:
             raise CursorError(
                 "the training rows changed since the checkpoint (ids, labels, clips or their "
                 f"order): digest {self._digest[:12]}, saved {str(state['manifest'])[:12]}; "
-                "restore the manifest or start a new run"
+                "restore the manifest (data.bad_clips=skip leaves out rows that cannot be used) or "
+                "start a new run"
             )
         if state["seed"] != self._seed:
             raise CursorError(
@@ -172,11 +225,18 @@ class PromptLoader:
 
     def _draw_ahead(self) -> None:
         """Keep one batch of prompts in the making."""
+        num_left_out = 0
         while len(self._ahead) < self._prompts_per_step:
             if self._draw_position == len(self._examples):
                 self._draw_epoch, self._draw_position = self._draw_epoch + 1, 0
                 self._order = self._permutation(self._draw_epoch)
             example = self._examples[self._order[self._draw_position]]
             self._draw_position += 1
-            future = self._pool.submit(self._build, example)
-            self._ahead.append(_Draw(example, self._draw_epoch, self._draw_position, future))
+            if example.id in self._left_out:
+                num_left_out += 1
+                continue
+            prompt = self._pool.submit(self._build, example)
+            self._ahead.append(
+                _Draw(example, self._draw_epoch, self._draw_position, num_left_out, prompt)
+            )
+            num_left_out = 0

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import UserError
+from configs.rules import PLACEHOLDER
 from data.records import Example
 
 MAX_LISTED = 20
@@ -28,6 +29,18 @@ ALIASES = {"audio": "audio_path", "label": "emotion", "text": "transcription"}
 
 TEXTS = ("id", "audio", "label", "split", "speaker", "session", "text", "sha256")
 """Fields that `read_leniently` makes text of."""
+
+FOREIGN = {
+    "messages": "a chat",
+    "conversations": "a chat",
+    "conversation": "a chat",
+    "chosen": "a preference",
+    "rejected": "a preference",
+    "audios": "a list of clips",
+    "images": "a list of images",
+    "videos": "a list of videos",
+}
+"""Fields of rows that were made for other trainers, which would be ignored -> what they hold."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
@@ -68,7 +81,7 @@ def read_manifest(
 ) -> list[Example]:
     """Return the rows of a manifest, all of them checked.
 
-    The clips' files are looked up but not opened; `data.audio.check_clips` reads their headers.
+    The clips' files are looked up but not opened; `data.audio.read_headers` opens them.
 
     Args:
         path: JSON Lines file in UTF-8, with or without a byte-order mark; empty lines are skipped.
@@ -195,6 +208,7 @@ class _Row:
 
     def example(self, defaults: _Defaults) -> Example | None:
         """Return the row as an example; fields with a problem are left empty."""
+        self.check_foreign()
         identifier = self.text("id", required=True)
         target = self.text("target")
         # A row with a target is a task of its own: any answer, and perhaps without a clip.
@@ -207,6 +221,11 @@ class _Row:
             self.problems.append(_unknown_label("label", label, choices))
         row = {name: self.text(name) for name in ("text", "reasoning", "speaker", "split")}
         question, dataset = self.text("question"), self.text("dataset")
+        if question is not None and (found := PLACEHOLDER.search(question)):
+            self.problems.append(
+                f"'question' holds {found[0]!r}, which would be read as text; take it out: the "
+                "clip of 'audio' comes before the question by itself"
+            )
         prosody = self.prosody()
         if identifier is None:
             return None
@@ -271,6 +290,15 @@ class _Row:
             self.problems.append(f"'prosody' is {_shown(value)}; write an object")
             return None
         return value
+
+    def check_foreign(self) -> None:
+        """Note fields that say what our own say, in the form of other trainers."""
+        for name in sorted(self.fields.keys() & FOREIGN.keys()):
+            self.problems.append(
+                f"has {name!r}, {FOREIGN[name]}, which is not read; write the user's text as "
+                "'question', the answer as 'target' (or as 'reasoning' and 'label') and the path "
+                "of the one clip as 'audio', and take the field out"
+            )
 
     def check_audio(self, audio: str, root: str) -> None:
         """Note what is wrong with the clip's path; nothing outside the root may be read."""

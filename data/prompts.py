@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from transformers import Qwen2_5OmniProcessor
 
+from configs.errors import UserError
 from configs.schema import DataConfig
 from data.audio import AudioError, read_audio
 from data.features import (
@@ -27,7 +28,7 @@ FORBIDDEN_LOGIT = -100.0
 """Added to the logits of tokens that a completion may not contain, in engine and learner alike."""
 
 
-class PromptError(ValueError):
+class PromptError(UserError):
     """A checkpoint or an example that does not give a valid prompt; the message names it."""
 
 
@@ -35,12 +36,20 @@ def load_processor(checkpoint_path: str | Path) -> Qwen2_5OmniProcessor:
     """Return the processor of a checkpoint folder; nothing is downloaded, no foreign code is run.
 
     Raises:
-        PromptError: not a folder, or it has no chat template.
+        PromptError: not a folder, a file of the processor is missing or damaged, or it has no chat
+            template.
     """
     path = Path(checkpoint_path)
     if not path.is_dir():
         raise PromptError(f"{path}: is not a folder; set model.path to a Qwen2.5-Omni checkpoint")
-    processor = Qwen2_5OmniProcessor.from_pretrained(str(path), local_files_only=True)
+    try:
+        processor = Qwen2_5OmniProcessor.from_pretrained(str(path), local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise PromptError(
+            f"{path}: its tokenizer and feature extractor cannot be loaded ({reason}); fetch the "
+            "whole checkpoint again"
+        ) from error
     if processor.chat_template is None:
         raise PromptError(f"{path}: has no chat template; copy it from the original checkpoint")
     return processor
@@ -156,8 +165,12 @@ class PromptBuilder:
         Raises:
             PromptError: the text holds a control token.
         """
-        self._refuse_control_tokens(text, f"the answer {text[:40]!r}")
+        self.check_answer(text)
         return np.append(self._token_ids(text, add_special_tokens=False), self.end_token_id)
+
+    def check_answer(self, text: str) -> None:
+        """Raise what `encode_target` raises, without tokenizing."""
+        self._refuse_control_tokens(text, f"the answer {text[:40]!r}")
 
     def decode(self, token_ids: Sequence[int] | IntArray) -> str:
         """Return the text of a completion: its final end token goes, other tokens stay visible."""

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 from configs.schema import BenchmarkConfig, DataConfig, RunConfig
-from data.audio import check_clips
+from data.audio import AudioInfo, read_headers
 from data.manifest import ManifestError, first_of, read_manifest, select_split
+from data.progress import reported
 from data.records import Example
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+RowCheck = Callable[[Example, AudioInfo | None], str]
+"""Row and the header of its clip -> what is wrong with it, empty if nothing is."""
+
+DECODED_S = 3600.0
+"""Clips of up to this length in all are decoded when rows are read, which takes seconds and finds
+silence and damage too; of a larger corpus only the headers are read, and `launch/dataset.py check`
+decodes it."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +37,27 @@ class Splits:
     test: Sequence[Example]
     benchmarks: Mapping[str, Sequence[Example]] = field(default_factory=dict[str, list[Example]])
     """Name of a benchmark -> its rows."""
+    left_out: Sequence[tuple[int, Example]] = ()
+    """Training rows that cannot be used, each with its place among all training rows."""
+
+    @property
+    def all_train(self) -> list[Example]:
+        """All training rows in their order, those that cannot be used too."""
+        rows = list(self.train)
+        for place, row in self.left_out:
+            rows.insert(place, row)
+        return rows
 
 
-def read_data(config: RunConfig) -> Splits:
+def read_data(config: RunConfig, check: RowCheck | None = None) -> Splits:
     """Read and check manifests and clips; splits that the run does not use are empty.
 
+    Args:
+        config: The run.
+        check: What else may be wrong with a row; see `data.lengths`.
+
     Raises:
-        ManifestError: A bad row, split or clip; all of them are listed at once.
+        ManifestError: Bad rows, splits or clips, or too few of them; all are listed at once.
     """
     data = config.data
     examples = _manifest_rows(data)
@@ -47,11 +75,52 @@ def read_data(config: RunConfig) -> Splits:
             f"{data.manifest}: {len(text_only)} rows have no clip, such as {text_only[0]!r}; "
             "text-only tasks are for launch/sft.py"
         )
-    bad = bad_clips(used, data)
-    return Splits(
+    problems: list[str] = []
+    benchmarks: dict[str, list[Example]] = {}
+    bad = _noted(problems, lambda: bad_rows(used, data, check)) or {}
+    for entry in config.eval.benchmarks:
+        rows = _noted(problems, lambda entry=entry: read_benchmark(entry, config, check))
+        benchmarks[entry.name] = rows or []
+    splits = Splits(
         *([row for row in rows if row.id not in bad] for rows in (train, evaluated, tested)),
-        benchmarks={entry.name: read_benchmark(entry, config) for entry in config.eval.benchmarks},
+        benchmarks=benchmarks,
+        left_out=[(place, row) for place, row in enumerate(train) if row.id in bad],
     )
+    problems += too_few(config, splits)
+    problems += [
+        f"{data.manifest}: no row of split {name!r} can be used"
+        for name, rows, left in ((split, evaluated, splits.eval), (test, tested, splits.test))
+        if rows and not left
+    ]
+    if problems:
+        raise ManifestError("\n".join(problems))
+    return splits
+
+
+def too_few(config: RunConfig, splits: Splits) -> Iterator[str]:
+    """Yield why the training rows of a run teach nothing, or do not fill a step."""
+    data, needed = config.data, config.train.prompts_per_step
+    if len(splits.train) < needed:
+        yield (
+            f"{data.manifest}: split {data.train_split!r} has {len(splits.train)} usable rows and "
+            f"a step takes {needed}; lower train.prompts_per_step or add rows"
+        )
+    labels = {row.label for row in splits.train}
+    if len(splits.train) > 1 and len(labels) == 1 and all(r.target is None for r in splits.train):
+        yield (
+            f"{data.manifest}: every row of split {data.train_split!r} has the label "
+            f"{labels.pop()!r}, so a policy learns to say that without listening; add clips of "
+            "other labels"
+        )
+
+
+def _noted(problems: list[str], read: Callable[[], Result]) -> Result | None:
+    """Return what is read; None with a note of what is wrong with it."""
+    try:
+        return read()
+    except ManifestError as error:
+        problems.append(str(error))
+        return None
 
 
 def _manifest_rows(data: DataConfig) -> list[Example]:
@@ -88,8 +157,10 @@ def benchmark_data(config: RunConfig, benchmark: BenchmarkConfig) -> DataConfig:
     )
 
 
-def read_benchmark(benchmark: BenchmarkConfig, config: RunConfig) -> list[Example]:
-    """Read and check the rows of a benchmark.
+def read_benchmark(
+    benchmark: BenchmarkConfig, config: RunConfig, check: RowCheck | None = None
+) -> list[Example]:
+    """Read and check the rows of a benchmark; `check` as for `read_data`.
 
     Raises:
         ManifestError: A bad row, split or clip, or a row without a label among its choices.
@@ -103,32 +174,60 @@ def read_benchmark(benchmark: BenchmarkConfig, config: RunConfig) -> list[Exampl
             f"{data.manifest}: {len(unasked)} rows cannot be evaluated, such as {unasked[0]!r}: "
             "the label must be one of at least two choices"
         )
-    bad = bad_clips([row for row in rows if row.audio], data)
-    return [row for row in rows if row.id not in bad]
+    bad = bad_rows(rows, data, check)
+    left = [row for row in rows if row.id not in bad]
+    if not left:
+        raise ManifestError(f"{data.manifest}: no row of benchmark {benchmark.name!r} can be used")
+    return left
 
 
-def bad_clips(rows: Sequence[Example], data: DataConfig) -> set[str]:
-    """Return the ids of rows whose clip is to be left out.
+def bad_rows(
+    rows: Sequence[Example], data: DataConfig, check: RowCheck | None = None
+) -> dict[str, str]:
+    """Return id -> what is wrong of the rows that are to be left out.
+
+    Args:
+        rows: Of one manifest, in its order.
+        data: Where their clips are, and the policy, `bad_clips`.
+        check: As for `read_data`.
 
     Raises:
         ManifestError: There are some, and `data.bad_clips` does not leave them out.
     """
-    problems = check_clips(
+    headers = _headers(rows, data)
+    unread = {audio for audio, header in headers.items() if isinstance(header, str)}
+    bad: dict[str, str] = {}
+    for row in reported(rows, len(rows), "measured {} of {} rows"):
+        header = headers.get(row.audio)
+        problem = header if isinstance(header, str) else check(row, header) if check else ""
+        if problem:
+            bad[row.id] = problem
+    if bad and data.bad_clips == "error":
+        listed = first_of([f"{name}: {problem}" for name, problem in bad.items()])
+        what = "clips" if all(row.audio in unread for row in rows if row.id in bad) else "rows"
+        raise ManifestError(
+            f"{data.manifest}: {len(bad)} {what} cannot be used (data.bad_clips=skip leaves them "
+            f"out)\n{listed}"
+        )
+    if bad:
+        first = next(iter(bad))
+        logger.info(
+            f"{data.manifest}: leaving out {len(bad)} of {len(rows)} rows that cannot be used, "
+            f"first {first}: {bad[first]}"
+        )
+    return bad
+
+
+def _headers(rows: Sequence[Example], data: DataConfig) -> dict[str, AudioInfo | str]:
+    """Return clip -> header or problem; a small corpus is decoded too (`DECODED_S`)."""
+    read = partial(
+        read_headers,
         rows,
         data.audio_root,
         min_duration_s=data.min_duration_s,
         max_duration_s=data.max_duration_s,
         num_workers=data.num_workers,
     )
-    if problems and data.bad_clips == "error":
-        listed = first_of([f"{problem.example_id}: {problem.message}" for problem in problems])
-        raise ManifestError(
-            f"{data.manifest}: {len(problems)} clips cannot be used (data.bad_clips=skip leaves "
-            f"them out)\n{listed}"
-        )
-    bad = {problem.example_id for problem in problems}
-    if bad:
-        logger.info(
-            f"leaving out {len(bad)} clips that cannot be used, first {problems[0].message}"
-        )
-    return bad
+    headers = read()
+    total_s = sum(info.duration_s for info in headers.values() if isinstance(info, AudioInfo))
+    return read(deep=True) if total_s <= DECODED_S else headers

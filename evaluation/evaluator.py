@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configs.schema import RewardTermConfig, RunConfig
+from data.loader import usable_prompts
 from data.records import Example, Group, Prompt, RewardTerms
 from evaluation.answer_reader import AnswerReader
 from evaluation.answers import evaluate
@@ -38,12 +39,13 @@ class Evaluator:
     def __call__(self, prefix: str, examples: Sequence[Example]) -> dict[str, float]:
         """Return greedy results on a fixed set, as metrics `PREFIX/...`; nothing for an empty set.
 
+        Clips that cannot be used are left out and counted, or an error, as `data.bad_clips` says.
         With `eval.judged`, the judged terms score the answers too, whatever their weight is.
         """
         if not examples:
             return {}
         config = self.config
-        prompts = [self.build_prompt(example) for example in examples]
+        prompts = list(usable_prompts(examples, self.build_prompt, config.data.bad_clips))
         choices = config.data.choices
         reader = AnswerReader.of(choices, config.rewards.aliases)
         answers = evaluate(self.engines, prompts, reader)
@@ -53,10 +55,11 @@ class Evaluator:
             f"UA {report.ua:.3f}"
         )
         metrics = report.to_metrics(prefix)
+        metrics[f"{prefix}/skipped_clips"] = len(examples) - len(prompts)
         facts = {"benchmark": None, "probe": False}
         rows = [
-            facts | row | example_fields(example)
-            for row, example in zip(answers.rows, examples, strict=True)
+            facts | row | example_fields(prompt.example)
+            for row, prompt in zip(answers.rows, prompts, strict=True)
         ]
         judged = [term.name for term in config.rewards.terms if term.judged]
         if config.eval.judged and judged:

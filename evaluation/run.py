@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from configs.schema import RunConfig
+from data.loader import usable_in_threads, usable_prompts
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Example, Group, Prompt
 from evaluation.altered import altered_prompts, with_baselines
@@ -67,13 +69,16 @@ class SetEvaluator:
 
     def warm_up(self, questions: QuestionSet) -> None:
         """Answer one clip, so that what an engine does once is in no measurement."""
-        prompts = self._prompts(questions, questions.examples[:1])
+        build = prompt_function(self.builder, questions.data, ray.put)
+        usable = usable_prompts(questions.examples, build, questions.data.bad_clips)
+        prompts = self._in_mode(islice(usable, 1))
         evaluate(self.engines, prompts, self._reader(questions))
         self.engines.activate(0)  # nothing of it stays in a cache
 
     def answer(self, questions: QuestionSet) -> AnsweredSet:
         """Answer a set: greedily, judged, sampled, and with altered clips, as configured."""
         prompts = self._prompts(questions, questions.examples)
+        questions = replace(questions, examples=[prompt.example for prompt in prompts])
         start = time.perf_counter()
         answers = evaluate(self.engines, prompts, self._reader(questions))
         elapsed_s = time.perf_counter() - start
@@ -114,7 +119,9 @@ class SetEvaluator:
         chosen = evenly_spaced(every, self.config.eval.latency_clips + 1)
         if not self.config.eval.latency_clips or len(chosen) < 2:
             return None
-        prompts = [self._prompts(questions, [example])[0] for questions, example in chosen]
+        prompts = [prompt for asked, row in chosen for prompt in self._prompts(asked, [row])]
+        if len(prompts) < 2:
+            return None
         self.engines.activate(0)
         measured = latency_metrics(self.engines, prompts)
         logger.info(
@@ -133,7 +140,8 @@ class SetEvaluator:
     def _prompts(self, questions: QuestionSet, examples: Sequence[Example]) -> list[Prompt]:
         build = prompt_function(self.builder, questions.data, ray.put)
         with ThreadPoolExecutor(questions.data.num_workers) as pool:
-            return self._in_mode(pool.map(build, examples))
+            bad_clips = questions.data.bad_clips
+            return self._in_mode(usable_in_threads(pool, examples, build, bad_clips))
 
     def _in_mode(self, prompts: Iterable[Prompt]) -> list[Prompt]:
         if self._is_direct:

@@ -9,7 +9,7 @@ from configs.schema import BenchmarkConfig, DataConfig, RunConfig
 from data.manifest import ManifestError
 from data.parsing import normalize_label
 from data.records import Example
-from data.splits import benchmark_data, read_benchmark
+from data.splits import RowCheck, benchmark_data, read_benchmark
 from evaluation.answer_reader import choices_of
 
 
@@ -40,31 +40,34 @@ class QuestionSet:
         return tuple(self.data.choices) if inside else choices
 
 
-def read_test_sets(config: RunConfig) -> list[QuestionSet]:
+def read_test_sets(config: RunConfig, check: RowCheck | None = None) -> list[QuestionSet]:
     """Read and check what an evaluation asks about; needs no Ray.
 
     Args:
         config: The run; `eval.test_split` is one set, if it is named, each benchmark another one.
+        check: As for `data.splits.read_data`.
 
     Raises:
         ManifestError: As `data.splits.read_benchmark`, or rows without a clip.
     """
-    benchmarks = [_read(entry, config, is_benchmark=True) for entry in config.eval.benchmarks]
+    benchmarks = [
+        _read(entry, config, check, is_benchmark=True) for entry in config.eval.benchmarks
+    ]
     split = config.eval.test_split
     if not split:
         return benchmarks
     entry = BenchmarkConfig(name=split, manifest=config.data.manifest, split=split)
-    return [_read(entry, config, is_benchmark=False), *benchmarks]
+    return [_read(entry, config, check, is_benchmark=False), *benchmarks]
 
 
-def _read(entry: BenchmarkConfig, config: RunConfig, *, is_benchmark: bool) -> QuestionSet:
-    rows = read_benchmark(entry, config)
+def _read(
+    entry: BenchmarkConfig, config: RunConfig, check: RowCheck | None, *, is_benchmark: bool
+) -> QuestionSet:
+    rows = read_benchmark(entry, config, check)
     silent = [row.id for row in rows if not row.audio]
     if silent:
         raise ManifestError(
             f"{entry.manifest}: {len(silent)} rows have no clip, such as {silent[0]!r}; "
             "an evaluation asks about clips"
         )
-    if not rows:
-        raise ManifestError(f"{entry.manifest}: no clip is left to ask about")
     return QuestionSet(entry.name, is_benchmark, benchmark_data(config, entry), rows)

@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import ray
 
 from configs.load import config_differences, dump_config
 from configs.schema import RewardTermConfig, RunConfig
-from data.loader import PromptLoader
+from data.loader import PromptLoader, usable_in_threads, usable_prompts
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Example, GroupSample, Prompt
 from data.splits import Splits, benchmark_data
@@ -21,6 +22,7 @@ from evaluation.choices import choice_metrics
 from evaluation.evaluator import Evaluator
 from evaluation.files import write_last_test
 from launch.cluster import Places, place
+from launch.judge_gate import check_judges
 from report.model_card import write_model_card
 from rewards.base import with_run_options
 from rewards.combine import CombineRules
@@ -52,6 +54,8 @@ def run_rl(
     build_prompt, loader = _loader(config, data, builder)
     terms = with_run_options(config)
     engines, learner, rewards = _start_actors(config, builder, terms)
+    first = next(usable_prompts(data.train, build_prompt, config.data.bad_clips))
+    check_judges(rewards, terms, config, first)
     schedule = Schedule(terms, config.rewards.outcome)
     alarms = Alarms(config.log, [term.name for term in terms if term.judged])
     store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
@@ -79,7 +83,8 @@ def run_rl(
     )
     # Before the gate, so that the gate is about weights that came the way of the training.
     sync_weights(learner, engines, version=step)
-    clips = [build_prompt(row) for row in data.train[: config.parity.num_clips]]
+    usable = usable_prompts(data.train, build_prompt, config.data.bad_clips)
+    clips = list(islice(usable, config.parity.num_clips))
     first_row = _parity(config, engines, learner, clips)
     if step == 0:
         before = evaluate("eval", data.eval) | evaluate("test_before", data.test)
@@ -183,7 +188,8 @@ def _choice_evaluation(
             build = builds.setdefault(
                 data_config.audio_root, prompt_function(builder, data_config, ray.put)
             )
-            prompts[benchmark.name] = list(pool.map(build, data.benchmarks[benchmark.name]))
+            rows = data.benchmarks[benchmark.name]
+            prompts[benchmark.name] = usable_in_threads(pool, rows, build, config.data.bad_clips)
 
     def evaluate() -> dict[str, float]:
         metrics: dict[str, float] = {}
@@ -209,12 +215,13 @@ def _loader(
     # In shared memory: one copy of a clip's features per node, whoever reads them.
     build_prompt = prompt_function(builder, config.data, ray.put)
     loader = PromptLoader(
-        data.train,
+        data.all_train,
         build_prompt,
         prompts_per_step=config.train.prompts_per_step,
         seed=config.seed,
         num_workers=config.data.num_workers,
         bad_clips=config.data.bad_clips,
+        left_out={row.id for _, row in data.left_out},
     )
     return build_prompt, loader
 

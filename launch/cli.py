@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configs.errors import UserError
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
 from launch.command import (
+    EXIT_CONFIG,
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_PREEMPTED,
@@ -26,7 +28,7 @@ from launch.command import (
     fail,
     run_command,
 )
-from launch.preflight import preflight, stop_run
+from launch.preflight import Problem, preflight, stop_run
 
 if TYPE_CHECKING:  # what follows is heavy, and a typing error should not wait for it
     from data.splits import Splits
@@ -36,6 +38,9 @@ if TYPE_CHECKING:  # what follows is heavy, and a typing error should not wait f
     Data = Splits | list[QuestionSet]
 
 logger = logging.getLogger(__name__)
+
+NEEDED_FOR_DATA = ("model.path", "data.", "eval.", "Python", "transformers")
+"""How problems begin that keep rows from being read."""
 
 
 def run_parser(description: str) -> argparse.ArgumentParser:
@@ -88,7 +93,9 @@ def _check_and_run(kind: str, command: str, arguments: argparse.Namespace) -> in
     be_quiet()
     config = load_config(arguments.config, arguments.overrides)
     check_kind(kind, arguments.config, config)
-    if stop_run(preflight(config, learns=kind != "evaluate")):
+    problems = preflight(config, learns=kind != "evaluate")
+    if stop_run(problems):
+        _report_data(kind, config, problems)
         return EXIT_PREFLIGHT
     data = _read_data(kind, config)
     if arguments.dry_run:
@@ -99,19 +106,31 @@ def _check_and_run(kind: str, command: str, arguments: argparse.Namespace) -> in
     return _execute(kind, config, data, command)
 
 
+def _report_data(kind: str, config: RunConfig, problems: Sequence[Problem]) -> None:
+    """Print what is wrong with the rows as well, unless that needs what was found to be broken."""
+    if any(p.level == "error" and p.what.startswith(NEEDED_FOR_DATA) for p in problems):
+        return
+    try:
+        _read_data(kind, config)
+    except UserError as error:
+        fail(EXIT_CONFIG, error)
+
+
 def _read_data(kind: str, config: RunConfig) -> Data:
     """Read and check the rows that a command needs."""
-    if kind == "evaluate":
-        from evaluation.test_sets import read_test_sets
-
-        return read_test_sets(config)
     if kind == "judge":
         from launch.judge_training import read_judge_data
 
         return read_judge_data(config)
+    from data.lengths import policy_lengths, sft_lengths
+
+    if kind == "evaluate":
+        from evaluation.test_sets import read_test_sets
+
+        return read_test_sets(config, policy_lengths(config))
     from data.splits import read_data
 
-    return read_data(config)
+    return read_data(config, sft_lengths(config) if kind == "sft" else policy_lengths(config))
 
 
 def check_kind(kind: str, path: str, config: RunConfig) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 import ray
 
 from configs.schema import RunConfig
+from data.lengths import LengthCheck, supervised_lengths
+from data.loader import usable_prompts
 from data.manifest import ManifestError
 from data.prompts import prompt_function
-from data.splits import Splits, bad_clips
+from data.splits import Splits, bad_rows, too_few
 from evaluation.calibration.judge import local_judge, start_judge
 from evaluation.calibration.run import score_probes, write_calibration
 from evaluation.calibration.statistics import agreement
@@ -37,7 +39,7 @@ class JudgeSplits(Splits):
 
 
 def read_judge_data(config: RunConfig) -> JudgeSplits:
-    """Read and check a judge file and its clips; needs no Ray.
+    """Read and check a judge file, its clips and the lengths of its rows; needs no Ray.
 
     Args:
         config: The run; `data.manifest` is the judge file.
@@ -46,14 +48,23 @@ def read_judge_data(config: RunConfig) -> JudgeSplits:
         ManifestError: A bad row, split or clip.
     """
     rows = _read(config)
-    train = _usable(config, _split(rows, config.data.train_split))
-    test = _usable(config, _split(rows, config.eval.test_split))
-    return JudgeSplits(
-        train=[row.example for row in train],
+    train = _split(rows, config.data.train_split)
+    test = _split(rows, config.eval.test_split)
+    used = list({row.example.id: row for row in (*train, *test)}.values())
+    bad = bad_rows([row.example for row in used], config.data, _lengths(config, used))
+    splits = JudgeSplits(
+        train=[row.example for row in train if row.example.id not in bad],
         eval=[],
-        test=[row.example for row in test],
-        scores={row.example.id: row.scores for row in (*train, *test)},
+        test=[row.example for row in test if row.example.id not in bad],
+        left_out=[(i, row.example) for i, row in enumerate(train) if row.example.id in bad],
+        scores={row.example.id: row.scores for row in used},
     )
+    problems = [*too_few(config, splits)]
+    if not splits.test:
+        problems.append(f"{config.data.manifest}: no row of {config.eval.test_split!r} can be used")
+    if problems:
+        raise ManifestError("\n".join(problems))
+    return splits
 
 
 def read_held_out(config: RunConfig) -> list[JudgeRow]:
@@ -62,7 +73,21 @@ def read_held_out(config: RunConfig) -> list[JudgeRow]:
     Raises:
         ManifestError: A bad row, split or clip.
     """
-    return _usable(config, _split(_read(config), config.eval.test_split))
+    rows = _split(_read(config), config.eval.test_split)
+    bad = bad_rows([row.example for row in rows], config.data)
+    return [row for row in rows if row.example.id not in bad]
+
+
+def _lengths(config: RunConfig, rows: Sequence[JudgeRow]) -> LengthCheck:
+    """Return the check of judge rows: the message, with all digits that it is answered by."""
+    builder = JudgePrompts(config.model.path, config.data, config.judge.prompt_file)
+    scores = {row.example.id: row.scores for row in rows}
+    return supervised_lengths(
+        config,
+        builder,
+        lambda row, _: builder.num_answer_tokens(scores[row.id]),
+        key=lambda row: row.id,
+    )
 
 
 def _read(config: RunConfig) -> list[JudgeRow]:
@@ -84,11 +109,6 @@ def _split(rows: Sequence[JudgeRow], split: str) -> list[JudgeRow]:
             "Held-out rows are written with judge.num_test_rows of launch/annotate.py"
         )
     return of_split
-
-
-def _usable(config: RunConfig, rows: Sequence[JudgeRow]) -> list[JudgeRow]:
-    bad = bad_clips([row.example for row in rows], config.data)
-    return [row for row in rows if row.example.id not in bad]
 
 
 def run_judge(
@@ -134,7 +154,8 @@ def _held_out(
 ) -> Callable[[], dict[str, float]]:
     """Return the evaluation during training: the learner's own scores of held-out rows."""
     build = prompt_function(builder, config.data, ray.put)
-    prompts = [build(row) for row in data.test[: config.eval.max_examples or None]]
+    rows = data.test[: config.eval.max_examples or None]
+    prompts = list(usable_prompts(rows, build, config.data.bad_clips))
     gold = [data.scores[prompt.example.id] for prompt in prompts]
 
     def evaluate() -> dict[str, float]:

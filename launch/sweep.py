@@ -27,7 +27,8 @@ from launch.command import (
     fail,
     run_command,
 )
-from launch.preflight import ROOT, check_authentication, check_upload, stop_run
+from launch.preflight import ROOT, check_authentication, stop_run
+from launch.preflight.upload import check_upload
 from launch.sweep_plan import describe_runs, plan_runs, read_states, results_of, select_runs
 from launch.sweep_runner import Backend, LocalBackend, Outcome, Runner, StopSignals
 from report.sweep_results import write_report

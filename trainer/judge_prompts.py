@@ -70,15 +70,25 @@ class JudgePrompts(PromptBuilder):
         Args:
             scores: Dimension -> score in [1, 5].
         """
-        weighted = [
+        weighted = self._weighted_digits(scores)
+        answers = [*(tokens for tokens, _ in weighted), self._reply(scores)]
+        weights = np.array([*(weight for _, weight in weighted), 1.0], np.float32)
+        return GroupSample(_group(prompt, answers), weights, np.ones(len(answers), np.bool_))
+
+    def num_answer_tokens(self, scores: Mapping[str, float]) -> int:
+        """Return the tokens of all answers of `training_sample` together."""
+        digits = sum(len(tokens) for tokens, _ in self._weighted_digits(scores))
+        return digits + len(self._reply(scores))
+
+    def _weighted_digits(self, scores: Mapping[str, float]) -> list[tuple[IntArray, float]]:
+        return [
             (self._digits[place][digit - 1], weight)
             for place, name in enumerate(DIMENSIONS)
             for digit, weight in digit_weights(scores[name]).items()
         ]
-        reply = np.array([*self._message.continuation(reply_text(scores)), self.end_token_id])
-        answers = [*(tokens for tokens, _ in weighted), reply]
-        weights = np.array([*(weight for _, weight in weighted), 1.0], np.float32)
-        return GroupSample(_group(prompt, answers), weights, np.ones(len(answers), np.bool_))
+
+    def _reply(self, scores: Mapping[str, float]) -> IntArray:
+        return np.array([*self._message.continuation(reply_text(scores)), self.end_token_id])
 
     def digit_group(self, prompt: Prompt) -> Group:
         """Return a message with all digits of all dimensions, in order, as its completions."""

@@ -13,10 +13,10 @@ import yaml
 
 from annotate.corpora.base import CorpusClip
 from annotate.corpora.table import CORPORA
-from annotate.progress import reported
 from configs.errors import UserError
 from data.audio import AudioError, probe
 from data.files import file_sha256
+from data.progress import reported
 
 LABELS = Path(__file__).parent / "labels"
 """One YAML file a corpus: maps from its labels to ours."""

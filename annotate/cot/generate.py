@@ -16,9 +16,9 @@ from typing import Any
 from annotate.cot import template
 from annotate.cot.filters import Duplicates, Limits, find_faults
 from annotate.cot.server import CotPrompt, ServerWriter
-from annotate.progress import FIRST_REPORT_S, MAX_REPORT_S
 from configs.annotate_schema import ReasoningConfig
 from data.files import Row, append_row, read_appended
+from data.progress import FIRST_REPORT_S, MAX_REPORT_S
 from rewards.judges.chat import ChatCall, ChatFailure
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from annotate.progress import reported
 from data.audio import AudioError, probe, read_audio
 from data.files import Row, file_sha256
+from data.progress import reported
 from data.records import FloatArray
 
 PROBLEMS = {

@@ -19,10 +19,10 @@ from annotate.inspect.checks import check_clips_fully, check_train_split, descri
 from annotate.inspect.figure import draw_corpus
 from annotate.inspect.leaks import KINDS, describe_leaks, find_leaks
 from annotate.inspect.stats import Cell, Table, clip_durations, corpus_tables
-from annotate.progress import reported
 from configs.schema import DataConfig, RunConfig
 from data.files import file_sha256, write_rows
 from data.manifest import ManifestError, read_leniently, read_manifest
+from data.progress import reported
 
 
 @dataclass(frozen=True, slots=True)

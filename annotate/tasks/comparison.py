@@ -14,12 +14,12 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from annotate.progress import reported
 from annotate.tasks.base import Row, required_text, row_rng, task_row
 from configs.errors import UserError
 from data.audio import AudioError, read_audio, wav_bytes
 from data.files import replacing
 from data.manifest import answer, fill_choices
+from data.progress import reported
 from data.prosody.renditions import Change, analyse, join, render
 from data.workers import worker_map
 

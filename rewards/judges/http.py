@@ -24,6 +24,9 @@ from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, Judgement,
 from rewards.judges.chat import ChatCall, ChatClient, ChatError, ChatFailure
 from rewards.judges.prompt import JudgePrompt, parse_scores, response_schema
 
+MAX_SHOWN_CHARS = 200
+"""Of a reply that cannot be read, this much is kept in the details."""
+
 
 class HttpJudge:
     """Asks a chat-completions endpoint for four integers, in a JSON schema where it knows them.
@@ -164,14 +167,19 @@ class HttpJudge:
         if cached is not None:
             return replace(cached, details={"cached": True, "calls": 0})
         call = ChatCall()
+        reply, unusable = "", {}
         try:
             reply = await self._client.ask(self._request_body(text, clip), call, deadline)
             judgement = Judgement(parse_scores(reply))
             if self._cache.maxsize:
                 self._cache[key] = judgement
-        except (ChatFailure, JudgeError) as error:
-            judgement = unscored(str(error))
-        facts = {"cached": False, "calls": call.attempts, **call.usage}
+        except JudgeError as error:
+            judgement, unusable = unscored(str(error)), {"reply": reply[:MAX_SHOWN_CHARS]}
+        except ChatFailure as failure:
+            judgement = unscored(str(failure))
+            if call.attempts and not failure.down:
+                unusable = {"reply": ""}
+        facts = {"cached": False, "calls": call.attempts, **call.usage, **unusable}
         return replace(judgement, details={"latency_s": time.monotonic() - start, **facts})
 
     def _request_body(self, text: str, clip: str) -> dict[str, Any]:

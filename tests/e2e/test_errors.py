@@ -136,8 +136,8 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(
     assert not shell.has_used_ray
 
 
-def test_a_silent_clip_is_named_when_it_is_read(
-    shell: Shell, config_path: Path, damaged: Path, tmp_path: Path
+def test_a_silent_clip_is_named_before_anything_starts(
+    shell: Shell, config_path: Path, damaged: Path
 ) -> None:
     silent = damaged / "audio" / "cold_start-00002.wav"
     sf.write(silent, np.zeros(16_000, np.int16), 16_000)
@@ -146,12 +146,15 @@ def test_a_silent_clip_is_named_when_it_is_read(
         "data.audio_root": damaged,
         "data.train_split": "cold_start",
         "loss.kind": "sft",
-        "train.prompts_per_step": 40,
+        "train.prompts_per_step": 39,
     }
     done = shell.run(*command("sft", config_path, overrides))
-    assert done.returncode == 4, done.stderr
-    last_line = done.stderr.splitlines()[-1]
-    assert "cold_start-00002" in last_line and "is silent" in last_line
-    status = json.loads((tmp_path / "runs" / "run" / "run_status.json").read_text())
-    assert status["state"] == "failed"
-    assert "cold_start-00002" in status["reason"]
+    assert_short(done)
+    assert done.returncode == 2, done.stderr
+    assert "cold_start-00002" in done.stderr and "is silent" in done.stderr
+    assert not shell.has_used_ray
+    skipped = shell.run(
+        *command("sft", config_path, overrides | {"data.bad_clips": "skip"}, "--dry-run")
+    )
+    assert skipped.returncode == 0, skipped.stderr
+    assert "39 train, 1 left out" in skipped.stdout

@@ -97,6 +97,7 @@ def test_lists_are_replaced_and_mappings_merged(tmp_path: Path) -> None:
         "defaults: base.yaml\n"
         "model: {freeze: [lm_head]}\n"
         "rewards:\n"
+        "  outcome: b\n"
         "  aliases: {upset: sad}\n"
         "  terms:\n"
         "    - {name: b, target: 'rewards.x:B', weight: 2, options: {scale: 1e-3}}\n"
@@ -231,7 +232,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_environment_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_KEY", "sentinel-value")
-    term = "rewards:\n  terms:\n    - {name: a, target: 'rewards.x:A', options: {key: OPTION}}\n"
+    term = (
+        "rewards:\n  outcome: a\n  terms:\n"
+        "    - {name: a, target: 'rewards.x:A', options: {key: OPTION}}\n"
+    )
     path = write(tmp_path / "run.yaml", term.replace("OPTION", "'${oc.env:JUDGE_KEY}'"))
     (problem,) = problems_of(path)
     assert "rewards.terms.0.options.key: `${...}` is not supported" in problem

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from launch.preflight import upload_sizes
+from launch.preflight.upload import upload_sizes
 
 ROOT = Path(__file__).parents[3]
 SUPPORTED = ("3.11", "3.12")

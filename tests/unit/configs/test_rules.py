@@ -15,6 +15,16 @@ TINY = ROOT / "configs" / "tiny.yaml"
 """Breaks no rule itself."""
 
 
+UNUSED = ("rewards.terms.2.weight=0", "rewards.terms.2.schedule.kind=constant")
+"""Without the judge, which needs an outcome."""
+
+
+def off(index: int) -> tuple[str, ...]:
+    """Overrides that keep a term at 0 throughout."""
+    key = f"rewards.terms.{index}.schedule"
+    return (f"{key}.kind=linear", f"{key}.start_frac=0", f"{key}.end_frac=0")
+
+
 RULES = [
     (("sync.transport=nccl",), "sync.transport: found nccl; device: cpu needs host"),
     (("model.dtype=bfloat16",), "model.dtype: found bfloat16; device: cpu needs float32"),
@@ -76,6 +86,27 @@ RULES = [
     (("judge.target_options.api_key=x",), "judge.target_options.api_key: a secret does not"),
     (("rewards.outcome=format2",), "rewards.outcome: 'format2' is needed for 'reasoning', but"),
     (
+        ("rewards.outcome=acc", "rewards.terms.2.weight=0", "rewards.terms.2.schedule.kind=linear"),
+        "rewards.outcome: no term is named 'acc'; did you mean 'accuracy'? there are format, ",
+    ),
+    (
+        (*off(0), *off(1), *UNUSED),
+        "rewards.terms: the schedules of all terms with a weight are 0 from the first step",
+    ),
+    (
+        (
+            *off(0),
+            "rewards.terms.0.schedule.end_frac=1",
+            "rewards.terms.0.schedule.begin_step=139",
+            *off(1),
+            *UNUSED,
+        ),
+        "rewards.terms: the schedules of all terms with a weight are 0 from the first step",
+    ),
+    (off(1), "rewards.outcome: 'accuracy' is needed for 'reasoning', but"),
+    (("data.question='<audio> {choices}?'",), "data.question: holds '<audio>', which would be"),
+    (("data.system_prompt='Hear <|AUDIO|>.'",), "data.system_prompt: holds '<|AUDIO|>', which"),
+    (
         ("rewards.outcome=reasoning", "rewards.terms.2.schedule.kind=constant"),
         "rewards.outcome: 'reasoning' is needed for 'reasoning', but",
     ),
@@ -114,6 +145,18 @@ def test_rules_that_hold_at_the_edge() -> None:
     edges = ["optim.warmup_steps=70", "loss.minibatches=32", "rollout.max_completion_tokens=511"]
     lora = ["model.lora.rank=4", "loss.kl_coef=0.04", "eval.every_steps=0", "eval.split=''"]
     load_config(TINY, [*edges, *lora, "rewards.aliases={calm: neutral}"])
+    # One term is on, and one comes on at the last step but one.
+    load_config(TINY, [*off(0)])
+    late = ["rewards.terms.0.schedule.end_frac=1", "rewards.terms.0.schedule.begin_step=138"]
+    load_config(
+        TINY,
+        [
+            *off(0),
+            *late,
+            "rewards.terms.1.weight=0",
+            *UNUSED,
+        ],
+    )
     colocated = ["rollout.colocate=true", "sync.transport=ipc", "rollout.num_engines=4"]
     load_config(ROOT / "configs" / "omni_7b.yaml", colocated)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from threading import Event
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from data.audio import AudioError
-from data.loader import CursorError, PromptLoader
+from data.loader import CursorError, PromptLoader, usable_in_threads, usable_prompts
 from data.records import Example, Prompt
 from tests.fixtures import make_example
 
@@ -117,6 +118,46 @@ def test_a_stream_with_skipped_clips_resumes_exactly() -> None:
     resumed = make_loader(**options)
     resumed.load_state_dict(state)
     assert take(resumed, 3) == take(loader, 3)
+
+
+def test_rows_that_are_left_out_move_no_other() -> None:
+    out = {"clip-3", "clip-7"}
+    loader = make_loader(left_out=out)
+    stream = [id for id in expected_stream() if id not in out]
+    assert take(loader, 7) == [stream[4 * n : 4 * n + 4] for n in range(7)]
+    # The prefetched batch counts for nothing: of 28 draws the last epochs' two are among them.
+    last = expected_stream().index(stream[27], 30)
+    assert loader.num_skipped == sum(id in out for id in expected_stream()[:last])
+
+
+@pytest.mark.parametrize("then", [set[str](), {"clip-1", "clip-3"}])
+def test_a_run_goes_on_when_a_row_is_mended_or_left_out_later(then: set[str]) -> None:
+    loader = make_loader(left_out={"clip-3"})
+    taken = [prompt.example.id for _ in range(2) for prompt in loader.next_batch()]
+    state = loader.state_dict()
+    loader.close()
+    resumed = make_loader(left_out=then)
+    resumed.load_state_dict(state)
+    rest = [id for id in expected_stream()[state["position"] :] if id not in then]
+    assert take(resumed, 3) == [rest[4 * n : 4 * n + 4] for n in range(3)]
+    assert taken == [id for id in expected_stream() if id != "clip-3"][:8]
+
+
+def test_left_out_rows_do_not_fill_a_step() -> None:
+    with pytest.raises(ValueError, match="has 3 rows and a step needs 4"):
+        make_loader(left_out={f"clip-{n}" for n in range(7)})
+
+
+def test_usable_prompts_leave_out_and_name(caplog: pytest.LogCaptureFixture) -> None:
+    found = usable_prompts(EXAMPLES, build_but_not_3_and_7, "skip")
+    kept = [f"clip-{n}" for n in range(10) if n not in (3, 7)]
+    assert [prompt.example.id for prompt in found] == kept
+    assert "left out example 'clip-3': clip-3.wav: is silent" in caplog.text
+    with ThreadPoolExecutor(2) as pool:
+        threaded = usable_in_threads(pool, EXAMPLES, build_but_not_3_and_7, "skip")
+    assert [prompt.example.id for prompt in threaded] == kept
+    with pytest.raises(AudioError, match=r"'clip-3': .* is silent\. .*data\.bad_clips=skip"):
+        list(usable_prompts(EXAMPLES, build_but_not_3_and_7, "error"))
 
 
 def test_a_corpus_of_bad_clips_ends_in_an_error() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile as sf
 
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
+from data.audio import AudioInfo
 from data.manifest import ManifestError
+from data.records import Example
 from data.splits import benchmark_data, read_data
 from tests.fixtures import LABELS, make_corpus, write_manifest, write_tone
 
@@ -18,7 +23,8 @@ def load(folder: Path, kind: str, *overrides: str) -> RunConfig:
     config = folder / "run.yaml"
     config.write_text(
         "defaults: " + str(Path(__file__).parents[3] / "configs/tiny.yaml") + "\n"
-        f"loss: {{kind: {kind}}}\neval: {{every_steps: 0, test_split: ''}}\n"
+        f"loss: {{kind: {kind}}}\ntrain: {{prompts_per_step: 1}}\n"
+        "eval: {every_steps: 0, test_split: ''}\n"
         f"data: {{manifest: {folder}/manifest.jsonl, audio_root: {folder}, "
         f"choices: [{', '.join(LABELS)}]}}\n"
     )
@@ -97,3 +103,78 @@ def test_benchmarks_need_a_name_of_their_own_and_a_manifest(
     make_corpus(tmp_path, 8)
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, "policy", f"eval.benchmarks=[{entry}]")
+
+
+def spoiled(folder: Path) -> None:
+    """Write a corpus of eight clips whose third is silent and whose fifth is cut."""
+    make_corpus(folder, 8)
+    sf.write(folder / "clip-2.wav", np.zeros(8_000), 16_000)
+    whole = (folder / "clip-4.wav").read_bytes()
+    (folder / "clip-4.wav").write_bytes(whole[:-1000])
+
+
+def refuse_first(example: Example, header: AudioInfo | None) -> str:
+    assert header == AudioInfo(8_000, 16_000, 1)
+    return "is too long" if example.id == "clip-0" else ""
+
+
+def test_all_rows_that_cannot_be_used_make_one_list(tmp_path: Path):
+    spoiled(tmp_path)
+    manifest = benchmark(tmp_path / "other")
+    (tmp_path / "other" / "a.wav").write_bytes(b"x")
+    entry = (
+        f"eval.benchmarks=[{{name: other, manifest: {manifest}, audio_root: {tmp_path}/other, "
+        "choices: [calm, tense]}]"
+    )
+    with pytest.raises(ManifestError) as caught:
+        read_data(load(tmp_path, "policy", entry), lambda row, _: "x" * (row.id == "clip-0"))
+    text = str(caught.value)
+    assert "3 rows cannot be used (data.bad_clips=skip leaves them out)" in text
+    assert "clip-0: x" in text and "clip-2: " in text and "clip-4: " in text
+    assert "is silent" in text and "the file is cut" in text
+    assert "1 clips cannot be used" in text and "a.wav: is not a readable audio file" in text
+
+
+def test_rows_that_are_left_out_keep_their_place(tmp_path: Path):
+    make_corpus(tmp_path, 8)
+    whole = read_data(load(tmp_path, "policy")).train
+    spoiled(tmp_path)
+    config = load(tmp_path, "policy", "data.bad_clips=skip")
+    found = read_data(config, refuse_first)
+    assert [row.id for row in found.train] == ["clip-1", "clip-5", "clip-6"]
+    assert [(place, row.id) for place, row in found.left_out] == [
+        (0, "clip-0"),
+        (2, "clip-2"),
+        (3, "clip-4"),
+    ]
+    assert found.all_train == whole
+
+
+def test_a_large_corpus_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    spoiled(tmp_path)
+    monkeypatch.setattr("data.splits.DECODED_S", 1.0)
+    with pytest.raises(ManifestError, match="1 clips cannot be used") as caught:
+        read_data(load(tmp_path, "policy"))
+    assert "clip-4" in str(caught.value) and "silent" not in str(caught.value)
+
+
+def test_too_few_rows_for_a_step_and_a_split_without_any(tmp_path: Path):
+    make_corpus(tmp_path, 8)
+    for number in (3, 7):  # the eval split
+        sf.write(tmp_path / f"clip-{number}.wav", np.zeros(8_000), 16_000)
+    config = load(
+        tmp_path, "policy", "train.prompts_per_step=7", "data.bad_clips=skip",
+        "eval.every_steps=1", "eval.split=eval",
+    )  # fmt: skip
+    with pytest.raises(ManifestError) as caught:
+        read_data(config)
+    assert "split 'train' has 6 usable rows and a step takes 7; lower" in str(caught.value)
+    assert "no row of split 'eval' can be used" in str(caught.value)
+
+
+def test_rows_of_one_label_teach_nothing(tmp_path: Path):
+    make_corpus(tmp_path, 8)
+    rows = [json.loads(line) for line in (tmp_path / "manifest.jsonl").open()]
+    write_manifest(tmp_path / "manifest.jsonl", [row | {"label": "sad"} for row in rows])
+    with pytest.raises(ManifestError, match="every row of split 'train' has the label 'sad'"):
+        read_data(load(tmp_path, "policy"))

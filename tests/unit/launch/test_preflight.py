@@ -18,28 +18,37 @@ from launch.preflight import (
     ROOT,
     Problem,
     check_authentication,
-    check_checkpoint,
     check_data,
     check_folder,
     check_gpus,
     check_job_stop,
     check_output,
-    check_upload,
+    check_ray_folder,
     check_versions,
     preflight,
-    upload_sizes,
 )
+from launch.preflight.checkpoint import check_checkpoint
+from launch.preflight.upload import check_upload, upload_sizes
 
 TINY = ROOT / "configs" / "tiny.yaml"
 OMNI = ROOT / "configs" / "omni_7b.yaml"
 MIB = 2**20
 
 
+CHECKPOINT_FILES = (
+    "chat_template.jinja",
+    "config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+
+
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No cluster, no job, no token of the machine that runs the tests."""
     for name in list(os.environ):
-        if name.startswith("RAY_"):
+        if name.startswith("RAY_") or name == "TMPDIR":
             monkeypatch.delenv(name)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
 
@@ -48,7 +57,7 @@ def complete_run(tmp_path: Path, *overrides: str) -> RunConfig:
     """A configuration whose files all exist."""
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
-    for name in ("config.json", "tokenizer.json", "processor_config.json"):
+    for name in CHECKPOINT_FILES:
         (checkpoint / name).write_text("{}", encoding="utf-8")
     (checkpoint / "model.safetensors").write_bytes(bytes(1000))
     (tmp_path / "manifest.jsonl").write_text("{}\n", encoding="utf-8")
@@ -94,8 +103,11 @@ def test_checkpoint_parts_are_named(tmp_path: Path) -> None:
     assert list(check_checkpoint(config)) == []
     folder = Path(config.model.path)
     (folder / "tokenizer.json").unlink()
-    assert only(list(check_checkpoint(config))).what.endswith("lacks tokenizer.json or vocab.json")
-    (folder / "vocab.json").write_text("{}", encoding="utf-8")
+    assert only(list(check_checkpoint(config))).what.endswith(
+        "lacks tokenizer.json or vocab.json and merges.txt"
+    )
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).write_text("{}", encoding="utf-8")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     problem = only(list(check_checkpoint(config)))
     assert problem.what.endswith("lacks *.safetensors")
@@ -106,6 +118,63 @@ def test_checkpoint_parts_are_named(tmp_path: Path) -> None:
     index.write_text(json.dumps({"weight_map": shards}), encoding="utf-8")
     problem = only(list(check_checkpoint(config)))
     assert problem.what.endswith("lacks model-00002-of-00002.safetensors")
+
+
+@pytest.mark.parametrize("name", CHECKPOINT_FILES)
+def test_no_file_of_a_checkpoint_may_be_missing(tmp_path: Path, name: str) -> None:
+    config = complete_run(tmp_path)
+    (Path(config.model.path) / name).unlink()
+    problem = only(list(check_checkpoint(config)))
+    assert f"lacks {name}" in problem.what
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKPOINT_FILES if name.endswith(".json")])
+def test_damaged_files_of_a_checkpoint_are_named(tmp_path: Path, name: str) -> None:
+    config = complete_run(tmp_path)
+    (Path(config.model.path) / name).write_text('{"a": ', encoding="utf-8")
+    assert only(list(check_checkpoint(config))).what.endswith(f"no JSON in {name}")
+
+
+def test_a_chat_template_may_lie_in_three_places(tmp_path: Path) -> None:
+    config = complete_run(tmp_path)
+    folder = Path(config.model.path)
+    (folder / "chat_template.jinja").rename(folder / "chat_template.json")
+    assert list(check_checkpoint(config)) == []
+    (folder / "chat_template.json").unlink()
+    (folder / "processor_config.json").write_text('{"chat_template": "x"}', encoding="utf-8")
+    assert list(check_checkpoint(config)) == []
+
+
+def test_more_tokens_than_the_checkpoint_was_made_for(tmp_path: Path) -> None:
+    config = complete_run(tmp_path, "rollout.max_model_len=513")
+    text = {"thinker_config": {"text_config": {"max_position_embeddings": 512}}}
+    (Path(config.model.path) / "config.json").write_text(json.dumps(text), encoding="utf-8")
+    problem = only(list(check_checkpoint(config)))
+    assert problem.what.startswith("rollout.max_model_len: 513 tokens")
+    assert problem.fix == "set rollout.max_model_len to 512 or less"
+
+
+@pytest.mark.parametrize("name", ["RAY_TMPDIR", "TMPDIR"])
+def test_a_folder_that_is_too_deep_for_sockets(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    socket = f"/ray/session_2026-11-26_22-41-45_123456_{os.getpid()}/sockets/plasma_store"
+    longest = "/" + "a" * (107 - len(socket) - 1)
+    monkeypatch.setenv(name, longest)
+    assert list(check_ray_folder()) == []
+    monkeypatch.setenv(name, longest + "b")
+    problem = only(list(check_ray_folder()))
+    assert problem.level == "error"
+    assert problem.what.startswith(f"{name}: {longest}b has {len(longest) + 1} bytes")
+    assert problem.fix.startswith("export RAY_TMPDIR=/tmp/ray-")
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert list(check_ray_folder()) == []
+
+
+def test_the_shorter_of_two_folders_is_the_one_that_ray_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TMPDIR", "/" + "a" * 90)
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp/r")
+    assert list(check_ray_folder()) == []
 
 
 def test_empty_manifest(tmp_path: Path) -> None:
@@ -172,6 +241,22 @@ def test_upload_without_git_leaves_out_what_ray_leaves_out(tmp_path: Path) -> No
     (folder / "a.py").write_bytes(bytes(3))
     (folder / "link").symlink_to(outside)
     assert upload_sizes(folder) == {"a.py": 3, "link/linked.bin": 7}
+
+
+@pytest.mark.parametrize("git", [True, False])
+@pytest.mark.parametrize("name", [".venv", "venv", "__pycache__"])
+def test_a_link_to_what_ray_leaves_out_is_not_counted(tmp_path: Path, name: str, git: bool) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "library.so").write_bytes(bytes(7))
+    folder = tmp_path / "work"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.py").write_bytes(bytes(3))
+    for parent in (folder, folder / "deep"):
+        (parent / name).symlink_to(outside)
+    if git:
+        git_repository(folder)
+    assert upload_sizes(folder) == {"a.py": 3}
 
 
 def test_submitting_from_the_repository_is_small_enough(tmp_path: Path) -> None:

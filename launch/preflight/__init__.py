@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
@@ -24,17 +23,17 @@ from packaging.specifiers import SpecifierSet
 from configs.schema import RunConfig
 from launch.placement import bundles, describe_need, num_gpus_needed
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 """The repository."""
-
-UPLOAD_LIMIT_BYTES = 100 * 2**20
-"""Ray refuses a larger working directory (HTTP 413)."""
-
-NEVER_UPLOADED = {".git", ".venv", "venv", "__pycache__"}
-"""Folders that Ray leaves out of a working directory by itself."""
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where Ray keeps objects; clips and weights travel through it."""
+
+MAX_SOCKET_PATH = 107
+"""Bytes that the path of a Unix socket may have."""
+
+RAY_SOCKET = f"ray/session_2026-01-01_00-00-00_000000_{os.getpid()}/sockets/plasma_store"
+"""The longest name of a socket that a Ray of this process makes in its temporary folder."""
 
 MIN_STOP_WAIT_S = 60.0
 """Time that `ray job stop` must leave for the last checkpoint."""
@@ -68,17 +67,23 @@ def preflight(
             if the run starts here.
         learns: Whether it trains; an evaluation reads its test sets alone and saves no checkpoint.
     """
-    from launch.memory.estimate import check_memory  # it needs `Problem`
+    # They need `Problem`.
+    from launch.memory.estimate import check_memory
+    from launch.preflight.checkpoint import check_checkpoint
+    from launch.preflight.rewards import check_rewards
+    from launch.preflight.upload import check_upload
 
     problems = [
         *check_versions(config.device),
         *check_folder(Path.cwd()),
         *check_checkpoint(config),
         *check_data(config, learns=learns),
+        *check_rewards(config, learns=learns),
         *check_output(config, learns=learns),
         *check_shared_memory(config),
         *check_gpus(config, learns=learns),
         *check_memory(config, learns=learns),
+        *check_ray_folder(),
         *check_authentication(submitting=submit_dir is not None),
     ]
     if in_ray_job():
@@ -164,39 +169,8 @@ def check_versions(device: str) -> Iterator[Problem]:
             yield Problem("warning", what, f"pip install -r {lock}")
 
 
-def check_checkpoint(config: RunConfig) -> Iterator[Problem]:
-    """Yield what is missing in the folder of the policy that the run starts from."""
-    folder = Path(config.model.path)
-    if not folder.is_dir():
-        yield Problem("error", f"model.path: no folder {folder}", _how_to_get(config.model.path))
-        return
-    weights = [path.name for path in folder.glob("*.safetensors")]
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        weights_missing = sorted(set(named) - set(weights))
-    else:
-        weights_missing = [] if weights else ["*.safetensors"]
-    alternatives = [
-        ("config.json",),
-        ("tokenizer.json", "vocab.json"),
-        ("processor_config.json", "preprocessor_config.json"),
-    ]
-    parts_missing = [
-        " or ".join(names)
-        for names in alternatives
-        if not any((folder / name).is_file() for name in names)
-    ]
-    missing = [*parts_missing, *weights_missing]
-    if missing:
-        yield Problem(
-            "error",
-            f"model.path: {folder} lacks {', '.join(missing)}",
-            "fetch the whole checkpoint again; weights are read from safetensors files only",
-        )
-
-
-def _how_to_get(path: str) -> str:
+def how_to_get(path: str) -> str:
+    """Return what to do about a file or folder of the configuration that is not there."""
     if in_ray_job() and not Path(path).is_absolute():
         return "give an absolute path that every node sees: a job runs in a copy of the code alone"
     if path.startswith("runs/demo/"):
@@ -225,12 +199,12 @@ def check_data(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
     for key, name in files.items():
         manifest = Path(name)
         if not manifest.is_file():
-            yield Problem("error", f"{key}: no file {manifest}", _how_to_get(name))
+            yield Problem("error", f"{key}: no file {manifest}", how_to_get(name))
         elif manifest.stat().st_size == 0:
             yield Problem("error", f"{key}: {manifest} is empty", "write it again")
     for key, name in folders.items():
         if not Path(name).is_dir():
-            yield Problem("error", f"{key}: no folder {name}", _how_to_get(name))
+            yield Problem("error", f"{key}: no folder {name}", how_to_get(name))
 
 
 def check_output(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
@@ -269,44 +243,6 @@ def check_output(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]
         )
 
 
-def check_upload(folder: Path) -> Iterator[Problem]:
-    """Yield an upload that Ray would refuse, with its largest files."""
-    sizes = upload_sizes(folder)
-    total = sum(sizes.values())
-    if total > UPLOAD_LIMIT_BYTES:
-        largest = sorted(sizes, key=lambda name: sizes[name], reverse=True)[:3]
-        listed = ", ".join(f"{name} ({sizes[name] / 2**20:.0f} MiB)" for name in largest)
-        yield Problem(
-            "error",
-            f"{folder}: {total / 2**20:.0f} MiB to upload, Ray takes 100; largest: {listed}",
-            "add them to .gitignore; audio, checkpoints and runs belong on a shared file system",
-        )
-
-
-def upload_sizes(folder: Path) -> dict[str, int]:
-    """Return path below the folder -> bytes of every file that `ray job submit` uploads.
-
-    Ignored files of a git repository are left out, as Ray does; links are followed.
-    """
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed: list[Path]
-    if (folder / ".git").exists() and shutil.which("git") is not None:
-        done = subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=30)
-        listed = [folder / os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
-    else:
-        listed = [folder]
-    files = [file for path in listed for file in _files_below(path)]
-    return {str(file.relative_to(folder)): file.stat().st_size for file in files}
-
-
-def _files_below(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-    for parent, folders, names in os.walk(path, followlinks=True):
-        folders[:] = [name for name in folders if name not in NEVER_UPLOADED]
-        yield from (Path(parent) / name for name in names if (Path(parent) / name).is_file())
-
-
 def check_shared_memory(config: RunConfig) -> Iterator[Problem]:
     """Yield a /dev/shm that is too small for clips and weights, as in a plain container."""
     if not SHARED_MEMORY.is_dir():
@@ -319,6 +255,22 @@ def check_shared_memory(config: RunConfig) -> Iterator[Problem]:
             f"{SHARED_MEMORY} has {total / GIB:.2f} GiB, clips and weights in transfer take up to "
             f"{needed / GIB:.2f}; Ray then uses the disk, which is slow",
             "in a container: --shm-size=16g (Kubernetes: an emptyDir with medium Memory)",
+        )
+
+
+def check_ray_folder() -> Iterator[Problem]:
+    """Yield a temporary folder whose name is too long for the sockets of a Ray of our own."""
+    if joins_cluster() or in_ray_job():
+        return
+    name = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "")
+    folder = os.environ.get(name, "/tmp")
+    longest = MAX_SOCKET_PATH - len(f"/{RAY_SOCKET}")
+    if len(os.fsencode(folder)) > longest:
+        yield Problem(
+            "error",
+            f"{name}: {folder} has {len(os.fsencode(folder))} bytes, and Ray cannot make its "
+            f"sockets below a folder of more than {longest}",
+            f"export RAY_TMPDIR=/tmp/ray-{os.getuid()}, or another short folder on this machine",
         )
 
 

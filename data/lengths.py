@@ -1,0 +1,139 @@
+"""Whether a row fits: its tokens against the room that the run gives them, when rows are read."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from configs.schema import RunConfig
+from data.audio import SAMPLE_RATE_HZ, AudioError, AudioInfo
+from data.checkpoint import model_length
+from data.features import HOP_SAMPLES, MIN_FRAMES, num_audio_tokens
+from data.prompts import PromptBuilder, PromptError, target_text
+from data.records import Example
+
+
+class LengthCheck:
+    """Says what is wrong with the texts and the length of a row, by the checkpoint's tokenizer.
+
+    A clip's share follows from its header. Texts that many rows share are tokenized once.
+    """
+
+    def __init__(
+        self,
+        builder: PromptBuilder,
+        room: int,
+        limit: str,
+        fix: str,
+        *,
+        answer_tokens: Callable[[Example, int], int] | None = None,
+        key: Callable[[Example], Hashable] = lambda row: (
+            row.question,
+            row.choices,
+            row.audio > "",
+        ),
+    ) -> None:
+        """Make a check.
+
+        Args:
+            builder: Makes the prompts of the run.
+            room: Most tokens of a prompt, and of the answers that are trained on.
+            limit: What makes the room, and a verb: "KEY allows".
+            fix: What to do about a row that is longer.
+            answer_tokens: Example, room that is left -> tokens of its answers, or any number within
+                the room if they surely fit; None if the policy writes them. It raises PromptError
+                for a row without a usable answer.
+            key: Example -> what its prompt depends on, but for the length of the clip.
+        """
+        self._builder = builder
+        self._room = room
+        self._limit = limit
+        self._fix = fix
+        self._answer_tokens = answer_tokens
+        self._key = key
+        self._around: dict[Hashable, int | str] = {}
+
+    def __call__(self, example: Example, header: AudioInfo | None) -> str:
+        """Return what is wrong with a row and what to do; empty if it fits.
+
+        Args:
+            header: Of its clip; None for a row without one.
+        """
+        around = self._tokens_around_clip(example)
+        if isinstance(around, str):
+            return around
+        clip = 0
+        if header is not None:
+            num_samples = round(header.num_samples * SAMPLE_RATE_HZ / header.sample_rate)
+            clip = num_audio_tokens(max(MIN_FRAMES, -(-num_samples // HOP_SAMPLES)))
+        try:
+            answer = (
+                self._answer_tokens(example, self._room - around - clip)
+                if self._answer_tokens
+                else 0
+            )
+        except PromptError as error:
+            return str(error)
+        total = around + clip + answer
+        if total <= self._room:
+            return ""
+        parts = {"texts of the prompt": around, "clip": clip, "answer": answer}
+        listed = ", ".join(f"{name} {n}" for name, n in parts.items() if n)
+        return f"takes {total} tokens ({listed}), and {self._limit} {self._room}; {self._fix}"
+
+    def _tokens_around_clip(self, example: Example) -> int | str:
+        """Return the tokens of a prompt without its clip, or why there is none."""
+        key = self._key(example)
+        if key not in self._around:
+            try:
+                prompt = self._builder.build(example, None, MIN_FRAMES if example.audio else 0)
+            except (PromptError, AudioError) as error:
+                # Not remembered: the message names this example.
+                return str(error)
+            self._around[key] = len(prompt.token_ids) - bool(example.audio)
+        return self._around[key]
+
+
+def policy_lengths(config: RunConfig) -> LengthCheck:
+    """Return the check of rows that engines answer.
+
+    Raises:
+        PromptError: The checkpoint's processor cannot be used.
+    """
+    rollout = config.rollout
+    return LengthCheck(
+        PromptBuilder(config.model.path, config.data),
+        rollout.max_model_len - rollout.max_completion_tokens,
+        "rollout.max_model_len less rollout.max_completion_tokens leaves",
+        "shorten the question or the clip, or raise rollout.max_model_len",
+    )
+
+
+def sft_lengths(config: RunConfig) -> LengthCheck:
+    """Return the check of rows with reference answers; raises as `policy_lengths`."""
+    builder = PromptBuilder(config.model.path, config.data)
+
+    def answer_tokens(row: Example, room: int) -> int:
+        text = target_text(row)
+        # A token is at least one byte of the text as the tokenizer sees it, and one is the end.
+        if (most := len(unicodedata.normalize("NFC", text).encode()) + 1) <= room:
+            builder.check_answer(text)
+            return most
+        return len(builder.encode_target(text))
+
+    return supervised_lengths(config, builder, answer_tokens)
+
+
+def supervised_lengths(
+    config: RunConfig,
+    builder: PromptBuilder,
+    answer_tokens: Callable[[Example, int], int],
+    **more: Any,
+) -> LengthCheck:
+    """Return the check of rows whose answers are trained on: what one packed row may hold."""
+    budget, longest = config.learner.tokens_per_microbatch, model_length(config.model.path)
+    limit, fix = "learner.tokens_per_microbatch allows", "shorten the row, or raise the budget"
+    if longest is not None and longest < budget:
+        budget, limit, fix = longest, "the checkpoint's positions allow", "shorten the row"
+    return LengthCheck(builder, budget, limit, fix, answer_tokens=answer_tokens, **more)
