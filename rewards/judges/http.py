@@ -166,7 +166,7 @@ class HttpJudge:
         call = ChatCall()
         try:
             reply = await self._client.ask(self._request_body(text, clip), call, deadline)
-            judgement = Judgement(parse_scores(reply))
+            judgement = Judgement(parse_scores(reply, reasoning))
             if self._cache.maxsize:
                 self._cache[key] = judgement
         except (ChatFailure, JudgeError) as error:
