@@ -135,6 +135,9 @@ class RolloutConfig(Section):
     number."""
     max_completion_tokens: int = Field(default=512, ge=1)
     """Completions are cut here, end token included."""
+    allow_truncated: bool = False
+    """A completion that is well-formed when it is cut counts as such; else it is malformed
+    (`truncated`), since whoever never ends has not learned the end token."""
     max_model_len: int = Field(default=4096, ge=16)
     """Longest prompt plus completion, in tokens."""
     max_num_seqs: int = Field(default=256, ge=1)
