@@ -198,9 +198,7 @@ class RewardPool:
         if ready:
             # ray.wait stops at num_returns, so ask again for all that have come in meanwhile.
             everything = len(workers)
-            ready, _ = ray.wait(
-                list(workers), num_returns=everything, timeout=0, fetch_local=False
-            )
+            ready, _ = ray.wait(list(workers), num_returns=everything, timeout=0, fetch_local=False)
         for ref in ready:
             if ref in workers[ref].calls:  # else its worker died, and the call was made again
                 self._take(batch, workers[ref], ref)

@@ -58,7 +58,11 @@ _RELATIVE_TO: Mapping[str, str] = {
 }
 """`X_group` of a level -> what a judge is told; 190 Hz is low for one voice, high for another."""
 
-_THINKING = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("<reasoning>", "</reasoning>"))
+_THINKING = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<reasoning>", "</reasoning>"),
+)
 """Tags around what a judge model thinks before it answers."""
 
 _FENCE_MARKS = re.compile(r"```(?:json)?|~~~(?:json)?", re.IGNORECASE)

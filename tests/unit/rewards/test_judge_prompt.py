@@ -330,7 +330,7 @@ def test_what_models_write_around_the_scores_is_let_through(text: str):
 
 
 def test_where_the_policy_names_the_keys_only_the_bare_object_counts():
-    asks = "The pitch is high. (\"Factual_Alignment\": 5, ...)"
+    asks = 'The pitch is high. ("Factual_Alignment": 5, ...)'
     assert parse_scores(reply(), asks) == dict.fromkeys(DIMENSIONS, 4.0)
     assert parse_scores(f"```json\n{reply()}\n```", asks) == dict.fromkeys(DIMENSIONS, 4.0)
     with pytest.raises(JudgeError, match="quoted json"):
