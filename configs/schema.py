@@ -276,8 +276,8 @@ class LogConfig(Section):
     report: bool = True
     """Write report.html at the end of the run; `launch/report.py` does it at any time."""
     alarm_steps: int = Field(default=20, ge=0)
-    """Steps in a row after which a judge that prefers wrong answers, or reasoning that has grown
-    too long, raises an alarm line; 0 = never."""
+    """Steps in a row after which a judge that prefers wrong answers, reasoning that has grown too
+    long, or a KL of exactly 0 raises an alarm line; 0 = never."""
     alarm_growth: float = Field(default=2.0, gt=1)
     """Length of completions, relative to the run's first steps, that counts as too long."""
 

@@ -159,11 +159,12 @@ def _check_rewards(item: ScoredGroup, rewards: RewardsConfig) -> None:
             raise _error(item, f"completion {i} has reward {item.rewards[i]:g}, not {again:g}")
         for term in rewards.terms:
             value = item.terms.values[term.name][i]
-            if term.target in _AGAIN and value is not None:
-                if value != _AGAIN[term.target](completion, item, term.options, rewards.aliases):
-                    raise _error(
-                        item, f"term {term.name!r} has scored another completion than number {i}"
-                    )
+            if value is None or term.target not in _AGAIN:
+                continue
+            if value != _AGAIN[term.target](completion, item, term.options, rewards.aliases):
+                raise _error(
+                    item, f"term {term.name!r} has scored another completion than number {i}"
+                )
 
 
 def _check_advantages(sample: GroupSample, item: ScoredGroup) -> None:

@@ -58,11 +58,7 @@ _RELATIVE_TO: Mapping[str, str] = {
 }
 """`X_group` of a level -> what a judge is told; 190 Hz is low for one voice, high for another."""
 
-_THINKING = (
-    ("<think>", "</think>"),
-    ("<thinking>", "</thinking>"),
-    ("<reasoning>", "</reasoning>"),
-)
+_THINKING = [(f"<{tag}>", f"</{tag}>") for tag in ("think", "thinking", "reasoning")]
 """Tags around what a judge model thinks before it answers."""
 
 _FENCE_MARKS = re.compile(r"```(?:json)?|~~~(?:json)?", re.IGNORECASE)
