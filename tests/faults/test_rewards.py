@@ -288,12 +288,15 @@ def test_a_judge_server_that_heals_is_used_again(pool_of):
 )
 def test_a_judge_server_that_was_gone_is_used_again(pool_of):
     text = thinking("calm")
-    with running(always("ok 4")) as server:
+    gone = threading.Event()
+    with running(lambda number, body: "drop" if gone.is_set() else "ok 4") as server:
         port, url = server.server_address[1], server.url
         pool = pool_of(http_judge(url))
         assert outcome(scores(pool, text)[text]) == pytest.approx(0.8)
-    reasons = [outcome(scores(pool, text)[text]) for _ in range(3)]
-    assert reasons == ["connection", "connection", "breaker open"]
+        gone.set()  # what is connected is dropped, and from then on nothing listens
+        assert outcome(scores(pool, text)[text]) == "connection"
+    reasons = [outcome(scores(pool, text)[text]) for _ in range(2)]
+    assert reasons == ["connection", "breaker open"]
     with running(always("ok 5"), port):
         wait_until_scored(pool, text)
         assert outcome(scores(pool, text)[text]) == 1.0
