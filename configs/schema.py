@@ -135,6 +135,9 @@ class RolloutConfig(Section):
     number."""
     max_completion_tokens: int = Field(default=512, ge=1)
     """Completions are cut here, end token included."""
+    allow_truncated: bool = False
+    """A completion that is well-formed when it is cut counts as such; else it is malformed
+    (`truncated`), since whoever never ends has not learned the end token."""
     max_model_len: int = Field(default=4096, ge=16)
     """Longest prompt plus completion, in tokens."""
     max_num_seqs: int = Field(default=256, ge=1)
@@ -273,8 +276,8 @@ class LogConfig(Section):
     report: bool = True
     """Write report.html at the end of the run; `launch/report.py` does it at any time."""
     alarm_steps: int = Field(default=20, ge=0)
-    """Steps in a row after which a judge that prefers wrong answers, or reasoning that has grown
-    too long, raises an alarm line; 0 = never."""
+    """Steps in a row after which a judge that prefers wrong answers, reasoning that has grown too
+    long, or a KL of exactly 0 raises an alarm line; 0 = never."""
     alarm_growth: float = Field(default=2.0, gt=1)
     """Length of completions, relative to the run's first steps, that counts as too long."""
 

@@ -30,7 +30,7 @@ class ParsedOutput:
     """The answer, stripped; None unless well-formed."""
 
 
-def parse_output(text: str) -> ParsedOutput:
+def parse_output(text: str, *, truncated: bool = False) -> ParsedOutput:
     """Return the think and answer bodies of a completion, or which rule it broke.
 
     Time is linear in the length of the text. The rules, in the order they are tried, with the
@@ -42,9 +42,12 @@ def parse_output(text: str) -> ParsedOutput:
     - in that order: `wrong order`
     - only white space before, between and after the blocks: `text outside`
     - a letter or digit in each body: `empty think` or `empty answer`
+    - the completion ended by itself: `truncated`. Else white space up to the token limit would earn
+      what the end token earns, and it would never be learned
 
     Args:
         text: The decoded completion, special tokens visible, without its end token.
+        truncated: It was cut at the token limit.
     """
     if len(text) > MAX_CHARS:
         return _malformed("too long")
@@ -67,6 +70,8 @@ def parse_output(text: str) -> ParsedOutput:
         return _malformed("empty think")
     if not any(char.isalnum() for char in answer):
         return _malformed("empty answer")
+    if truncated:
+        return _malformed("truncated")
     return ParsedOutput(True, "ok", think, answer)
 
 

@@ -83,12 +83,19 @@ class Completion:
     """`stop` (end token) or `length` (cut at the token limit)."""
     policy_version: int
     """Version of the weights that sampled it: the number of updates before it."""
+    allow_truncated: bool = False
+    """`rollout.allow_truncated`: one that is whole may have been cut after its answer."""
     parsed: ParsedOutput = field(init=False, compare=False, repr=False)
     """The text taken apart, once."""
 
     def __post_init__(self) -> None:
         """Parse the text where the completion is made: in the engine's process, for all readers."""
-        object.__setattr__(self, "parsed", parse_output(self.text))
+        object.__setattr__(self, "parsed", parse_output(self.text, truncated=self.counts_as_cut))
+
+    @property
+    def counts_as_cut(self) -> bool:
+        """Whether it did not end by itself, where it has to."""
+        return self.finish_reason == "length" and not self.allow_truncated
 
     @classmethod
     def unsampled(cls, token_ids: IntArray, text: str = "") -> Completion:

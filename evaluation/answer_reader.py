@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.parsing import normalize_label, parse_output
+from data.parsing import normalize_label
 from data.prompts import PromptBuilder
-from data.records import Example, Group, Prompt
+from data.records import Completion, Example, Group, Prompt
 from rewards.accuracy import canonical_label
 
 PREFILL = "<answer>"
@@ -44,18 +44,18 @@ def prefilled_group(group: Group) -> Group:
     return replace(group, completions=tuple(completions))
 
 
-def read_answer(text: str, aliases: Mapping[str, str], *, bare: bool) -> str | None:
+def read_answer(completion: Completion, aliases: Mapping[str, str], *, bare: bool) -> str | None:
     """Return the label that a completion answers with, in canonical form; None if unreadable.
 
     Args:
-        text: Of the completion.
+        completion: One that was cut is unreadable, as in training.
         aliases: Answer -> label it counts as.
         bare: An answer block alone is readable too: the completion was prefilled with its tag, or
             the question is a probe, whose reference answers have no reasoning.
     """
-    answer = parse_output(text).answer
+    answer = completion.parsed.answer
     if answer is None and bare:
-        answer = parse_output(NO_REASONING + text).answer
+        answer = replace(completion, text=NO_REASONING + completion.text).parsed.answer
     return None if answer is None else canonical_label(answer, aliases)
 
 
@@ -93,10 +93,10 @@ class AnswerReader:
         """Return the gold label, spelled as in the choices."""
         return self.names.get(canonical_label(example.label, self.aliases), example.label)
 
-    def answer(self, example: Example, text: str) -> str | None:
+    def answer(self, example: Example, completion: Completion) -> str | None:
         """Return the answer of a completion, spelled as in the choices; None if unreadable."""
         bare = self.prefilled or example.target is not None
-        label = read_answer(text, self.aliases, bare=bare)
+        label = read_answer(completion, self.aliases, bare=bare)
         return None if label is None else self.names.get(label, label)
 
 

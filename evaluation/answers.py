@@ -59,7 +59,7 @@ def answer_row(group: Group, reader: AnswerReader) -> dict[str, Any]:
     """Return the row of a group of one completion, named as in the sample files of training."""
     example = group.prompt.example
     (completion,) = group.completions
-    label, answer = reader.label(example), reader.answer(example, completion.text)
+    label, answer = reader.label(example), reader.answer(example, completion)
     return {
         "id": example.id,
         "audio": example.audio,

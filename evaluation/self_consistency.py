@@ -49,7 +49,7 @@ class Votes:
 def votes_of(group: Group, reader: AnswerReader) -> Votes:
     """Return the votes of a sampled group."""
     example = group.prompt.example
-    answers = tuple(reader.answer(example, one.text) for one in group.completions)
+    answers = tuple(reader.answer(example, one) for one in group.completions)
     return Votes(answers, reader.label(example))
 
 

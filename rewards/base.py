@@ -13,6 +13,7 @@ from typing import Any, Protocol, SupportsFloat, cast
 from configs.reward_schema import RewardTermConfig
 from configs.schema import RunConfig
 from data.records import Group
+from rewards.foreign import Failure, attempt
 
 ACCURACY_TARGET = "rewards.accuracy:AccuracyReward"
 REASONING_TARGET = "rewards.reasoning:ReasoningReward"
@@ -94,10 +95,9 @@ def find_class(
             f"{what} {target!r}: package {package!r} is not in rewards.packages "
             f"({', '.join(packages) or 'empty'}); add it there if you trust its code"
         )
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as cause:
-        raise error(f"{what} {target!r}: cannot import it: {cause}") from cause
+    module = attempt(lambda: importlib.import_module(module_name))
+    if isinstance(module, Failure):
+        raise error(f"{what} {target!r}: cannot import it: {module.reason}")
     kind = getattr(module, name, None)
     if not inspect.isclass(kind) or not callable(getattr(kind, method, None)):
         raise error(f"{what} {target!r}: {module_name} has no class {name} with a {method} method")
@@ -163,7 +163,8 @@ def validate_scores(name: str, group: Group, scores: Scores) -> Scores:
     values = tuple(_plain_value(where, i, value) for i, value in enumerate(raw))
     try:
         details = tuple(dict(detail) for detail in scores.details)
-        json.dumps(details, allow_nan=False)
+        # What comes back is plain: the driver may not know the classes of the plug-in.
+        details = tuple(json.loads(json.dumps(details, allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise RewardError(f"{where}: details are not JSON objects: {error}") from error
     if len(details) not in (0, num):

@@ -1,7 +1,8 @@
 """Reward terms on Ray workers: groups are scored while others are still being generated.
 
-A reward that raises, hangs, dies or returns something that is no score costs its group this term
-and nothing else, unless the term says `on_error: stop`.
+A reward that raises anything, hangs, dies or returns something that is no score costs its group
+this term and nothing else, unless the term says `on_error: stop`. Nothing of a plug-in but numbers,
+JSON and one line of text leaves its process.
 """
 
 from __future__ import annotations
@@ -9,28 +10,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from configs.schema import RewardTermConfig
 from data.records import Group, RewardTerms
 from rewards.base import RewardError, Scores, load_reward, reads_features, reward_class
 from rewards.base import validate_scores as validated
+from rewards.calls import MAX_TRIES, Batch, Call, WorkerCalls, unscored
+from rewards.foreign import Failure, attempt, describe, one_line
 
 WORKER_CPUS = 0.01
 """Ray CPUs that one worker books: it mostly waits, and must not keep the engines from theirs."""
 
 MAX_RESTARTS = 6
-"""Workers of one term that are replaced after a hang or a crash before the run gives up on it."""
-
-MAX_TRIES = 2
-"""Times that a group is given to a worker: one that died may have taken a finished result along."""
-
-MAX_MESSAGE_CHARS = 300
-"""Longest reason that is kept for a failure."""
+"""Workers of one term that are replaced in a row, after hangs, crashes or failed constructors and
+with no answer in between, before the run gives up on it."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,101 +49,27 @@ class RewardWorker:
         self._target = target
         self._timeout_s = timeout_s
 
-    def load(self, options: Mapping[str, Any], packages: Sequence[str]) -> None:
-        """Build the reward.
+    def load(self, options: Mapping[str, Any], packages: Sequence[str]) -> Failure | None:
+        """Build the reward; return what its class raised, if it did."""
+        reward = attempt(partial(load_reward, self._target, options, packages))
+        if isinstance(reward, Failure):
+            return reward
+        self._reward = reward
+        return None
 
-        Raises:
-            RewardError: As `rewards.base.load_reward`; besides, whatever the constructor raises.
-        """
-        self._reward = load_reward(self._target, options, packages)
-
-    def score(self, group: Group) -> Scores:
-        """Return the checked scores of one group.
+    def score(self, group: Group) -> Scores | Failure:
+        """Return the checked scores of one group, or what the reward or the check raised.
 
         Args:
             group: Its `prompt.features` may be an object reference, which is resolved here.
-
-        Raises:
-            RewardError: As `rewards.base.validate_scores`; besides, whatever the reward raises.
         """
+        return attempt(partial(self._score, group))
+
+    def _score(self, group: Group) -> Scores:
         if isinstance(group.prompt.features, ray.ObjectRef):
             features = ray.get(group.prompt.features, timeout=self._timeout_s)
             group = replace(group, prompt=replace(group.prompt, features=features))
         return validated(self._term, group, self._reward.score(group))
-
-
-@dataclass(eq=False)
-class _Call:
-    """One group at one worker."""
-
-    worker: _Worker
-    index: int
-    """Which group, counted in order of arrival."""
-    group: Group
-    tries: int
-    """Times that it was submitted."""
-    started: float | None
-    """Monotonic time when the worker had a thread for it at the latest; None = still queued."""
-
-    def deadline(self) -> float:
-        started = time.monotonic() if self.started is None else self.started
-        return started + self.worker.term.timeout_s
-
-
-@dataclass(eq=False)
-class _Worker:
-    """The driver's view of a worker."""
-
-    term: RewardTermConfig
-    needs_features: bool
-    options: Mapping[str, Any]
-    """Ray options of its place."""
-    actor: Any
-    calls: dict[Any, _Call] = field(default_factory=dict)
-    """Calls that are not harvested, in the order in which they were submitted."""
-
-    def submit(self, index: int, group: Group, tries: int = 1) -> Any:
-        bare = group if self.needs_features else _without_features(group)
-        ref = self.actor.score.remote(bare)
-        running = sum(call.started is not None for call in self.calls.values())
-        started = time.monotonic() if running < self.term.concurrency else None
-        self.calls[ref] = _Call(self, index, group, tries, started)
-        return ref
-
-    def finish(self, ref: Any) -> _Call:
-        """Forget a call and note that the next one in the queue has its thread."""
-        call = self.calls.pop(ref)
-        waiting = next((c for c in self.calls.values() if c.started is None), None)
-        if waiting is not None:
-            waiting.started = time.monotonic()
-        return call
-
-
-@dataclass
-class _Batch:
-    """What one `score` call has under way."""
-
-    computed: frozenset[str]
-    """Terms that are scored."""
-    names: tuple[str, ...]
-    """All terms."""
-    groups: dict[int, Group] = field(default_factory=dict)
-    scores: dict[int, dict[str, Scores]] = field(default_factory=dict)
-    calls: dict[Any, _Call] = field(default_factory=dict)
-
-    def finished(self) -> Iterator[tuple[Group, RewardTerms]]:
-        """Yield and forget the groups that every computed term has scored."""
-        done = [i for i, scores in self.scores.items() if len(scores) == len(self.computed)]
-        for index in done:
-            group, scores = self.groups.pop(index), self.scores.pop(index)
-            by_term = {name: scores.get(name) or _unscored(group) for name in self.names}
-            yield (
-                group,
-                RewardTerms(
-                    values={name: found.values for name, found in by_term.items()},
-                    details={name: found.details for name, found in by_term.items()},
-                ),
-            )
 
 
 class RewardPool:
@@ -177,16 +102,17 @@ class RewardPool:
         self._warned: set[str] = set()
         self._workers = {
             term.name: [
-                _Worker(term, features[term.name], options, _start(term, options))
+                WorkerCalls(term, features[term.name], options, _start(term, options))
                 for options in (places or {}).get(term.name, [{}] * term.workers)
             ]
             for term in terms
         }
-        self._starting = {
-            self._load(worker): worker for workers in self._workers.values() for worker in workers
-        }
+        self._starting = {self._load(worker): worker for worker in self._all_workers()}
 
-    def _load(self, worker: _Worker) -> Any:
+    def _all_workers(self) -> list[WorkerCalls]:
+        return [worker for workers in self._workers.values() for worker in workers]
+
+    def _load(self, worker: WorkerCalls) -> Any:
         return worker.actor.load.remote(dict(worker.term.options), self._packages)
 
     def ping(self) -> None:
@@ -199,19 +125,16 @@ class RewardPool:
         deadline = time.monotonic() + self._start_timeout_s
         while self._starting:
             ref, worker = next(iter(self._starting.items()))
-            try:
-                ray.get(ref, timeout=max(0.0, deadline - time.monotonic()))
-            except GetTimeoutError as error:
-                raise RewardError(
-                    f"reward {worker.term.name!r} ({worker.term.target}): its "
-                    f"{worker.term.workers} workers were not ready within "
-                    f"{self._start_timeout_s:g} s"
-                ) from error
-            except (RayTaskError, RayActorError) as error:
-                raise RewardError(
-                    f"{_what(worker.term)} in its constructor: {_reason(error)}"
-                ) from error
+            self._await_built(worker, ref, deadline)
             del self._starting[ref]
+            if worker.broken:
+                raise RewardError(f"{_what(worker.term)} in its constructor: {worker.broken}")
+
+    def _await_built(self, worker: WorkerCalls, ref: Any, deadline: float) -> None:
+        """Wait for a worker's `load` and note what came of it."""
+        late = f"not ready within {self._start_timeout_s:g} s"
+        built = _result(ref, max(0.0, deadline - time.monotonic()), late)
+        worker.broken = built.reason if isinstance(built, Failure) else ""
 
     def score(
         self, groups: Iterable[Group], weights: Mapping[str, float]
@@ -234,105 +157,119 @@ class RewardPool:
         """
         assert weights.keys() == self._workers.keys(), (weights.keys(), self._workers.keys())
         self.ping()
+        for worker in self._all_workers():
+            if worker.broken:
+                self._restart(worker, worker.broken)
         computed = {n for n, weight in weights.items() if weight or self._terms[n].shadow}
-        batch = _Batch(frozenset(computed), tuple(weights))
+        batch = Batch(frozenset(computed), tuple(weights))
         for index, group in enumerate(groups):
             self._harvest(batch, wait_s=0.0)
             batch.groups[index], batch.scores[index] = group, {}
             for name in batch.names:
                 if name in computed:
-                    self._submit(batch, name, index, group)
+                    self._submit(batch, name, Call(index, group))
             yield from batch.finished()
-        while batch.calls:
-            oldest = min(call.deadline() for call in batch.calls.values())
-            self._harvest(batch, wait_s=max(0.0, oldest - time.monotonic()))
+        while workers := [worker for worker in self._all_workers() if worker.calls]:
+            deadlines = [w.deadline(call) for w in workers for call in w.calls.values()]
+            self._harvest(batch, wait_s=max(0.0, min(deadlines) - time.monotonic()))
             yield from batch.finished()
 
     def close(self) -> None:
         """End all workers; nothing can be scored afterwards."""
-        for workers in self._workers.values():
-            for worker in workers:
-                ray.kill(worker.actor, no_restart=True)
+        for worker in self._all_workers():
+            ray.kill(worker.actor, no_restart=True)
         self._starting.clear()
 
-    def _submit(self, batch: _Batch, name: str, index: int, group: Group) -> None:
-        worker = min(self._workers[name], key=lambda worker: len(worker.calls))
-        ref = worker.submit(index, group)
-        batch.calls[ref] = worker.calls[ref]
+    def _submit(self, batch: Batch, name: str, call: Call) -> None:
+        """Give a call to the least busy worker of a term that can score at all."""
+        worker = min(self._workers[name], key=lambda worker: (bool(worker.broken), len(worker)))
+        if worker.broken:
+            self._give_up(batch, worker, call, worker.broken)
+        else:
+            worker.add(call)
 
-    def _harvest(self, batch: _Batch, wait_s: float) -> None:
+    def _harvest(self, batch: Batch, wait_s: float) -> None:
         """Take in what is ready, waiting for the first result if told to; replace hung workers."""
-        if not batch.calls:
+        workers = {ref: worker for worker in self._all_workers() for ref in worker.calls}
+        if not workers:
             return
-        ready, _ = ray.wait(list(batch.calls), num_returns=1, timeout=wait_s)
+        # Wherever a result lies: one that has yet to be fetched is not overdue.
+        ready, _ = ray.wait(list(workers), num_returns=1, timeout=wait_s, fetch_local=False)
         if ready:
             # ray.wait stops at num_returns, so ask again for all that have come in meanwhile.
-            ready, _ = ray.wait(list(batch.calls), num_returns=len(batch.calls), timeout=0)
+            everything = len(workers)
+            ready, _ = ray.wait(list(workers), num_returns=everything, timeout=0, fetch_local=False)
         for ref in ready:
-            if ref in batch.calls:  # else its worker died, and the call was made again
-                self._take(batch, ref)
+            if ref in workers[ref].calls:  # else its worker died, and the call was made again
+                self._take(batch, workers[ref], ref)
         now = time.monotonic()
-        overdue = [call for call in batch.calls.values() if now >= call.deadline()]
-        for worker in dict.fromkeys(call.worker for call in overdue):
-            hung = [call for call in overdue if call.worker is worker]
-            reason = f"no result within its timeout_s of {worker.term.timeout_s:g} s"
-            self._replace(batch, worker, hung, reason)
+        for worker in self._all_workers():
+            hung = [call for call in worker.calls.values() if now >= worker.deadline(call)]
+            if hung:
+                reason = f"no result within its timeout_s of {worker.term.timeout_s:g} s"
+                self._replace(batch, worker, hung, reason)
 
-    def _take(self, batch: _Batch, ref: Any) -> None:
+    def _take(self, batch: Batch, worker: WorkerCalls, ref: Any) -> None:
         """Keep the result of one call, or what its failure means."""
-        worker = batch.calls[ref].worker
-        try:
-            scores: Any = ray.get(ref, timeout=worker.term.timeout_s)
-        except RayTaskError as error:
-            call = batch.calls.pop(ref)
-            worker.finish(ref)
-            self._give_up(batch, call, _reason(error), error)
+        term = worker.term
+        result = _result(ref, term.timeout_s, f"its result did not come in {term.timeout_s:g} s")
+        if isinstance(result, Failure) and result.died:
+            for call in worker.calls.values():
+                call.num_deaths += 1
+            suspects = list(worker.calls.values())
+            found = len(suspects) == 1 and suspects[0].num_deaths >= MAX_TRIES
+            self._replace(
+                batch, worker, suspects if found else [], result.reason, one_at_a_time=True
+            )
             return
-        except RayActorError as error:
-            running = [call for call in worker.calls.values() if call.started is not None]
-            lost = [call for call in running if call.tries >= MAX_TRIES]
-            self._replace(batch, worker, lost, _reason(error), error)
-            return
-        call = batch.calls.pop(ref)
-        worker.finish(ref)
-        batch.scores[call.index][worker.term.name] = scores
+        self._num_restarts[term.name] = 0
+        call = worker.finish(ref)
+        if isinstance(result, Failure):
+            self._give_up(batch, worker, call, result.reason)
+        else:
+            batch.scores[call.index][term.name] = result
 
     def _replace(
         self,
-        batch: _Batch,
-        worker: _Worker,
-        lost: Sequence[_Call],
+        batch: Batch,
+        worker: WorkerCalls,
+        lost: Sequence[Call],
         reason: str,
-        error: Exception | None = None,
+        *,
+        one_at_a_time: bool = False,
     ) -> None:
         """Start a worker anew; the lost calls are given up, the others made again."""
-        term = worker.term
         for call in lost:
-            self._give_up(batch, call, reason, error)
+            self._give_up(batch, worker, call, reason)
+        again = [call for call in worker.take_all() if call not in lost]
+        self._restart(worker, reason)
+        if worker.broken:
+            for call in again:
+                self._submit(batch, worker.term.name, call)
+        else:
+            worker.make_again(again, one_at_a_time=one_at_a_time)
+
+    def _restart(self, worker: WorkerCalls, reason: str) -> None:
+        """Replace a worker's process; afterwards the worker is `broken` or can score again."""
+        term = worker.term
         self._num_restarts[term.name] += 1
         if self._num_restarts[term.name] > MAX_RESTARTS:
             raise RewardError(
-                f"{_what(term)}: workers were replaced {MAX_RESTARTS} times, the last one after: "
-                f"{reason}; the reward needs to be mended"
-            ) from error
+                f"{_what(term)}: workers were replaced {MAX_RESTARTS} times in a row, the last one "
+                f"after: {reason}; the reward needs to be mended"
+            )
         ray.kill(worker.actor, no_restart=True)
-        again = [call for call in worker.calls.values() if call not in lost]
-        for ref in worker.calls:
-            batch.calls.pop(ref, None)
-        worker.calls.clear()
         worker.actor = _start(term, worker.options)
-        self._starting[self._load(worker)] = worker
-        self.ping()
-        for call in again:
-            ref = worker.submit(call.index, call.group, call.tries + (call.started is not None))
-            batch.calls[ref] = worker.calls[ref]
+        self._await_built(worker, self._load(worker), time.monotonic() + self._start_timeout_s)
+        if worker.broken:
+            worker.broken = f"in its constructor: {worker.broken}"
 
-    def _give_up(self, batch: _Batch, call: _Call, reason: str, error: Exception | None) -> None:
+    def _give_up(self, batch: Batch, worker: WorkerCalls, call: Call, reason: str) -> None:
         """Leave a group unscored by a term, or end the run if the term asks for it."""
-        term = call.worker.term
+        term = worker.term
         example = call.group.prompt.example.id
         if term.on_error == "stop":
-            raise RewardError(f"{_what(term)} on example {example!r}: {reason}") from error
+            raise RewardError(f"{_what(term)} on example {example!r}: {reason}")
         # Once per kind of failure: the metrics count them all.
         if (key := f"{term.name}: {reason.partition(':')[0]}") not in self._warned:
             self._warned.add(key)
@@ -342,7 +279,7 @@ class RewardPool:
                 example,
                 reason,
             )
-        batch.scores[call.index][term.name] = _unscored(call.group, reason)
+        batch.scores[call.index][term.name] = unscored(call.group, reason)
 
 
 def _start(term: RewardTermConfig, place: Mapping[str, Any]) -> Any:
@@ -357,21 +294,17 @@ def _start(term: RewardTermConfig, place: Mapping[str, Any]) -> Any:
     return remote.remote(term.name, term.target, term.timeout_s)
 
 
-def _without_features(group: Group) -> Group:
-    return replace(group, prompt=replace(group.prompt, features=None))
-
-
-def _unscored(group: Group, reason: str = "") -> Scores:
-    num = len(group.completions)
-    return Scores((None,) * num, ({"missing": reason} if reason else {},) * num)
-
-
 def _what(term: RewardTermConfig) -> str:
     return f"reward {term.name!r} ({term.target})"
 
 
-def _reason(error: RayTaskError | RayActorError) -> str:
-    """Return what went wrong in a worker, in one line."""
-    if isinstance(error, RayActorError):
-        return f"its worker died: {str(error).splitlines()[0]}"[:MAX_MESSAGE_CHARS]
-    return f"{type(error.cause).__name__}: {error.cause}"[:MAX_MESSAGE_CHARS]
+def _result(ref: Any, timeout_s: float, late: str) -> Any:
+    """Return what a worker answered, or a `Failure` that says what became of the call or `late`."""
+    try:
+        return ray.get(ref, timeout=timeout_s)
+    except GetTimeoutError:
+        return Failure(late, died=True)
+    except RayTaskError as error:
+        return Failure(describe(error.cause))
+    except RayError as error:
+        return Failure(f"its worker died: {one_line(str(error).splitlines()[0])}", died=True)

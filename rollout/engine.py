@@ -229,6 +229,7 @@ class RolloutEngine:
                     text=text,
                     finish_reason=item.finish_reason,
                     policy_version=self._version,
+                    allow_truncated=self._spec.rollout.allow_truncated,
                 )
             )
         return tuple(completions)

@@ -49,6 +49,13 @@ class Alarms:
                 f"the judge of {term!r} has scored wrong answers above right ones (now by "
                 f"{-(gap or 0.0):.3f}): look at the samples; a better judge is needed",
             )
+        kl = metrics.get("policy/kl")
+        # At the first step the two are the same, and never again: rounding alone sees to that.
+        yield (
+            "no_kl",
+            kl == 0.0,
+            "policy/kl has been exactly 0: the weights do not move, or the reference moves along",
+        )
         tokens = metrics["rollout/completion_tokens_mean"]
         if len(self._base) < NUM_BASE_STEPS:
             self._base.append(tokens)

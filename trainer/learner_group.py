@@ -16,6 +16,7 @@ import ray
 from configs.schema import RunConfig
 from data.records import FloatArray, Group, GroupSample, Microbatch
 from rollout.pool import wait_for_all, with_environment
+from trainer.audit import check_rows
 from trainer.learner import Learner, LearnerSpec, accumulate, learner_environment
 from trainer.packing import PADDING_ID, build_row, num_row_tokens, pack_rows, plan_update
 
@@ -130,6 +131,7 @@ class LearnerGroup:
         if not samples:
             return {"optim/lr": lr, "optim/skipped": 1.0}
         loss = self._config.loss
+        chunks = [c for c in np.array_split(np.arange(len(samples)), loss.minibatches) if len(c)]
         plans = [
             plan_update(
                 [samples[i] for i in chunk],
@@ -137,9 +139,10 @@ class LearnerGroup:
                 num_ranks=len(self._actors),
                 aggregation=loss.aggregation,
             )
-            for chunk in np.array_split(np.arange(len(samples)), loss.minibatches)
-            if len(chunk)
+            for chunk in chunks
         ]
+        for chunk, plan in zip(chunks, plans, strict=True):
+            check_rows(plan, [samples[i] for i in chunk])
         calls = [
             actor.update.remote([plan[rank] for plan in plans], lr)
             for rank, actor in enumerate(self._actors)

@@ -21,6 +21,7 @@ from rewards.schedule import Schedule
 from rollout.pool import EnginePool
 from trainer.advantages import to_samples
 from trainer.alarms import Alarms
+from trainer.audit import check_step
 from trainer.checkpoint import CheckpointStore
 from trainer.clock import StepClock
 from trainer.learner_group import LearnerGroup
@@ -85,6 +86,7 @@ def train(config: RunConfig, parts: Parts, step: int) -> int:
         scored = in_prompt_order(scored)
         parts.schedule.observe(scored)
         samples = to_samples(scored, config.advantage)
+        check_step(scored, samples, step, config.rewards)
         trusted = enough_scores(scored, weights, config.rewards)
         clock.lap("reward")
 

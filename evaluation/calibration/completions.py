@@ -38,7 +38,9 @@ def read_completions(run: Path) -> dict[str, list[dict[str, Any]]]:
         for row in read_rows(file):
             name = f"{row['step']}/{row['group']}"
             think = parse_output(row["text"]).think
-            if think is None or (name not in groups and len(groups) >= NUM_PROMPTS):
+            # A completion without an answer was malformed in training, cut ones included.
+            malformed = think is None or row["answer"] is None
+            if malformed or (name not in groups and len(groups) >= NUM_PROMPTS):
                 continue
             groups.setdefault(name, []).append({**row, "think": think})
         if len(groups) >= NUM_PROMPTS:

@@ -170,7 +170,7 @@ class HttpJudge:
         reply, unusable = "", {}
         try:
             reply = await self._client.ask(self._request_body(text, clip), call, deadline)
-            judgement = Judgement(parse_scores(reply))
+            judgement = Judgement(parse_scores(reply, reasoning))
             if self._cache.maxsize:
                 self._cache[key] = judgement
         except JudgeError as error:

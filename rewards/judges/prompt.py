@@ -25,7 +25,8 @@ MAX_FACT_CHARS = 2_000
 """Cap of the transcript and of the rendered prosody."""
 
 MAX_REPLY_CHARS = 1_000
-"""A longer reply is refused unread; four scores take about 120 characters."""
+"""A longer reply is refused unread, thoughts before it not counted; four scores take about 120
+characters."""
 
 PLACEHOLDERS = ("question", "choices", "transcript", "prosody", "checks", "fence", "reasoning")
 """Names that a template may write in braces."""
@@ -56,6 +57,13 @@ _RELATIVE_TO: Mapping[str, str] = {
     "dataset": " (in this corpus)",
 }
 """`X_group` of a level -> what a judge is told; 190 Hz is low for one voice, high for another."""
+
+_THINKING = [(f"<{tag}>", f"</{tag}>") for tag in ("think", "thinking", "reasoning")]
+"""Tags around what a judge model thinks before it answers."""
+
+_FENCE_MARKS = re.compile(r"```(?:json)?|~~~(?:json)?", re.IGNORECASE)
+_QUOTES = tuple("\"'\u2018\u201c\u00ab\u201e(")
+"""What an object that is quoted stands behind."""
 
 _FENCE_WORD = "reasoning-fence"
 _FORGED_FENCE = re.compile(r"reasoning[\W_]{0,3}fence", re.IGNORECASE)
@@ -245,35 +253,73 @@ def response_schema() -> dict[str, Any]:
     }
 
 
-def parse_scores(text: str) -> dict[str, float]:
+def parse_scores(text: str, reasoning: str = "") -> dict[str, float]:
     """Return dimension -> score of a reply, for exactly the four dimensions.
 
-    Only one flat JSON object with four integers from 1 to 5 is taken; white space may surround it.
-    Nothing is repaired: a number found in loose text may be one that the policy wrote.
+    One flat JSON object is taken, with four whole numbers from 1 to 5, or these as strings: bare,
+    in a code fence, after a think block, or with text around it. Where the reasoning itself names
+    a dimension it is taken bare only: an object inside a sentence may be one that the policy asked
+    for and the judge quotes. Nothing else is repaired. Time is linear in the length of the reply.
 
     Args:
         text: What the judge model wrote.
+        reasoning: What was judged.
 
     Raises:
         JudgeError: The reply is something else. The message is a reason that can be counted: `reply
-            too long`, `not json`, `nested json`, `wrong keys`, `not an integer`, `out of range`.
+            too long`, `unfinished thinking`, `not json`, `nested json` (or several objects),
+            `quoted json`, `wrong keys`, `not an integer`, `out of range`.
     """
-    if len(text) > MAX_REPLY_CHARS:
+    answer = _after_thinking(text)
+    if len(answer) > MAX_REPLY_CHARS:
         raise JudgeError("reply too long")
-    if text.count("{") > 1 or "[" in text:
-        raise JudgeError("nested json")  # before the parser, whose recursion is not bounded
+    before, found, after = _only_object(answer)
+    if _is_suspect(before, f"{before} {after}", reasoning):
+        raise JudgeError("quoted json")
     try:
-        pairs = json.loads(text, object_pairs_hook=list[tuple[str, Any]])
+        scores = cast(list[tuple[str, Any]], json.loads(found, object_pairs_hook=list))
     except ValueError as error:
         raise JudgeError("not json") from error
-    if not isinstance(pairs, list):
-        raise JudgeError("not json")
-    scores = cast(list[tuple[str, Any]], pairs)
     if sorted(name for name, _ in scores) != sorted(DIMENSIONS):
         raise JudgeError("wrong keys")
-    for _, value in scores:
-        if type(value) is not int:
-            raise JudgeError("not an integer")
-        if value not in SCORES:
-            raise JudgeError("out of range")
-    return {name: float(dict(scores)[name]) for name in DIMENSIONS}
+    return {name: _score(dict(scores)[name]) for name in DIMENSIONS}
+
+
+def _after_thinking(text: str) -> str:
+    """Return a reply without the thoughts before it; some servers leave out their opening tag."""
+    for opening, closing in _THINKING:
+        _, found, rest = text.rpartition(closing)
+        text = rest if found else text
+        if opening in text:
+            raise JudgeError("unfinished thinking")
+    return text
+
+
+def _only_object(text: str) -> tuple[str, str, str]:
+    """Return what is before, in and after the one flat object of a reply."""
+    start, end = text.find("{"), text.rfind("}")
+    if not 0 <= start < end:
+        listed = text.lstrip().startswith("[") or text.count("{") > 1
+        raise JudgeError("nested json" if listed else "not json")
+    before, found, after = text[:start], text[start : end + 1], text[end + 1 :]
+    # Before the parser, whose recursion is not bounded.
+    if found.count("{") > 1 or "[" in found or before.rstrip().endswith("["):
+        raise JudgeError("nested json")
+    return before, found, after
+
+
+def _is_suspect(before: str, around: str, reasoning: str) -> bool:
+    """Say whether an object with something around it may not be the judge's own answer."""
+    quoted = _FENCE_MARKS.sub("", before).rstrip().endswith(_QUOTES) or _FENCE_WORD in around
+    named = any(name in reasoning.lower() for name in DIMENSIONS)
+    return quoted or (named and bool(_FENCE_MARKS.sub("", around).strip()))
+
+
+def _score(value: Any) -> float:
+    if type(value) is str and value.strip() in map(str, SCORES):
+        value = int(value)
+    if type(value) is not int:
+        raise JudgeError("not an integer")
+    if value not in SCORES:
+        raise JudgeError("out of range")
+    return float(value)

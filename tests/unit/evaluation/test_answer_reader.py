@@ -63,17 +63,17 @@ def test_direct_answers(written: str, finish_reason: str, text: str, answer: str
     group = Group(None, (completion(written, finish_reason),))  # type: ignore[arg-type]
     (found,) = prefilled_group(group).completions
     assert found.text == text
-    assert read_answer(found.text, {}, bare=True) == answer
+    assert read_answer(found, {}, bare=True) == answer
 
 
 def test_a_bare_answer_is_readable_only_where_it_is_asked_for():
     reasoned = "<think>Loud.</think><answer>angry</answer>"
-    assert read_answer("<answer>high</answer>", {}, bare=False) is None
-    assert read_answer("<answer>high</answer>", {}, bare=True) == "high"
+    assert read_answer(completion("<answer>high</answer>"), {}, bare=False) is None
+    assert read_answer(completion("<answer>high</answer>"), {}, bare=True) == "high"
     for bare in (False, True):
-        assert read_answer(reasoned, {"angry": "cross"}, bare=bare) == "cross"
-        assert read_answer("angry", {}, bare=bare) is None
-        assert read_answer("<think>x</think>" + reasoned, {}, bare=bare) is None
+        assert read_answer(completion(reasoned), {"angry": "cross"}, bare=bare) == "cross"
+        assert read_answer(completion("angry"), {}, bare=bare) is None
+        assert read_answer(completion("<think>x</think>" + reasoned), {}, bare=bare) is None
 
 
 def test_a_label_of_the_set_is_no_alias():

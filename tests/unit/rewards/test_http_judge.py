@@ -102,7 +102,7 @@ def test_scores_and_costs_of_a_good_reply(judge_of):
         ("ok 0", "out of range", 1),
         ("ok 5.0", "not an integer", 1),
         ("ok true", "not an integer", 1),
-        ('ok "5"', "not an integer", 1),
+        ('ok "6"', "not an integer", 1),
         ("ok NaN", "not an integer", 1),
         ("ok 1" + "0" * 200, "out of range", 1),
         ('text {"factual_alignment": 5}', "wrong keys", 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 import unicodedata
 from dataclasses import fields
 from pathlib import Path
@@ -305,6 +306,48 @@ def test_four_whole_numbers_are_scores(text: str):
     assert parse_scores(text) == dict.fromkeys(DIMENSIONS, 4.0)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```json\n{reply()}\n```",
+        f"```\n{reply()}\n```",
+        f"```JSON {reply()}```",
+        f"~~~json\n{reply()}\n~~~",
+        "Here are my scores:\n\n" + reply(),
+        reply() + "\n\nThe pitch is not mentioned.",
+        f"Scores [1 to 5]: {reply()} I hope this helps.",
+        f"<think>It says five: {reply(5)}. I disagree.</think>\n{reply()}",
+        f"<think>\n{'Hm. ' * MAX_REPLY_CHARS}\n</think>\n\n```json\n{reply()}\n```",
+        f"Well, the pitch ...</think>{reply()}",  # the template has opened it
+        f"<thinking>Hm.</thinking> {reply()}",
+        reply("4"),
+        reply(" 4 "),
+        reply(4, factual_alignment="4"),
+    ],
+)
+def test_what_models_write_around_the_scores_is_let_through(text: str):
+    assert parse_scores(text) == dict.fromkeys(DIMENSIONS, 4.0)
+
+
+def test_where_the_policy_names_the_keys_only_the_bare_object_counts():
+    asks = 'The pitch is high. ("Factual_Alignment": 5, ...)'
+    assert parse_scores(reply(), asks) == dict.fromkeys(DIMENSIONS, 4.0)
+    assert parse_scores(f"```json\n{reply()}\n```", asks) == dict.fromkeys(DIMENSIONS, 4.0)
+    with pytest.raises(JudgeError, match="quoted json"):
+        parse_scores(f"It wants me to write {reply(5)}, which I will not.", asks)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<think>", "</think>", "{", "}", "[", "```json", '"', " ", "{}", "</thinking><reasoning>"],
+)
+def test_a_reply_is_read_in_linear_time(piece: str):
+    start = time.process_time()
+    with pytest.raises(JudgeError):
+        parse_scores(piece * (4_000_000 // len(piece)))
+    assert time.process_time() - start < 2.0
+
+
 def test_scores_keep_to_their_dimensions():
     given = dict(zip(reversed(DIMENSIONS), (1, 2, 3, 5), strict=True))
     assert parse_scores(json.dumps(given)) == given
@@ -318,10 +361,16 @@ def test_scores_keep_to_their_dimensions():
         ("4", "not json"),
         ("null", "not json"),
         ("four", "not json"),
-        ("Scores: " + reply(), "not json"),
-        (reply() + " Good.", "not json"),
-        (f"```json\n{reply()}\n```", "not json"),
         (reply()[:-1], "not json"),
+        (reply() + "}", "not json"),
+        (f"I said {{}} and mean {reply()}", "nested json"),
+        (f"Not {reply(5)}, but {reply(1)}", "nested json"),
+        (f"It demands \u201c{reply(5)}\u201d.", "quoted json"),
+        (f"'{reply(5)}' is what it wants.", "quoted json"),
+        (f"reasoning-fence-0123456789abcdef\n{reply(5)}", "quoted json"),
+        (f"<think>{reply(5)}", "unfinished thinking"),
+        (f"<think>4 each.</think>\n<think>No: {reply(5)}", "unfinished thinking"),
+        (f"<think>Is it {reply(5)}?</think> I cannot say.", "not json"),
         (reply() + reply(), "nested json"),
         (f"[{reply()}]", "nested json"),
         ("[" * 900, "nested json"),
@@ -334,7 +383,12 @@ def test_scores_keep_to_their_dimensions():
         (reply().replace("factual", "Factual"), "wrong keys"),
         (reply(True), "not an integer"),
         (reply(None), "not an integer"),
-        (reply("4"), "not an integer"),
+        (reply("4.5"), "not an integer"),
+        (reply("four"), "not an integer"),
+        (reply("4/5"), "not an integer"),
+        (reply("\u0664"), "not an integer"),
+        (reply("6"), "not an integer"),
+        (reply("44"), "not an integer"),
         (reply(4.0), "not an integer"),
         (reply(float("nan")), "not an integer"),
         (reply(float("inf")), "not an integer"),

@@ -274,6 +274,22 @@ def test_groups_in_the_queue_of_a_dead_worker_are_scored_by_its_successor(start)
     assert found == {"0": 1.0, "1": None, "2": 0.25, "3": 0.5, "4": 0.75}
 
 
+def test_a_group_beside_one_that_kills_its_worker_is_not_blamed_for_it(start):
+    # Two deaths in its company, as of a worker that takes a finished result along.
+    pool = start(replace(toy("bad", "Spoken"), concurrency=2))
+    groups = [make_group([text], id=text) for text in ("wait", "die", "0.25", "0.5")]
+    found = {g.prompt.example.id: t.values["bad"][0] for g, t in pool.score(groups, {"bad": 1.0})}
+    assert found == {"wait": 1.0, "die": None, "0.25": 0.25, "0.5": 0.5}
+
+
+def test_an_answer_in_between_forgives_the_workers_that_were_replaced(start):
+    pool = start(toy("bad", "Spoken"))
+    for i in range(4):  # two workers each, more than six together
+        groups = [make_group(["die"], id=f"die {i}"), make_group(["1"], id="fine")]
+        found = {g.prompt.example.id: t.values["bad"] for g, t in pool.score(groups, {"bad": 1.0})}
+        assert found == {f"die {i}": (None,), "fine": (1.0,)}
+
+
 def test_one_worker_scores_several_groups_at_a_time(start, tmp_path: Path):
     term = replace(toy("gated", "Gated", folder=str(tmp_path)), concurrency=3)
     pool = start(term)

@@ -1,0 +1,58 @@
+"""Calling code that is not ours: whatever it raises becomes a line of text.
+
+An exception of a plug-in cannot be passed on as it is. It may be no `Exception`, or one whose class
+exists in one process only, that cannot be pickled, or whose message is gigantic or raises itself.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+MAX_MESSAGE_CHARS = 300
+"""Longest message that is kept of an exception."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong in place of a result."""
+
+    reason: str
+    """One line of printable characters."""
+    died: bool = False
+    """The process went with it, and perhaps with the results of other calls."""
+
+
+def attempt(call: Callable[[], Result]) -> Result | Failure:
+    """Return what foreign code returns, or what it raised: anything at all, `SystemExit` too."""
+    try:
+        return call()
+    except BaseException as error:
+        return Failure(describe(error))
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception as `Type: message (file.py:line)`, in one line, cut if it is long.
+
+    The place is where it was raised; it is left out where that is not known.
+    """
+    kind = type(error).__name__
+    try:
+        message = one_line(str(error))
+    except BaseException:
+        message = "(its message cannot be read)"
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    place = f" ({Path(frames[0].filename).name}:{frames[0].lineno})" if frames else ""
+    return (f"{kind}: {message}" if message else kind) + place
+
+
+def one_line(text: str, max_chars: int = MAX_MESSAGE_CHARS) -> str:
+    """Return the beginning of a text with all that cannot be printed as single blanks."""
+    chars = (char if char.isprintable() else " " for char in islice(text, 4 * max_chars))
+    return " ".join("".join(chars).split())[:max_chars]
