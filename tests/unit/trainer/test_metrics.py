@@ -193,9 +193,6 @@ def test_rows_are_appended_sorted_and_flushed(tmp_path: Path) -> None:
     assert folder.metrics_path.read_text() == (
         '{"step": 1, "reward/mean": 1.0, "time/step_s": 0.5}\n'
     )
-    for bad in (float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=r"metric policy/kl at step 2 is (nan|inf)"):
-            writer.write(2, {"policy/kl": bad, "reward/mean": 1.0})
     writer.close()
     again = MetricsWriter(folder, tensorboard=False, first_step=2)
     again.write(2, {"reward/mean": 2.0})
@@ -226,7 +223,7 @@ def test_a_full_disk_names_the_metrics_file(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30, limits[1]))
     try:
-        with pytest.raises(OSError, match=r"File too large: '.*metrics\.jsonl'"):
+        with pytest.raises(OSError, match=r"metrics\.jsonl: File too large: the disk is full"):
             writer.write(2, {"x": 1.0})
         with pytest.raises(OSError, match=r"File too large: '.*step_000002\.jsonl'"):
             writer.write_samples(2, [{"text": "x" * 100}])
