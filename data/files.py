@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,8 +44,7 @@ class DiskFullError(OSError):
             what += " or a limit on the size of files (ulimit -f) is reached"
         elif number == errno.EDQUOT:
             what += " for this user (quota)"
-        text = f"{os.strerror(number)}: {what} ({needs}{free:,} are free)"
-        return cls(number, f"{text}; make room and run the same command again", str(path))
+        return cls(number, f"{os.strerror(number)}: {what} ({needs}{free:,} are free)", str(path))
 
 
 def _existing(path: Path) -> Path:
@@ -114,12 +114,24 @@ def overwrite(path: Path, text: str) -> None:
     """Write a short text over a file in its own blocks, which needs no room on a full disk.
 
     A kill in the middle may leave a mixture; `write_atomically` is the first choice.
+
+    Raises:
+        DiskFullError: There is no room even so, as under a limit on the size of files. The file
+            holds a part of the text; write a shorter one.
     """
-    with path.open("r+b") as file:
-        file.write(text.encode())
-        file.truncate()
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("r+b", buffering=0) as file:
+            _write_whole(file, text.encode())
+            file.truncate()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise named_error(path, error) from error
+
+
+def _write_whole(file: FileIO, content: bytes) -> None:
+    written = 0
+    while written < len(content):
+        written += file.write(content[written:])
 
 
 def sync(path: Path) -> None:
@@ -171,9 +183,7 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
                 if file.read(1) != b"\n":
                     line = b"\n" + line
             try:
-                written = 0
-                while written < len(line):
-                    written += file.write(line[written:]) or 0
+                _write_whole(file, line)
             except OSError:
                 file.truncate(end)
                 raise

