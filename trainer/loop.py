@@ -138,11 +138,7 @@ def finish_step(
     alarms: Sequence[str] = (),
 ) -> None:
     """Evaluate what is due after a step, write its row, and save it if that is due."""
-    with parts.stop.interruptible():
-        if is_due(step, config.eval.every_steps, config.train.num_steps):
-            metrics |= parts.evaluate("eval", parts.eval_examples)
-        if step == config.train.num_steps:
-            metrics |= parts.evaluate("test_after", parts.test_examples)
+    metrics |= due_evaluations(config, parts, step)
     clock.lap("eval")
     metrics |= clock.metrics()
     parts.writer.write(step, metrics)
@@ -155,14 +151,21 @@ def finish_step(
     parts.alarms.stop_if_asked(step)
 
 
+def due_evaluations(config: RunConfig, parts: Parts, step: int) -> Row:
+    """Return the metrics of the evaluations after a step; a request to stop interrupts them."""
+    due = is_due(step, config.eval.every_steps, config.train.num_steps)
+    last = step == config.train.num_steps
+    if not (due or last):
+        return {}
+    with parts.stop.interruptible():
+        metrics = parts.evaluate("eval", parts.eval_examples) if due else {}
+        return metrics | (parts.evaluate("test_after", parts.test_examples) if last else {})
+
+
 def state_of(
     config: RunConfig, parts: Parts, step: int, metrics: Row, unfinished: bool = False
 ) -> dict[str, Any]:
-    """Return what a checkpoint of a step holds besides the learner, as JSON data.
-
-    Args:
-        unfinished: the step's row is not written yet; it goes along.
-    """
+    """Return what a checkpoint holds besides the learner; of an unfinished step its row too."""
     return {
         "step": step,
         "loader": parts.loader.state_dict(),
