@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from configs.reward_schema import TermScheduleConfig
 from configs.schema import RunConfig
+from configs.section import keys_below
 
 NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """Names of reward terms and benchmarks: they are part of metric keys."""
@@ -55,6 +56,8 @@ def check_rules(config: RunConfig) -> list[str]:
         *_aliases(config),
         *_judge(config),
         *_optimizer(config),
+        *_best_checkpoint(config),
+        *_resume(config),
         *(() if config.loss.kind == "sft" else policy_only),
     ]
 
@@ -365,3 +368,27 @@ def _step_size(config: RunConfig) -> Iterator[str]:
             f"(train.prompts_per_step: {prompts}, rollout.group_size: "
             f"{config.rollout.group_size}); some would have nothing to do"
         )
+
+
+def _best_checkpoint(config: RunConfig) -> Iterator[str]:
+    metric, every = config.checkpoint.best_metric, config.checkpoint.every_steps
+    if metric.startswith("eval/") and config.loss.kind == "policy" and every:
+        period = config.eval.every_steps
+        if not period or every % period:
+            yield (
+                f"checkpoint.best_metric: found {metric!r}, with checkpoint.every_steps={every} "
+                f"and eval.every_steps={period}; a checkpoint needs an evaluation of its own step, "
+                "so that the first must be a multiple of the second"
+            )
+
+
+def _resume(config: RunConfig) -> Iterator[str]:
+    known = set(keys_below(type(config)))
+    for name in config.resume.allow:
+        neutral = re.sub(r"(?<=\.)\d+(?=\.|$)", "0", name)
+        parts = neutral.split(".")
+        # Options and aliases have keys of their own below the schema's.
+        heads = {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+        free_form = heads & {"rewards.terms.0.options", "rewards.aliases", "judge.options"}
+        if neutral not in known and not free_form:
+            yield f"resume.allow: found {name!r}; no key of a run has this name"

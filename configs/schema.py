@@ -248,6 +248,9 @@ class TrainConfig(Section):
     """Loop steps."""
     prompts_per_step: int = Field(default=16, ge=1)
     """P, prompts of one step."""
+    stop_grace_s: float = Field(default=120.0, ge=0)
+    """Longest wait, in seconds from a request to stop, for completions and scores of the step that
+    is on its way; then the step before is saved and the run leaves. Evaluations stop at once."""
     trial_step: bool = True
     """Before the first step, run one of the largest size (longest clip and question, longest
     completions, full token budget) and forget it, so that a lack of memory shows at once."""
@@ -261,8 +264,28 @@ class CheckpointConfig(Section):
     """Steps between checkpoints, with one at the end; 0 = none but that of a run asked to stop."""
     keep_last: int = Field(default=2, ge=1)
     """Newest checkpoints that are kept."""
+    best_metric: str = ""
+    """Metric by which one more checkpoint is kept, the best so far, such as `eval/ua`; it must be
+    in the row of the checkpoint's own step. Empty = none."""
+    best_is: Literal["higher", "lower"] = "higher"
+    """Which values of `best_metric` are better."""
     export: bool = True
     """Write a Hugging Face folder at the end."""
+
+
+AlarmName = Literal[
+    "prefers_wrong",
+    "judge_drift",
+    "hacking",
+    "accuracy",
+    "entropy",
+    "no_kl",
+    "classes",
+    "length",
+    "truncated",
+    "flat",
+]
+"""What `log.alarm_stop` may name; docs/metrics.md says when each of them is raised."""
 
 
 @dataclass
@@ -276,10 +299,12 @@ class LogConfig(Section):
     report: bool = True
     """Write report.html at the end of the run; `launch/report.py` does it at any time."""
     alarm_steps: int = Field(default=20, ge=0)
-    """Steps in a row after which a judge that prefers wrong answers, reasoning that has grown too
-    long, or a KL of exactly 0 raises an alarm line; 0 = never."""
+    """Steps in a row that a condition of docs/metrics.md#alarms must hold to raise an alarm line;
+    0 = never."""
     alarm_growth: float = Field(default=2.0, gt=1)
     """Length of completions, relative to the run's first steps, that counts as too long."""
+    alarm_stop: list[AlarmName] = Field(default=[])
+    """Alarms that end the run (exit code 4) instead of a line alone, such as `accuracy`."""
 
 
 @dataclass
@@ -298,6 +323,15 @@ class ParityConfig(Section):
     `model.float32_head` half)."""
     min_correlation: float = Field(default=0.995, ge=0, le=1)
     """Smallest allowed correlation of the two log-probabilities over all tokens."""
+
+
+@dataclass
+class ResumeConfig(Section):
+    """What a resumed run may change beyond what is free to change."""
+
+    allow: list[str] = Field(default=[])
+    """Method settings that may differ from those the run was started with, such as
+    `[optim.lr, rewards.terms.1.weight]`; each change is logged and written to starts.jsonl."""
 
 
 @dataclass
@@ -327,3 +361,4 @@ class RunConfig(Section):
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
     log: LogConfig = Field(default_factory=LogConfig)
     parity: ParityConfig = Field(default_factory=ParityConfig)
+    resume: ResumeConfig = Field(default_factory=ResumeConfig)

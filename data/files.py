@@ -2,16 +2,83 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Error numbers of a full disk, a used-up quota and a limit on the size of files."""
+
+PROBE_BYTES = 2**20
+
 Row = Mapping[str, Any]
 """An object of a JSON Lines file."""
+
+
+class DiskFullError(OSError):
+    """There is no room left; the message says where, why, and how much is free."""
+
+    def __str__(self) -> str:
+        """Return the path and what is the matter, without the error's number."""
+        return f"{self.filename}: {self.strerror}"
+
+    @classmethod
+    def of(cls, path: Path, number: int, needed: int = 0) -> DiskFullError:
+        """Make the error of a path.
+
+        Args:
+            number: Error number, one of `FULL`.
+            needed: Bytes that were to be written; 0 = unknown.
+        """
+        free = shutil.disk_usage(_existing(path)).free
+        needs = f"needs {needed:,} bytes, " if needed else ""
+        what = "the disk is full"
+        if number == errno.EFBIG:
+            what += " or a limit on the size of files (ulimit -f) is reached"
+        elif number == errno.EDQUOT:
+            what += " for this user (quota)"
+        return cls(number, f"{os.strerror(number)}: {what} ({needs}{free:,} are free)", str(path))
+
+
+def _existing(path: Path) -> Path:
+    """Return the nearest folder of a path that exists."""
+    return next(parent for parent in path.absolute().parents if parent.is_dir())
+
+
+def named_error(path: Path, error: OSError, needed: int = 0) -> OSError:
+    """Return an error that names a path; a `DiskFullError` where the disk is full."""
+    if isinstance(error, DiskFullError):
+        return error
+    if error.errno in FULL:
+        return DiskFullError.of(path, error.errno, needed)
+    return type(error)(error.errno, error.strerror, str(path))
+
+
+def full_disk(folder: Path, needed: int = PROBE_BYTES) -> DiskFullError | None:
+    """Return the error of a folder in which there is no room for a file of some bytes, else None.
+
+    For libraries that report a full disk as an error of another kind. What they were writing should
+    still be there.
+    """
+    largest = max((p.stat().st_size for p in folder.rglob("*") if p.is_file()), default=0)
+    needed += largest
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        with probe.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, needed)
+    except OSError as error:
+        if error.errno in FULL:
+            return DiskFullError.of(folder, error.errno, needed)
+    finally:
+        probe.unlink(missing_ok=True)
+    return None
 
 
 @contextmanager
@@ -21,7 +88,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Readers, and a kill at any moment, see the old content or the new; an error keeps the old.
 
     Raises:
-        OSError: The file, which the error names, cannot be written.
+        DiskFullError: There is no room for it.
+        OSError: The file, which the error names, cannot be written for another reason.
     """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
@@ -31,7 +99,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise named_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -40,6 +108,30 @@ def write_atomically(path: Path, text: str) -> None:
     """Replace a file by a text in UTF-8; see `replacing`."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def overwrite(path: Path, text: str) -> None:
+    """Write a short text over a file in its own blocks, which needs no room on a full disk.
+
+    A kill in the middle may leave a mixture; `write_atomically` is the first choice.
+
+    Raises:
+        DiskFullError: There is no room even so, as under a limit on the size of files. The file
+            holds a part of the text; write a shorter one.
+    """
+    try:
+        with path.open("r+b", buffering=0) as file:
+            _write_whole(file, text.encode())
+            file.truncate()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise named_error(path, error) from error
+
+
+def _write_whole(file: FileIO, content: bytes) -> None:
+    written = 0
+    while written < len(content):
+        written += file.write(content[written:])
 
 
 def sync(path: Path) -> None:
@@ -74,13 +166,29 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Write an object on a line of its own at the end, also after a line that a kill cut off."""
-    with path.open("ab+") as file:
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        file.write(f"{json.dumps(row)}\n".encode())
+    """Write an object on a line of its own at the end, also after a line that a kill cut off.
+
+    The line is there whole or not at all, unless the process is killed in the middle.
+
+    Raises:
+        DiskFullError: There is no room for it.
+        OSError: The file, which the error names, cannot be written for another reason.
+    """
+    line = f"{json.dumps(row)}\n".encode()
+    try:
+        with path.open("ab+", buffering=0) as file:
+            end = file.tell()
+            if end:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    line = b"\n" + line
+            try:
+                _write_whole(file, line)
+            except OSError:
+                file.truncate(end)
+                raise
+    except OSError as error:
+        raise named_error(path, error, len(line)) from error
 
 
 def whole_lines(path: Path) -> list[str]:

@@ -36,16 +36,17 @@ from trainer.learner_group import LearnerError, LearnerGroup
 from trainer.loop import Parts, sync_weights, train
 from trainer.metrics_writer import MetricsWriter
 from trainer.parity import check_parity, measure_parity
+from trainer.resume import input_digests, log_rate_change
 from trainer.run_folder import RunFolder
+from trainer.saving import best_of, unpack_row
 from trainer.sft import SftParts, target_sample, train_sft
+from trainer.stop import StopRequest
 from trainer.trial import largest_row, longest_prompt
 
 logger = logging.getLogger(__name__)
 
 
-def run_rl(
-    config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
-) -> int:
+def run_rl(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: StopRequest) -> int:
     """Build everything, resume if there is something to resume, and run the RL loop.
 
     Ray is connected, and the folder is opened. Returns the step reached.
@@ -57,13 +58,14 @@ def run_rl(
     first = next(usable_prompts(data.train, build_prompt, config.data.bad_clips))
     check_judges(rewards, terms, config, first)
     schedule = Schedule(terms, config.rewards.outcome)
-    alarms = Alarms(config.log, [term.name for term in terms if term.judged])
-    store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
+    alarms = Alarms(
+        config.log, [term.name for term in terms if term.judged], config.rewards.outcome
+    )
+    store = _store(config, folder)
     _trial(config, builder, data.train, learner, engines)
     engines.sleep()
-    step = _resume(
-        folder, store, learner, {"loader": loader, "schedule": schedule, "alarms": alarms}
-    )
+    parts_saved = {"loader": loader, "schedule": schedule, "alarms": alarms}
+    step, row = _resume(config, folder, store, learner, parts_saved)
     writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
     evaluate = Evaluator(config, engines, rewards, build_prompt)
     parts = Parts(
@@ -79,7 +81,7 @@ def run_rl(
         evaluate=evaluate,
         eval_examples=data.eval,
         test_examples=data.test,
-        stop_requested=stop_requested,
+        stop=stop_requested,
     )
     # Before the gate, so that the gate is about weights that came the way of the training.
     sync_weights(learner, engines, version=step)
@@ -89,7 +91,7 @@ def run_rl(
     if step == 0:
         before = evaluate("eval", data.eval) | evaluate("test_before", data.test)
         writer.write(0, first_row | before)
-    step = train(config, parts, step)
+    step = train(config, parts, step, row)
     write_last_test(folder, config, evaluate.answered)
     _finish(config, folder, learner, step)
     for part in (writer, loader, rewards, engines, learner):
@@ -129,9 +131,7 @@ class SupervisedTask:
     """Started learner -> metrics of its current weights on what is held out."""
 
 
-def run_sft(
-    config: RunConfig, folder: RunFolder, data: Splits, stop_requested: Callable[[], bool]
-) -> int:
+def run_sft(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: StopRequest) -> int:
     """Build the parts of a supervised run, resume if possible, and run it; see `run_rl`."""
     builder = PromptBuilder(config.model.path, config.data)
     task = SupervisedTask(
@@ -147,16 +147,16 @@ def run_supervised(
     folder: RunFolder,
     data: Splits,
     task: SupervisedTask,
-    stop_requested: Callable[[], bool],
+    stop_requested: StopRequest,
 ) -> int:
     """Train on a task, from where the run folder left off; see `run_rl`."""
     _, loader = _loader(config, data, task.builder)
     places = place(config)
     learner = _learner(config, task.builder, places)
     learner.start()
-    store = CheckpointStore(folder.checkpoints_dir, config.checkpoint.keep_last)
+    store = _store(config, folder)
     _trial(config, task.builder, data.train, learner)
-    step = _resume(folder, store, learner, {"loader": loader})
+    step, row = _resume(config, folder, store, learner, {"loader": loader})
     writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
     parts = SftParts(
         loader,
@@ -167,7 +167,7 @@ def run_supervised(
         task.evaluation(learner),
         stop_requested,
     )
-    step = train_sft(config, parts, step)
+    step = train_sft(config, parts, step, row)
     _finish(config, folder, learner, step)
     for part in (writer, loader, learner):
         part.close()
@@ -206,7 +206,12 @@ def _choice_evaluation(
 
 def open_folder(config: RunConfig, folder: RunFolder) -> bool:
     """Take the run folder for this configuration; True if it holds a run to resume."""
-    return folder.open(dump_config(config), lambda old: config_differences(old, config))
+    return folder.open(
+        dump_config(config),
+        lambda old: config_differences(old, config),
+        allowed=config.resume.allow,
+        inputs=input_digests(config),
+    )
 
 
 def _loader(
@@ -275,25 +280,37 @@ def _trial(
     logger.info(f"trial step done in {time.monotonic() - start:.1f} s{memory}")
 
 
+def _store(config: RunConfig, folder: RunFolder) -> CheckpointStore:
+    keep = config.checkpoint
+    return CheckpointStore(folder.checkpoints_dir, keep.keep_last, best_of(keep))
+
+
 def _resume(
+    config: RunConfig,
     folder: RunFolder,
     store: CheckpointStore,
     learner: LearnerGroup,
     others: Mapping[str, PromptLoader | Schedule | Alarms],
-) -> int:
-    """Load the newest good checkpoint, if any, and drop what was written after it."""
+) -> tuple[int, dict[str, float] | None]:
+    """Load the newest good checkpoint, if any, and drop what was written after it.
+
+    Returns:
+        Its step, and the row of that step if it was saved before its evaluation.
+    """
     checkpoint: Checkpoint | None = store.latest()
     if checkpoint is None:
         folder.truncate_after(-1)
-        return 0
+        return 0, None
     learner.load(checkpoint.path)
     for name, part in others.items():
         part.load_state_dict(checkpoint.state[name])
-    folder.truncate_after(checkpoint.step)
+    row = unpack_row(checkpoint.state.get("row"))
+    folder.truncate_after(checkpoint.step, has_row=row is None)
     logger.info(
         f"resuming after step {checkpoint.step}: {checkpoint.path} is the newest good checkpoint"
     )
-    return checkpoint.step
+    log_rate_change(config, folder.changes, checkpoint.step)
+    return checkpoint.step, row
 
 
 def _parity(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import shlex
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING
 from configs.errors import UserError
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
+from data.files import DiskFullError
 from launch.command import (
     EXIT_CONFIG,
     EXIT_DONE,
@@ -51,26 +50,6 @@ def run_parser(description: str) -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="check everything, print the plan, start nothing"
     )
     return parser
-
-
-class StopRequest:
-    """Turns the first SIGTERM or Ctrl-C into a request to save and leave; the second one kills."""
-
-    def __init__(self) -> None:
-        self._requested = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-
-    def __call__(self) -> bool:
-        """Return whether the run was asked to stop."""
-        return self._requested
-
-    def _on_signal(self, number: int, _frame: object) -> None:
-        if self._requested:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        self._requested = True
-        print("stop requested: saving after this step; once more to leave at once", flush=True)
 
 
 def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
@@ -161,7 +140,10 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
     from launch.cluster import NodeAddress, connect, describe_lost_nodes
     from launch.evaluation import run_evaluation
     from launch.judge_training import run_judge
+    from trainer.guard import AlarmError, NoSignalError
     from trainer.run_folder import RunFolder
+    from trainer.sealed import CheckpointFullError
+    from trainer.stop import Stopped, StopRequest
 
     folder = RunFolder(Path(config.output_dir) / config.name)
     open_folder(config, folder)
@@ -174,12 +156,14 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
         "evaluate": run_evaluation,
     }
     nodes: list[NodeAddress] = []
+    stop = StopRequest(folder.stop_path)
     try:
         nodes = connect(config, learns=kind != "evaluate")
-        step = runs[kind](
-            config, folder, data, StopRequest()
-        )  # Ray has set its own handlers before
+        stop.install()  # Ray has set its own handlers
+        step = runs[kind](config, folder, data, stop)
     except BaseException as error:
+        if isinstance(error, Stopped) or (isinstance(error, KeyboardInterrupt) and stop()):
+            return _stopped(folder, getattr(error, "step", folder.last_step()), command)
         lost = describe_lost_nodes(nodes) if isinstance(error, Exception) else ""
         reason = f"{lost}{type(error).__name__}: {error}"
         try:
@@ -188,17 +172,23 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
             print(f"error: the status could not be written: {full}", file=sys.stderr)
         if not isinstance(error, Exception):
             raise
-        traceback.print_exc()
+        if not isinstance(error, DiskFullError | CheckpointFullError | NoSignalError | AlarmError):
+            traceback.print_exc()
         return fail(EXIT_FAILED, f"{lost}{error}")
     if step < config.train.num_steps:
-        folder.write_status("preempted", step, "asked to stop", command)
-        logger.info(f"saved after step {step}; run the same command again to go on")
-        return EXIT_PREEMPTED
+        return _stopped(folder, step, command)
     folder.write_status("finished", step, "", command)
     if config.log.report:
         _report(folder)
     logger.info(f"finished {step} steps: {folder.root.resolve()}")
     return EXIT_DONE
+
+
+def _stopped(folder: RunFolder, step: int, command: str) -> int:
+    """Write down that the run was asked to stop, and return the exit code."""
+    folder.write_status("preempted", step, "asked to stop", command)
+    logger.info(f"saved after step {step}; run the same command again to go on")
+    return EXIT_PREEMPTED
 
 
 def _report(folder: RunFolder) -> None:

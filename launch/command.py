@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from configs.errors import UserError
+from data.files import DiskFullError
 
 EXIT_DONE, EXIT_CONFIG, EXIT_PREFLIGHT, EXIT_FAILED, EXIT_PREEMPTED = 0, 2, 3, 4, 75
 """Done; settings or data; not on this machine; failed; stopped, and the same command goes on."""
@@ -67,6 +68,8 @@ def run_command(
         return body(arguments)
     except UserError as error:
         return fail(EXIT_CONFIG, error)
+    except DiskFullError as error:
+        return fail(EXIT_FAILED, error)
 
 
 def be_quiet() -> None:

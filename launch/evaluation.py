@@ -27,8 +27,8 @@ def run_evaluation(
 ) -> int:
     """Evaluate a policy on all test sets; write metrics, answers and a report.
 
-    `evaluation.files` says what is written. There is nothing to save early, so `stop_requested` is
-    not asked. Returns `train.num_steps`, as a finished run.
+    `evaluation.files` says what is written. There is nothing to save early: a request to stop
+    interrupts, see `trainer.stop`. Returns `train.num_steps`, as a finished run.
     """
     del stop_requested
     config = without_learner(config)

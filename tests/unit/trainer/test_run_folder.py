@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from data.files import write_atomically
-from trainer.run_folder import Difference, RunFolder, RunFolderError, code_version
+from trainer.resume import ChangedRunError, Difference
+from trainer.run_folder import RunFolder, RunFolderError, code_version
 
 HOLDER = """
 import sys, time
@@ -98,7 +99,7 @@ def test_config_differences_outside_the_safe_list_are_a_table(tmp_path: Path) ->
             ("loss.kind", "policy", "sft"),
         ]
 
-    with pytest.raises(RunFolderError) as caught:
+    with pytest.raises(ChangedRunError) as caught:
         RunFolder(tmp_path).open("seed: 2\n", differences)
     assert asked == ["seed: 1\n"]
     assert str(caught.value).splitlines()[1:4] == [
@@ -110,7 +111,8 @@ def test_config_differences_outside_the_safe_list_are_a_table(tmp_path: Path) ->
     assert (tmp_path / "config.yaml").read_text() == "seed: 1\n"
 
     allowed = [
-        (key, 1, 2) for key in ("train.num_steps", "eval.split", "checkpoint.keep_last", "log.x")
+        (key, 1, 2)
+        for key in ("train.num_steps", "eval.split", "checkpoint.keep_last", "log.report")
     ]
     again = RunFolder(tmp_path)
     assert again.open("seed: 3\n", lambda old: [*allowed, ("sync.timeout_s", 1, 2)]) is True
@@ -123,7 +125,7 @@ def test_a_run_without_any_progress_may_start_over_with_any_config(tmp_path: Pat
     assert folder.open("seed: 2\n", lambda old: [("seed", 1, 2)]) is True
     folder.close()
     (tmp_path / "checkpoints" / "step_000001").mkdir()
-    with pytest.raises(RunFolderError, match="seed"):
+    with pytest.raises(ChangedRunError, match="seed"):
         RunFolder(tmp_path).open("seed: 3\n", lambda old: [("seed", 2, 3)])
 
 
@@ -150,7 +152,7 @@ def test_a_second_live_run_is_refused_and_a_killed_one_frees_the_folder(tmp_path
 def test_a_refused_open_lets_go_of_the_folder(tmp_path: Path) -> None:
     opened(tmp_path).close()
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
-    with pytest.raises(RunFolderError):
+    with pytest.raises(ChangedRunError):
         RunFolder(tmp_path).open("seed: 2\n", lambda old: [("seed", 1, 2)])
     opened(tmp_path).close()
 

@@ -1,0 +1,447 @@
+"""Failures, requests to stop and steps without a gradient: what a run saves before it leaves."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from configs.schema import (
+    CheckpointConfig,
+    EvalConfig,
+    LogConfig,
+    OptimConfig,
+    RewardTermConfig,
+    RunConfig,
+    TrainConfig,
+)
+from data.records import Completion, Example, Group, Prompt, RewardTerms
+from rewards.combine import CombineRules
+from rewards.schedule import Schedule
+from trainer.alarms import Alarms
+from trainer.checkpoint import CheckpointStore
+from trainer.guard import MAX_IDLE_STEPS, MAX_NONFINITE_STEPS, AlarmError, IdleGuard, NoSignalError
+from trainer.learner_group import LearnerError
+from trainer.loop import Parts, train
+from trainer.metrics_writer import MetricsWriter
+from trainer.run_folder import RunFolder
+from trainer.saving import unpack_row
+from trainer.stop import Stopped, StopRequest
+
+TERMS = [RewardTermConfig(name="accuracy", target="rewards.accuracy:AccuracyReward")]
+RIGHT, WRONG = "<think>x</think><answer>sad</answer>", "<think>x</think><answer>angry</answer>"
+
+
+class Loader:
+    """Counts batches; a position is all its state."""
+
+    num_skipped = 0
+
+    def __init__(self) -> None:
+        self.position = 0
+
+    def next_batch(self) -> list[Prompt]:
+        self.position += 1
+        example = Example(f"clip-{self.position}", "a.wav", "sad", "Which?", ("angry", "sad"))
+        return [Prompt(example, "...", np.arange(5), None, 0)]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"position": self.position}
+
+
+class Run:
+    """The loop over parts that do nothing, with real files; `at` are hooks by step and place."""
+
+    def __init__(self, root: Path, **sections: Any) -> None:
+        self.config = replace(
+            RunConfig(
+                train=TrainConfig(num_steps=8, prompts_per_step=1),
+                checkpoint=CheckpointConfig(every_steps=5, keep_last=9),
+                eval=EvalConfig(every_steps=4),
+                optim=OptimConfig(lr=1e-3),
+                log=LogConfig(samples_every=0, tensorboard=False),
+            ),
+            **sections,
+        )
+        self.folder = RunFolder(root)
+        self.folder.open("seed: 1\n", lambda old: [])
+        self.loader = Loader()
+        self.store = CheckpointStore(self.folder.checkpoints_dir, 9)
+        self.schedule = Schedule(TERMS, "accuracy")
+        self.alarms = Alarms(self.config.log, [])
+        self.stop = StopRequest(self.folder.stop_path)
+        self.at: dict[tuple[str, int], Callable[[], None]] = {}
+        self.fired: list[tuple[str, int]] = []
+        self.update_metrics: Callable[[int], dict[str, float]] = lambda step: {"optim/skipped": 0.0}
+        self.updates = 0
+        self.evaluated: list[int] = []
+
+    def hook(self, place: str, step: int) -> None:
+        if action := self.at.pop((place, step), None):
+            self.fired.append((place, step))
+            action()
+
+    def generate(self, prompts: Sequence[Prompt], seed: int) -> Iterator[Group]:
+        self.hook("rollout", self.updates + 1)
+        for index, prompt in enumerate(prompts):
+            texts = (RIGHT, WRONG)
+            completions = tuple(
+                Completion(np.arange(4), np.zeros(4, np.float32), text, "stop", self.updates)
+                for text in texts
+            )
+            yield Group(prompt, completions, index)
+
+    def score(
+        self, groups: Iterator[Group], weights: Mapping[str, float]
+    ) -> Iterator[tuple[Group, RewardTerms]]:
+        for group in groups:
+            self.hook("reward", self.updates + 1)
+            yield group, RewardTerms({"accuracy": (1.0, 0.0)})
+
+    def update(self, samples: Sequence[Any], rate: float) -> dict[str, float]:
+        self.hook("update", self.updates + 1)
+        self.updates += 1
+        return self.update_metrics(self.updates)
+
+    def save(self, folder: Path) -> dict[str, int]:
+        self.hook("save", self.updates)
+        (folder / "learner.bin").write_text(str(self.updates))
+        return {}
+
+    def evaluate(self, prefix: str, examples: Sequence[Example]) -> dict[str, float]:
+        if prefix == "eval":
+            self.hook("eval", self.updates)
+            self.evaluated.append(self.updates)
+        return {f"{prefix}/accuracy": 0.5}
+
+    def train(self, step: int = 0, row: dict[str, float] | None = None) -> int:
+        nothing = SimpleNamespace(
+            generate=self.generate,
+            score=self.score,
+            update=self.update,
+            save=self.save,
+            sleep=lambda: None,
+            send_weights=lambda: self.hook("sync", self.updates),
+            activate=lambda version: None,
+        )
+        self.updates = step
+        parts = Parts(
+            loader=cast(Any, self.loader),
+            engines=cast(Any, nothing),
+            rewards=cast(Any, nothing),
+            rules=CombineRules.from_config(self.config.rewards),
+            schedule=self.schedule,
+            alarms=self.alarms,
+            learner=cast(Any, nothing),
+            writer=MetricsWriter(self.folder, tensorboard=False, first_step=step),
+            store=self.store,
+            evaluate=self.evaluate,
+            eval_examples=[],
+            test_examples=[],
+            stop=self.stop,
+        )
+        return train(self.config, parts, step, row)
+
+    def steps(self) -> list[int]:
+        return [row["step"] for row in self.folder.rows()]
+
+    def saved(self) -> tuple[int, dict[str, Any]]:
+        newest = self.store.latest()
+        assert newest is not None
+        assert int((newest.path / "learner.bin").read_text()) == newest.step, "a half step"
+        return newest.step, dict(newest.state)
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Give the signals back."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def fail(kind: type[Exception], text: str) -> Callable[[], None]:
+    def action() -> None:
+        raise kind(text)
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("place", "kept"),
+    [
+        pytest.param(
+            place,
+            kept,
+            id=place,
+            marks=pytest.mark.fault(
+                f"{what} fails in step 4, three steps after the last checkpoint",
+                happens=f"step {kept} is saved before the run ends with the reason",
+                lost="nothing of what was learned",
+            ),
+        )
+        for place, what, kept in (
+            ("rollout", "an engine", 3),
+            ("reward", "a reward", 3),
+            ("sync", "an engine, as it takes new weights,", 4),
+            ("eval", "the evaluation", 4),
+        )
+    ],
+)
+def test_what_is_sound_is_saved_before_leaving(tmp_path: Path, place: str, kept: int):
+    run = Run(tmp_path)
+    run.at[place, 4] = fail(RuntimeError, "a part is gone")
+    with pytest.raises(RuntimeError, match="a part is gone"):
+        run.train()
+    assert run.fired == [(place, 4)]
+    step, state = run.saved()
+    assert (step, state["step"], state["loader"]["position"]) == (kept, kept, kept)
+    assert state["schedule"]["step"] == kept
+    assert run.steps() == [1, 2, 3]
+
+    # The same command again: the step whose row is open is evaluated and written, then step on.
+    row = unpack_row(state["row"])
+    assert (row is not None) == (kept == 4)
+    run.folder.truncate_after(step, has_row=row is None)
+    again = Run(tmp_path / "again")
+    again.folder, again.store = run.folder, run.store
+    again.loader.position = step
+    again.schedule.load_state_dict(state["schedule"])
+    assert again.train(step, row) == 8
+    rows = {row["step"]: row for row in again.folder.rows()}
+    assert again.steps() == list(range(1, 9))
+    assert "eval/accuracy" in rows[4] and again.evaluated == [4, 8]
+    assert again.loader.position == 8
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(
+            kind,
+            marks=pytest.mark.fault(
+                f"{what} in step 4",
+                happens="nothing is saved: it would not be sound",
+                lost="3 steps",
+            ),
+        )
+        for kind, what in ((LearnerError, "a learner rank is gone"), (None, "an update fails"))
+    ],
+)
+def test_a_half_step_is_never_saved(tmp_path: Path, kind: type[Exception] | None):
+    run = Run(tmp_path)
+    run.at["update", 4] = fail(kind or RuntimeError, "in the middle")
+    with pytest.raises(Exception, match="in the middle"):
+        run.train()
+    assert run.store.latest() is None
+
+
+@pytest.mark.fault(
+    "the disk is full when a failed run saves its last step",
+    happens="a warning; the run ends with the reason it failed for",
+    lost="the steps since the last checkpoint",
+)
+def test_a_rescue_that_fails_does_not_hide_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    run = Run(tmp_path)
+    run.at["rollout", 4] = fail(RuntimeError, "an engine is gone")
+    run.at["save", 3] = fail(OSError, "no room")
+    with pytest.raises(RuntimeError, match="an engine is gone"):
+        run.train()
+    assert run.fired == [("rollout", 4), ("save", 3)]
+    assert "step 3 could not be saved: no room" in caplog.text
+    assert run.store.latest() is None
+
+
+def ask(number: int = signal.SIGTERM) -> None:
+    os.kill(os.getpid(), number)
+
+
+def ask_and_wait(seconds: float = 30.0) -> Callable[[], None]:
+    def action() -> None:
+        ask()
+        time.sleep(seconds)
+
+    return action
+
+
+@pytest.mark.parametrize("place", ["rollout", "reward", "update", "sync", "save"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_step_end_and_saves_once(tmp_path: Path, place: str, number: int):
+    run = Run(tmp_path, checkpoint=CheckpointConfig(every_steps=1))
+    run.at[place, 3] = lambda: ask(number)
+    assert run.train() == 3
+    assert run.fired == [(place, 3)] or place == "save"
+    assert run.saved()[0] == 3 and run.steps() == [1, 2, 3]
+
+
+@pytest.mark.fault(
+    "SIGTERM in the middle of a long evaluation",
+    happens="it is left at once and done again by the same command; exit code 75",
+    lost="nothing",
+)
+def test_a_signal_ends_an_evaluation_at_once(tmp_path: Path):
+    run = Run(tmp_path)
+    run.at["eval", 4] = ask_and_wait()
+    began = time.monotonic()
+    with pytest.raises(Stopped) as caught:
+        run.train()
+    assert time.monotonic() - began < 10 and run.fired == [("eval", 4)]
+    step, state = run.saved()
+    assert (step, caught.value.step) == (4, 4) and state["row"]["optim/skipped"] == 0.0
+    assert run.steps() == [1, 2, 3]
+
+
+@pytest.mark.fault(
+    "SIGTERM while a judge or an engine does not answer",
+    happens="after `train.stop_grace_s` the step before is saved; exit code 75",
+    lost="the step on its way",
+)
+@pytest.mark.parametrize("place", ["rollout", "reward"])
+def test_a_step_that_does_not_end_is_left_after_the_grace(tmp_path: Path, place: str):
+    run = Run(tmp_path, train=TrainConfig(num_steps=8, prompts_per_step=1, stop_grace_s=0.5))
+    run.at[place, 4] = ask_and_wait()
+    began = time.monotonic()
+    with pytest.raises(Stopped) as caught:
+        run.train()
+    assert 0.4 < time.monotonic() - began < 10
+    step, state = run.saved()
+    assert (step, caught.value.step, state["loader"]["position"]) == (3, 3, 3)
+    assert state["row"] is None
+
+
+@pytest.mark.fault(
+    "`touch RUN/stop`",
+    happens="as SIGTERM: the step ends, is saved, and the run leaves with exit code 75",
+    lost="nothing",
+)
+def test_a_stop_file_is_a_request(tmp_path: Path):
+    run = Run(tmp_path, train=TrainConfig(num_steps=10_000, prompts_per_step=1))
+    run.at["rollout", 2] = run.folder.stop_path.touch
+    run.at["rollout", 3] = lambda: time.sleep(1.5)
+    step = run.train()
+    assert 3 <= step < 10_000 and run.saved()[0] == step
+    run.folder.close()
+    RunFolder(tmp_path).open("seed: 1\n", lambda old: [])
+    assert not run.folder.stop_path.exists(), "the next start does not stop at once"
+
+
+def test_before_there_is_anything_to_save_a_request_leaves_at_once():
+    stop = StopRequest()
+    with pytest.raises(KeyboardInterrupt):
+        ask()
+        time.sleep(5)
+    assert stop()
+
+
+@pytest.mark.fault("a second signal", happens="the run is killed at once", lost="as by a kill")
+def test_a_second_signal_kills(tmp_path: Path):
+    child = os.fork()
+    if child == 0:
+        try:
+            StopRequest().hold()
+            ask()
+            ask()
+            time.sleep(30)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM
+
+
+NONFINITE = {"optim/skipped": 1.0, "optim/nonfinite": 1.0, "optim/grad_norm": float("inf")}
+
+
+@pytest.mark.fault(
+    "the gradient of two steps is not finite",
+    happens="no update, counted in optim/skipped, the examples are in the log; the run goes on",
+    lost="the samples of the two steps",
+)
+def test_a_gradient_that_is_not_finite_costs_its_step(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    run = Run(tmp_path)
+    run.update_metrics = lambda step: NONFINITE if step in (2, 3) else {"optim/skipped": 0.0}
+    assert run.train() == 8
+    rows = {row["step"]: row for row in run.folder.rows()}
+    assert [step for step, row in rows.items() if row["optim/skipped"]] == [2, 3]
+    assert rows[2]["not_finite"] == {"optim/grad_norm": "inf"}
+    assert "step 3: the gradient is not finite" in caplog.text and "clip-3" in caplog.text
+
+
+@pytest.mark.fault(
+    "the gradient stays not finite, as with a rate that is far too high",
+    happens="the run ends after 10 such steps and says what to do; nothing is saved any more",
+    lost="the steps since the last checkpoint",
+)
+def test_many_in_a_row_end_the_run(tmp_path: Path):
+    run = Run(tmp_path, train=TrainConfig(num_steps=50, prompts_per_step=1))
+    run.update_metrics = lambda step: NONFINITE if step > 2 else {"optim/skipped": 0.0}
+    with pytest.raises(NoSignalError, match=r"10 steps in a row .* up to step 12.*optim\.lr"):
+        run.train()
+    assert run.steps()[-1] == 2 + MAX_NONFINITE_STEPS
+    assert run.saved()[0] == 10
+
+
+def test_steps_without_any_update_end_the_run_too():
+    guard = IdleGuard()
+    for step in range(1, MAX_IDLE_STEPS):
+        guard.observe(step, {"optim/skipped": 1.0}, [])
+    with pytest.raises(NoSignalError, match="every group was flat"):
+        guard.observe(MAX_IDLE_STEPS, {"optim/skipped": 1.0}, [])
+    fresh = IdleGuard()
+    for step in range(100):
+        fresh.observe(step, {"optim/skipped": float(step % 2)}, [])
+
+
+@pytest.mark.fault(
+    "a policy that collapses, with `log.alarm_stop: [entropy]`",
+    happens="the alarm ends the run; the checkpoints from before are kept",
+    lost="the steps since the last checkpoint",
+)
+def test_an_alarm_can_end_the_run(tmp_path: Path):
+    log = LogConfig(samples_every=0, tensorboard=False, alarm_steps=2, alarm_stop=["entropy"])
+    run = Run(tmp_path, log=log, train=TrainConfig(num_steps=50, prompts_per_step=1))
+    run.update_metrics = lambda step: {
+        "optim/skipped": 0.0,
+        "policy/entropy": 1.0 if step < 7 else 0.05,
+    }
+    with pytest.raises(AlarmError, match=r"step 8: alarm: for 2 steps the policy's entropy"):
+        run.train()
+    assert run.steps()[-1] == 8 and run.saved()[0] == 5
+
+
+def test_a_row_that_waits_for_its_evaluation_keeps_what_is_not_finite(tmp_path: Path):
+    run = Run(tmp_path)
+    run.update_metrics = lambda step: dict(NONFINITE)
+    run.at["eval", 4] = fail(RuntimeError, "gone")
+    with pytest.raises(RuntimeError, match="gone"):
+        run.train()
+    state = json.loads((run.folder.checkpoints_dir / "step_000004" / "state.json").read_text())
+    row = unpack_row(state["row"])
+    assert row is not None and row["optim/grad_norm"] == float("inf")
+
+
+def test_nobody_is_left_watching_when_asked_already(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    stop = StopRequest()
+    stop.hold()
+    ask()
+    assert stop() and threading.main_thread().is_alive()
+    with pytest.raises(Stopped), stop.interruptible():
+        raise AssertionError("not entered")
