@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from configs.reward_schema import RewardsConfig
+from configs.schema import RunConfig
 from data.records import Completion, GroupSample, Microbatch, ScoredGroup
 from rewards.accuracy import is_correct
 from rewards.base import ACCURACY_TARGET
@@ -30,7 +31,7 @@ def check_step(
     scored: Sequence[ScoredGroup],
     samples: Sequence[GroupSample],
     version: int,
-    rewards: RewardsConfig,
+    config: RunConfig,
 ) -> None:
     """Refuse a step whose completions, rewards and advantages do not belong together.
 
@@ -38,7 +39,7 @@ def check_step(
         scored: All groups of the step.
         samples: Those that are trained on, with their advantages.
         version: Policy version that the step updates.
-        rewards: The terms that the step was scored with.
+        config: Of the run: the terms that it scores with, and how rewards become advantages.
 
     Raises:
         AuditError: The first contradiction, with the example.
@@ -47,7 +48,7 @@ def check_step(
     _require(len(by_index) == len(scored), scored, "two groups have the same index")
     for item in scored:
         _check_completions(item, version)
-        _check_rewards(item, rewards)
+        _check_rewards(item, config.rewards)
     ends = {
         int(completion.token_ids[-1])
         for item in scored
@@ -60,7 +61,7 @@ def check_step(
         item = by_index.get(sample.group.index)
         if item is None or item.group is not sample.group or counts[sample.group.index] > 1:
             raise _error(sample, "it is trained on twice, or is no group of this step")
-        _check_advantages(sample, item)
+        _check_advantages(sample, item, summed=config.advantage.normalize != "per_term")
 
 
 def check_rows(ranks: Sequence[Sequence[Microbatch]], samples: Sequence[GroupSample]) -> None:
@@ -167,7 +168,7 @@ def _check_rewards(item: ScoredGroup, rewards: RewardsConfig) -> None:
                 )
 
 
-def _check_advantages(sample: GroupSample, item: ScoredGroup) -> None:
+def _check_advantages(sample: GroupSample, item: ScoredGroup, *, summed: bool) -> None:
     advantages = sample.advantages.astype(np.float64)
     if len(advantages) != len(item.rewards) or not np.isfinite(advantages).all():
         raise _error(item, "its advantages are not finite, or not one for each completion")
@@ -176,9 +177,8 @@ def _check_advantages(sample: GroupSample, item: ScoredGroup) -> None:
         raise _error(item, f"its advantages sum to {advantages.sum():g}, not 0")
     rewards = np.array(item.rewards)
     centred = rewards - rewards.mean()
-    # Of one baseline: who is above it has gained. Terms that are normalized one by one may differ
-    # in single completions, but not over the group.
-    if (advantages * centred).sum() < 0:
+    # Terms that are normalized one by one and contradict each other may turn the sum of rewards round.
+    if summed and (advantages * centred).sum() < 0:
         raise _error(item, "its advantages go against its rewards: they are of another group")
 
 

@@ -102,7 +102,7 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
             scored = in_prompt_order(scored)
             parts.schedule.observe(scored)
             samples = to_samples(scored, config.advantage)
-            check_step(scored, samples, step, config.rewards)
+            check_step(scored, samples, step, config)
             trusted = enough_scores(scored, weights, config.rewards)
             clock.lap("reward")
 

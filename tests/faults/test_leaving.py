@@ -22,6 +22,7 @@ from configs.schema import (
     EvalConfig,
     LogConfig,
     OptimConfig,
+    RewardsConfig,
     RewardTermConfig,
     RunConfig,
     TrainConfig,
@@ -71,6 +72,7 @@ class Run:
                 eval=EvalConfig(every_steps=4),
                 optim=OptimConfig(lr=1e-3),
                 log=LogConfig(samples_every=0, tensorboard=False),
+                rewards=RewardsConfig(terms=TERMS),
             ),
             **sections,
         )

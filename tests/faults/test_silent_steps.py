@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from configs.schema import AdvantageConfig, LogConfig, RewardsConfig
+from configs.schema import AdvantageConfig, LogConfig, RewardsConfig, RunConfig
 from data.records import Completion, GroupSample, Microbatch, RewardTerms, ScoredGroup
 from rewards.accuracy import AccuracyReward
 from rewards.combine import CombineRules, combine
@@ -42,7 +42,7 @@ class Step(NamedTuple):
 
     def check(self) -> None:
         """Do what the loop and the learner group do."""
-        check_step(self.scored, self.samples, VERSION, REWARDS)
+        check_step(self.scored, self.samples, VERSION, RunConfig(rewards=REWARDS))
         check_rows(self.ranks, self.samples)
 
 
