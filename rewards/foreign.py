@@ -19,6 +19,10 @@ MAX_MESSAGE_CHARS = 300
 """Longest message that is kept of an exception."""
 
 
+class BrokenError(RuntimeError):
+    """A reward that can score nothing more in this process; the pool starts another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What went wrong in place of a result."""
@@ -26,7 +30,7 @@ class Failure:
     reason: str
     """One line of printable characters."""
     died: bool = False
-    """The process went with it, and perhaps with the results of other calls."""
+    """The process went with it, or is of no more use."""
 
 
 def attempt(call: Callable[[], Result]) -> Result | Failure:
@@ -34,7 +38,7 @@ def attempt(call: Callable[[], Result]) -> Result | Failure:
     try:
         return call()
     except BaseException as error:
-        return Failure(describe(error))
+        return Failure(describe(error), died=isinstance(error, BrokenError))
 
 
 def describe(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from data.records import Group
 from rewards.base import Scores
+from rewards.foreign import BrokenError
 from rewards.judges.base import (
     DIMENSIONS,
     HIGHEST,
@@ -70,6 +71,9 @@ class ReasoningReward:
         start = time.monotonic()
         judgements = self._judge.judge(group.prompt, list(texts.values()))
         elapsed_s = time.monotonic() - start
+        if getattr(self._judge, "broken", False):
+            missing = next((judgement.missing for judgement in judgements), "")
+            raise BrokenError(f"judge {type(self._judge).__name__} has broken down: {missing}")
         for i, judgement in zip(texts, judgements, strict=True):
             self._check(judgement)
             values[i] = self._value(judgement)

@@ -60,6 +60,9 @@ def unscored(reason: str, details: Mapping[str, Any] | None = None) -> Judgement
 class Judge(Protocol):
     """Scores reasoning; built once per reward worker as `Class(context, **judge_options)`.
 
+    A judge whose attribute `broken` is true after it was asked is built again in another process,
+    and asked again; it may have none.
+
     `judge` may be called from several threads at a time, up to the term's `concurrency`. It never
     raises for what a server or model does: a failure is a `Judgement` without scores.
     """

@@ -78,6 +78,11 @@ class EngineThread:
                 _fail(futures, self._stopped)
         return futures
 
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing is answered any more."""
+        return self._stopped is not None
+
     def close(self) -> None:
         """End the thread and its engine; what is outstanding fails."""
         self._inbox.put(None)

@@ -141,6 +141,11 @@ class LocalJudge:
         """
         return self._judge(prompt, reasonings, self._deadline_s)
 
+    @property
+    def broken(self) -> bool:
+        """Whether the engine has stopped, and only another process can have a new one."""
+        return self._engine.stopped
+
     def close(self) -> None:
         """End the engine."""
         self._engine.close()

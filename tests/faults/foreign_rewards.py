@@ -11,7 +11,7 @@ import httpx
 
 from data.records import Group
 from rewards.base import Scores
-from rewards.judges.base import DIMENSIONS, JudgeContext, Judgement
+from rewards.judges.base import DIMENSIONS, JudgeContext, Judgement, unscored
 
 
 class TwoArgumentsError(Exception):
@@ -118,6 +118,24 @@ class RaisingJudge:
     def judge(self, prompt: object, reasonings: list[str]) -> list[Judgement]:
         for reasoning in reasonings:
             fail(reasoning)
+        return [Judgement(dict.fromkeys(DIMENSIONS, 4.0)) for _ in reasonings]
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class BreakingJudge:
+    """Breaks down for good over the reasoning `break`, as a judge whose engine has crashed."""
+
+    dimensions = DIMENSIONS
+
+    def __init__(self, context: JudgeContext) -> None:
+        self.broken = False
+
+    def judge(self, prompt: object, reasonings: list[str]) -> list[Judgement]:
+        self.broken = self.broken or "break" in reasonings
+        if self.broken:
+            return [unscored("engine stopped") for _ in reasonings]
         return [Judgement(dict.fromkeys(DIMENSIONS, 4.0)) for _ in reasonings]
 
     def close(self) -> None:

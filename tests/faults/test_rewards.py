@@ -146,6 +146,26 @@ def test_whatever_a_judge_raises_costs_its_group_one_term(pool_of):
 
 
 @pytest.mark.fault(
+    "the engine of a local judge stops",
+    happens="the judge is started again in a new worker, and its groups are scored there",
+    lost="the reasoning term of a group over which it stops twice",
+)
+def test_a_judge_that_broke_down_is_started_again(pool_of):
+    judge = replace(
+        term("none", judged=True, options={"judge": f"{HERE}:BreakingJudge"}),
+        target="rewards.reasoning:ReasoningReward",
+    )
+    judge.options["context"] = {"packages": ["tests"]}
+    pool = pool_of(judge)
+    found = scores(pool, *map(thinking, ["calm", "break", "low", "high"]))
+    for word in ("calm", "low", "high"):
+        assert outcome(found[thinking(word)]) == pytest.approx(0.8)
+    reason = outcome(found[thinking("break")])
+    assert isinstance(reason, str)
+    assert "judge BreakingJudge has broken down: engine stopped" in reason
+
+
+@pytest.mark.fault(
     "a reward's constructor raises what cannot be unpickled",
     happens="the run does not start; one line names the term and the exception",
     lost="nothing",
