@@ -177,7 +177,7 @@ def _check_advantages(sample: GroupSample, item: ScoredGroup, *, summed: bool) -
         raise _error(item, f"its advantages sum to {advantages.sum():g}, not 0")
     rewards = np.array(item.rewards)
     centred = rewards - rewards.mean()
-    # Terms that are normalized one by one and contradict each other may turn the sum of rewards round.
+    # Terms that are normalized one by one and contradict each other may turn their sum round.
     if summed and (advantages * centred).sum() < 0:
         raise _error(item, "its advantages go against its rewards: they are of another group")
 
