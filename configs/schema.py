@@ -140,7 +140,13 @@ class RolloutConfig(Section):
     max_num_seqs: int = Field(default=256, ge=1)
     """Completions that one engine decodes at a time."""
     timeout_s: float = Field(default=600.0, gt=0)
-    """Longest wait for the next finished group, and for an engine to start."""
+    """Longest wait for an engine to start, and for its answer to a call, in seconds."""
+    progress_timeout_s: float = Field(default=120.0, gt=0)
+    """Longest silence of an engine at work, in seconds: one that has not decoded for so long, or
+    does not answer before new weights come, is replaced. Longer than any single decoding step."""
+    max_engine_restarts: int = Field(default=8, ge=0)
+    """Engines that may be replaced because they died or hung; one more ends the run. 20 steps in a
+    row without such a failure start the count anew. 0 = the first one ends the run."""
 
 
 @dataclass

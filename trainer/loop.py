@@ -99,6 +99,7 @@ def train(config: RunConfig, parts: Parts, step: int) -> int:
 
         metrics = rollout_metrics(scored, len(samples), parts.rules) | update_metrics
         metrics |= parts.schedule.metrics() | throughput(scored, clock.seconds("rollout"))
+        metrics |= parts.engines.metrics()
         metrics["data/skipped_clips"] = parts.loader.num_skipped
         if is_due(step, config.eval.every_steps, config.train.num_steps):
             metrics |= parts.evaluate("eval", parts.eval_examples)
@@ -132,8 +133,7 @@ def _require_signal(idle_steps: int, step: int) -> None:
 
 def sync_weights(learner: LearnerGroup, engines: EnginePool, version: int) -> None:
     """Bring the engines to the learner's weights and drop whatever the old ones computed."""
-    learner.send_weights()
-    engines.activate(version)
+    engines.take(version, learner.send_weights)
 
 
 def save_checkpoint(parts: Parts, step: int) -> None:

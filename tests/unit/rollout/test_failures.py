@@ -8,8 +8,9 @@ import pytest
 import ray
 
 from configs.schema import ModelConfig, RolloutConfig
+from rollout.actors import wait_for_all
 from rollout.engine import EngineSpec, RolloutError
-from rollout.pool import EnginePool, wait_for_all
+from rollout.pool import EnginePool
 from tests.unit.make_groups import make_group
 from tests.unit.toy_engines import Caller, Engine
 
