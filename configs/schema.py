@@ -254,6 +254,10 @@ class TrainConfig(Section):
     trial_step: bool = True
     """Before the first step, run one of the largest size (longest clip and question, longest
     completions, full token budget) and forget it, so that a lack of memory shows at once."""
+    max_restarts: int = Field(default=0, ge=0)
+    """Times that the command starts again by itself, from the newest good checkpoint, after a
+    process or node died or hung; a restart that led to no new checkpoint counts twice. What lies
+    in data, settings or code ends the run at once."""
 
 
 @dataclass

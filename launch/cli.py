@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from launch.command import (
     run_command,
 )
 from launch.preflight import preflight, stop_run
+from launch.restart import Restarts, start_again
 
 if TYPE_CHECKING:  # what follows is heavy, and a typing error should not wait for it
     from data.splits import Splits
@@ -85,6 +86,7 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
 
 
 def _check_and_run(kind: str, command: str, arguments: argparse.Namespace) -> int:
+    environment = dict(os.environ)
     be_quiet()
     config = load_config(arguments.config, arguments.overrides)
     check_kind(kind, arguments.config, config)
@@ -96,7 +98,7 @@ def _check_and_run(kind: str, command: str, arguments: argparse.Namespace) -> in
 
         print(describe_plan(config, data))
         return EXIT_DONE
-    return _execute(kind, config, data, command)
+    return _execute(kind, config, data, command, environment)
 
 
 def _read_data(kind: str, config: RunConfig) -> Data:
@@ -136,7 +138,9 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
         )
 
 
-def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
+def _execute(
+    kind: str, config: RunConfig, data: Data, command: str, environment: Mapping[str, str]
+) -> int:
     """Open the folder, connect Ray, run, and write the outcome down."""
     from launch.build import open_folder, run_rl, run_sft
     from launch.cluster import NodeAddress, connect, describe_lost_nodes
@@ -145,6 +149,8 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
     from trainer.run_folder import RunFolder
 
     folder = RunFolder(Path(config.output_dir) / config.name)
+    restarts = Restarts.of(environment)
+    folder.restart = (restarts.number, restarts.reason)
     open_folder(config, folder)
     folder.write_status("running", 0, "", command)
     logger.info(f"run folder: {folder.root.resolve()}")
@@ -155,14 +161,15 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
         "evaluate": run_evaluation,
     }
     nodes: list[NodeAddress] = []
+    stop: Callable[[], bool] = bool
     try:
         nodes = connect(config, learns=kind != "evaluate")
-        step = runs[kind](
-            config, folder, data, StopRequest()
-        )  # Ray has set its own handlers before
+        stop = StopRequest()  # Ray has set its own handlers before
+        step = runs[kind](config, folder, data, stop)
     except BaseException as error:
         lost = describe_lost_nodes(nodes) if isinstance(error, Exception) else ""
-        reason = f"{lost}{type(error).__name__}: {error}"
+        where, again = _after_loss(config, folder, error, lost, restarts)
+        reason = f"{lost}{type(error).__name__}: {error}{where}"
         try:
             folder.write_status("failed", folder.last_step(), reason, command)
         except OSError as full:  # the disk, for one, that has ended the run
@@ -170,7 +177,10 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
         if not isinstance(error, Exception):
             raise
         traceback.print_exc()
-        return fail(EXIT_FAILED, f"{lost}{error}")
+        if again is not None and command and not stop():
+            logger.warning(f"{reason} Starting again ({again.number}).")
+            start_again(again, environment)
+        return fail(EXIT_FAILED, f"{lost}{error}{where}")
     if step < config.train.num_steps:
         folder.write_status("preempted", step, "asked to stop", command)
         logger.info(f"saved after step {step}; run the same command again to go on")
@@ -180,6 +190,31 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
         _report(folder)
     logger.info(f"finished {step} steps: {folder.root.resolve()}")
     return EXIT_DONE
+
+
+def _after_loss(
+    config: RunConfig, folder: RunFolder, error: BaseException, nodes: str, before: Restarts
+) -> tuple[str, Restarts | None]:
+    """Say from where a run that lost a process can go on, and how it starts again by itself.
+
+    What lies in data, settings or code would only fail again: for that there is neither.
+
+    Args:
+        nodes: what is said of lost ones.
+    """
+    from rollout.actors import GONE, LostActorError
+    from trainer.checkpoint import CheckpointError, latest_checkpoint
+
+    if not (isinstance(error, (*GONE, LostActorError)) or (nodes and isinstance(error, Exception))):
+        return "", None
+    try:
+        checkpoint = latest_checkpoint(folder.checkpoints_dir)
+    except CheckpointError as bad:
+        return f" {bad}", None
+    step = checkpoint.step if checkpoint else -1
+    start = f"the last good checkpoint, that of step {step}" if checkpoint else "its beginning"
+    again = before.next(config.train.max_restarts, step, f"{nodes}{type(error).__name__}: {error}")
+    return f" The run goes on from {start}, with the same command.", again
 
 
 def _report(folder: RunFolder) -> None:

@@ -224,7 +224,13 @@ class Sampling:
         self._budget.spend(lost)
         start = time.monotonic()
         self._engines.replace({stream.number: failure for stream, failure in failed})
-        self._shift(time.monotonic() - start)
+        taken_s = time.monotonic() - start
+        self._shift(taken_s)
+        num_again = sum(len(stream.unfinished) for stream, _ in failed)
+        logger.info(
+            f"engines {sorted(stream.number for stream, _ in failed)} serve the current weights "
+            f"after {taken_s:.1f} s; {num_again} prompts are sampled again"
+        )
         for stream, failure in failed:
             rest = [stream.parts[position] for position in sorted(stream.unfinished)]
             if failure.is_lost:

@@ -68,6 +68,8 @@ class RunFolder:
         self.export_dir = root / "export"
         self.status_path = root / "run_status.json"
         self.report_path = root / "report.html"
+        self.restart: tuple[int, str] = (0, "")
+        """How often the command has started again by itself, and why the last time."""
         self._lock: int | None = None
 
     def open(
@@ -145,7 +147,7 @@ class RunFolder:
         return status
 
     def record_start(self, first_step: int) -> None:
-        """Append to starts.jsonl when, where and with which versions this process started.
+        """Append to starts.jsonl when, why, where and with which versions this process started.
 
         Args:
             first_step: first step that this start writes; above 0 for a resumed run.
@@ -153,6 +155,8 @@ class RunFolder:
         row = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "first_step": first_step,
+            "restart": self.restart[0],
+            "restart_reason": self.restart[1],
             "code": code_version(ROOT),
             "python": platform.python_version(),
             "versions": versions(),
