@@ -96,3 +96,20 @@ class StandIn:
                 finish_reason="stop",
                 policy_version=self._version,
             )
+
+
+class Rank:
+    """The calls of a learner rank; the tests kill or freeze its process in an update."""
+
+    def __init__(self, rank: int) -> None:
+        self._rank = rank
+
+    def call(self, method: str) -> int:
+        """Return the process id."""
+        return os.getpid()
+
+    def trial(self, row: Path) -> float:
+        """Rank 0 fails as soon as its peer is gone, as in a collective; the others wait."""
+        while not (self._rank == 0 and row.exists()):
+            time.sleep(0.02)
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")

@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from rollout.supervision import REFILL_STEPS, EngineLostError, RestartBudget
 from tests.faults.stand_ins import StandIn
 from tests.unit.make_groups import make_group
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 NAMES = tuple(f"clip-{number}" for number in range(6))
-SILENCE_S = 6.0
+SILENCE_S = 15.0
 """Longest silence of a stand-in; one that lives gives a sign every 0.1 s."""
 
 Tokens = dict[str, list[list[int]]]
@@ -47,7 +48,7 @@ class Run:
         self.folder = folder
         config = RolloutConfig(
             group_size=2,
-            timeout_s=60.0,
+            timeout_s=120.0,
             progress_timeout_s=SILENCE_S,
             max_engine_restarts=max_restarts,
         )
@@ -75,8 +76,12 @@ class Run:
         self.pool.take(version, self.send)
 
     def pids(self) -> list[int]:
-        """Return the process of each engine."""
-        return ray.get([actor.ping.remote() for actor in self.pool.actors])
+        """Return the process of each engine; none may be at work."""
+        return ray.get([actor.ping.remote() for actor in self.pool.actors], timeout=60)
+
+    def newest(self) -> int:
+        """Return the process that started last, whatever it does."""
+        return int((self.folder / "starts").read_text().split()[-1])
 
     def file(self, name: str, text: str = "") -> Path:
         """Write a file that tells the stand-ins what to do."""
@@ -191,9 +196,9 @@ def test_killed_twice(make_run: MakeRun) -> None:
     hold = run.file("hold")
     groups = run.generate()
     got = tokens_of(iter([next(groups)]))
-    kill(*run.pids())
+    kill(run.newest())
     got |= tokens_of(iter([next(groups)]))
-    kill(*run.pids())
+    kill(run.newest())
     hold.unlink()
     assert got | tokens_of(groups) == expected
     assert run.pool.metrics()["perf/engine_restarts"] == 2
@@ -208,21 +213,19 @@ def test_frozen_then_continued(make_run: MakeRun) -> None:
     run = make_run(2)
     expected = run.expected()
     hold = run.file("hold")
-    victim = run.pids()[0]
+    before = run.pids()
+    victim = before[0]
     groups = run.generate()
     got = tokens_of(iter([next(groups)]))
     os.kill(victim, signal.SIGSTOP)
     hold.unlink()
     start = time.monotonic()
     for group in groups:
-        (number,) = [group.prompt.example.id]
-        assert number not in got
+        assert group.prompt.example.id not in got
         got |= tokens_of(iter([group]))
-        try:
-            os.kill(victim, signal.SIGCONT)
-        except ProcessLookupError:
-            continue
-        os.kill(victim, signal.SIGSTOP)
+        if run.newest() not in before:
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGCONT)
     assert got == expected
     assert time.monotonic() - start < 10 * SILENCE_S
     assert victim not in run.pids()
@@ -238,9 +241,10 @@ def test_all_at_once(make_run: MakeRun) -> None:
     run = make_run(3)
     expected = run.expected()
     hold = run.file("hold")
+    victims = run.pids()
     groups = run.generate()
     got = tokens_of(iter([next(groups)]))
-    kill(*run.pids())
+    kill(*victims)
     hold.unlink()
     assert got | tokens_of(groups) == expected
     assert run.sent == [3, 3], "all three were brought to the weights together"
@@ -260,9 +264,9 @@ def test_budget_spent(make_run: MakeRun, limit: int) -> None:
     groups = run.generate()
     next(groups)
     for _ in range(limit):
-        kill(*run.pids())
+        kill(run.newest())
         next(groups)
-    kill(*run.pids())
+    kill(run.newest())
     message = rf"engine 0 died: .* rollout.max_engine_restarts is {limit}"
     with pytest.raises(EngineLostError, match=message):
         next(groups)
