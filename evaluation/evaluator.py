@@ -46,7 +46,7 @@ class Evaluator:
         prompts = [self.build_prompt(example) for example in examples]
         choices = config.data.choices
         reader = AnswerReader.of(choices, config.rewards.aliases)
-        answers = evaluate(self.engines, prompts, reader)
+        answers = evaluate(self.engines, prompts, reader, may_lack=True)
         report = answers.report
         logger.info(
             f"{prefix}: {report.num_examples} clips, accuracy {report.accuracy:.3f}, "
@@ -55,8 +55,8 @@ class Evaluator:
         metrics = report.to_metrics(prefix)
         facts = {"benchmark": None, "probe": False}
         rows = [
-            facts | row | example_fields(example)
-            for row, example in zip(answers.rows, examples, strict=True)
+            facts | row | example_fields(group.prompt.example)
+            for row, group in zip(answers.rows, answers.groups, strict=True)
         ]
         judged = [term.name for term in config.rewards.terms if term.judged]
         if config.eval.judged and judged:

@@ -19,6 +19,7 @@ GONE = (
     ray.exceptions.ObjectLostError,
     ray.exceptions.GetTimeoutError,
     ray.exceptions.ActorPlacementGroupRemoved,
+    ray.exceptions.ActorUnschedulableError,
 )
 """What Ray raises where a process or its node is gone or does not answer."""
 
@@ -60,7 +61,7 @@ def failure_of(error: ray.exceptions.RayError) -> Failure:
     if isinstance(error, ray.exceptions.RayActorError):
         if error.actor_init_failed:
             return Failure(f" did not come up: {str(error).splitlines()[-1]}", False)
-        return Failure(f"{DIED}{error}", True)
+        return Failure(f"{DIED}{text}", True)
     return Failure(f": {type(error).__name__}: {text}", isinstance(error, GONE))
 
 

@@ -12,7 +12,7 @@ import ray
 
 from data.balance import balanced_shares
 from data.records import Completion, Group, Prompt
-from rollout.actors import Failure, gather, wait_for_all, with_environment
+from rollout.actors import Failure, gather, silence, wait_for_all, with_environment
 from rollout.engine import (
     EngineSpec,
     Refusal,
@@ -22,7 +22,7 @@ from rollout.engine import (
     engine_environment,
 )
 from rollout.plan import Part, plan_requests
-from rollout.supervision import RestartBudget, Sampling
+from rollout.supervision import EngineLostError, RestartBudget, Sampling
 
 logger = logging.getLogger(__name__)
 
@@ -202,6 +202,9 @@ class EnginePool:
 
         Returns:
             Their numbers.
+
+        Raises:
+            EngineLostError: they fail too often, or one does not start within `timeout_s`.
         """
         lost = dict(failures)
         start = time.monotonic()
@@ -212,7 +215,11 @@ class EnginePool:
                 ray.kill(self.actors[number])
                 self.actors[number] = self._make(number)
                 self._num_replaced += 1
-            failed = self._ask("ping", lost, self._spec.rollout.timeout_s)
+            timeout_s = self._spec.rollout.timeout_s
+            failed = self._ask("ping", lost, timeout_s)
+            if silence(timeout_s) in failed.values():
+                # Where its place is gone, with a node, another try would wait as long again.
+                raise EngineLostError(f"no start again: {'; '.join(_named(failed))}")
             if self._spec.rollout.colocate and self._send is not None:
                 up = [number for number in lost if number not in failed]
                 # As after the start of the run: an engine gets its weights in its sleep.
@@ -301,17 +308,24 @@ def _reasons(ids: Sequence[str], left_out: Mapping[int, str]) -> str:
     return "; ".join(f"example {ids[position]!r}: {reason}" for position, reason in last)
 
 
-def ordered(groups: Iterable[Group], prompts: Sequence[Prompt]) -> list[Group]:
+def ordered(
+    groups: Iterable[Group], prompts: Sequence[Prompt], *, may_lack: bool = False
+) -> list[Group]:
     """Return the groups in the order of their prompts.
 
     Args:
         prompts: With different example ids.
+        may_lack: Whether prompts that were left out may have none.
 
     Raises:
-        ValueError: There is not one group for every prompt.
+        ValueError: There is not one group for every prompt; the message names those without.
     """
     group_of = {group.prompt.example.id: group for group in groups}
     ids = [prompt.example.id for prompt in prompts]
-    if len(group_of) != len(ids) or group_of.keys() != set(ids):
-        raise ValueError(f"{len(ids)} prompts gave {len(group_of)} different groups")
-    return [group_of[example_id] for example_id in ids]
+    missing = [example_id for example_id in ids if example_id not in group_of]
+    if len(set(ids)) != len(ids) or not group_of.keys() <= set(ids) or (missing and not may_lack):
+        raise ValueError(
+            f"{len(ids)} prompts gave {len(group_of)} different groups; without one: "
+            f"{', '.join(missing[:5])}"
+        )
+    return [group_of[example_id] for example_id in ids if example_id in group_of]

@@ -284,9 +284,10 @@ class Sampling:
         waiting = []
         for part, number in self._suspects:
             fit = idle - {number} if len(self._engines.actors) > 1 else idle
-            if fit:
-                idle.discard(min(fit))
-                self._open(min(fit), [part], alone=True)
-            else:
+            if not fit:
                 waiting.append((part, number))
+                continue
+            chosen = min(fit)
+            idle.discard(chosen)
+            self._open(chosen, [part], alone=True)
         self._suspects = waiting

@@ -16,13 +16,11 @@ from tests.unit.launch.test_cli import ROOT
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 LIVES = """
-import os, sys
-from pathlib import Path
-from configs.load import load_config
-import launch.build, launch.cli, launch.cluster
+import os, sys, types
+from configs.load import config_differences, dump_config, load_config
+import launch.cli, launch.cluster
 from rollout.supervision import EngineLostError
 from trainer.checkpoint import CheckpointStore
-from trainer.metrics_writer import MetricsWriter
 
 folder, how, limit = sys.argv[1:]
 launch.cluster.connect = lambda config, learns: []
@@ -31,7 +29,7 @@ def run(config, run_folder, data, stop):
     with open(f"{folder}/lives", "a") as file:
         file.write(f"{os.getpid()}\\n")
     lives = len(open(f"{folder}/lives").readlines())
-    MetricsWriter(run_folder, tensorboard=False, first_step=lives)
+    run_folder.record_start(lives)
     if how == "once" and lives == 2:
         return config.train.num_steps
     if how in ("progress", "once"):
@@ -44,7 +42,15 @@ def run(config, run_folder, data, stop):
         os.kill(os.getpid(), 15)
     raise EngineLostError("engine 0 died")
 
-launch.build.run_rl = run
+def open_folder(config, folder):
+    return folder.open(dump_config(config), lambda old: config_differences(old, config))
+
+# In the place of what loads all libraries of a run, once in each life.
+others = {"open_folder": open_folder, "run_sft": run, "run_evaluation": run, "run_judge": run}
+for name in ("build", "evaluation", "judge_training"):
+    stub = types.ModuleType(f"launch.{name}")
+    vars(stub).update(others, run_rl=run)
+    sys.modules[stub.__name__] = stub
 settings = [f"output_dir={folder}", "name=run", f"train.max_restarts={limit}", "log.report=false"]
 config = load_config("configs/tiny.yaml", settings)
 sys.exit(launch.cli._execute("policy", config, None, "python launch/rl.py", dict(os.environ)))
