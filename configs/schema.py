@@ -159,7 +159,8 @@ class SyncConfig(Section):
     bucket_mb: int = Field(default=512, ge=1)
     """Size of one packed transfer, in MB; bounds the extra memory on both sides."""
     timeout_s: float = Field(default=300.0, gt=0)
-    """Deadline of one whole sync, in seconds."""
+    """Longest wait for the engines' answers in a sync, in seconds; an engine that gives none is
+    replaced. A whole sync takes at most twice as long, or the run ends."""
 
 
 @dataclass
@@ -282,6 +283,9 @@ class LogConfig(Section):
     """Write TensorBoard event files."""
     report: bool = True
     """Write report.html at the end of the run; `launch/report.py` does it at any time."""
+    stall_s: float = Field(default=300.0, gt=0)
+    """Seconds without an answer of an engine or rank after which the log says who is in which call,
+    with the stacks of all threads of all of them, once a call. The call's own timeout ends it."""
     alarm_steps: int = Field(default=20, ge=0)
     """Steps in a row after which a judge that prefers wrong answers, or reasoning that has grown
     too long, raises an alarm line; 0 = never."""

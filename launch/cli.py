@@ -146,6 +146,7 @@ def _execute(
     from launch.cluster import NodeAddress, connect, describe_lost_nodes
     from launch.evaluation import run_evaluation
     from launch.judge_training import run_judge
+    from launch.watchdog import Watchdog
     from trainer.run_folder import RunFolder
 
     folder = RunFolder(Path(config.output_dir) / config.name)
@@ -165,6 +166,7 @@ def _execute(
     try:
         nodes = connect(config, learns=kind != "evaluate")
         stop = StopRequest()  # Ray has set its own handlers before
+        Watchdog(config.log.stall_s)
         step = runs[kind](config, folder, data, stop)
     except BaseException as error:
         lost = describe_lost_nodes(nodes) if isinstance(error, Exception) else ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import ray
@@ -48,6 +50,34 @@ class Failure(NamedTuple):
     """The process is gone or silent; otherwise the call raised."""
 
 
+class Wait(NamedTuple):
+    """An answer that this process waits for."""
+
+    since: float
+    """Monotonic seconds."""
+    member: str
+    """Who is to answer."""
+    call: str
+
+
+_open_waits: dict[int, Callable[[], list[Wait]]] = {}
+
+
+@contextmanager
+def waiting(state: Callable[[], list[Wait]]) -> Iterator[None]:
+    """Let others know for what this thread waits; `state` is called in theirs."""
+    _open_waits[id(state)] = state
+    try:
+        yield
+    finally:
+        del _open_waits[id(state)]
+
+
+def waits() -> list[Wait]:
+    """Return all answers that this process waits for, the oldest first."""
+    return sorted(wait for state in list(_open_waits.values()) for wait in state())
+
+
 def failure_of(error: ray.exceptions.RayError) -> Failure:
     """Return why a call failed, without the tracebacks that Ray puts around it."""
     cause: BaseException = error
@@ -61,7 +91,8 @@ def failure_of(error: ray.exceptions.RayError) -> Failure:
     if isinstance(error, ray.exceptions.RayActorError):
         if error.actor_init_failed:
             return Failure(f" did not come up: {str(error).splitlines()[-1]}", False)
-        return Failure(f"{DIED}{text}", True)
+        # What follows is the same for every death.
+        return Failure(f"{DIED}{text.partition(' Some common causes')[0]}", True)
     return Failure(f": {type(error).__name__}: {text}", isinstance(error, GONE))
 
 
@@ -70,12 +101,16 @@ def silence(timeout_s: float) -> Failure:
     return Failure(f" gave no answer in {timeout_s:g} s", True)
 
 
-def gather(calls: Mapping[int, Any], timeout_s: float) -> tuple[dict[int, Any], dict[int, Failure]]:
+def gather(
+    calls: Mapping[int, Any], timeout_s: float, what: str = "a call", member: str = "engine"
+) -> tuple[dict[int, Any], dict[int, Failure]]:
     """Wait for calls on several actors, each of which may fail by itself.
 
     Args:
         calls: number of the actor -> its call.
         timeout_s: longest wait for all of them together.
+        what: name of the call.
+        member: what messages call an actor.
 
     Returns:
         The results and the failures, each by number.
@@ -83,8 +118,10 @@ def gather(calls: Mapping[int, Any], timeout_s: float) -> tuple[dict[int, Any], 
     results: dict[int, Any] = {}
     failures: dict[int, Failure] = {}
     done: list[Any] = []
+    start = time.monotonic()
     if calls:
-        done, _ = ray.wait(list(calls.values()), num_returns=len(calls), timeout=timeout_s)
+        with waiting(lambda: [Wait(start, f"{member} {number}", what) for number in calls]):
+            done, _ = ray.wait(list(calls.values()), num_returns=len(calls), timeout=timeout_s)
     for number, call in calls.items():
         if call not in done:
             failures[number] = silence(timeout_s)
@@ -115,8 +152,14 @@ def wait_for_all(
     """
     lost = lost or failure
     pending = list(calls)
+    start = time.monotonic()
+
+    def state() -> list[Wait]:
+        return [Wait(start, f"{member} {n}", what) for n, c in enumerate(calls) if c in pending]
+
     while pending:
-        done, pending = ray.wait(pending, timeout=timeout_s)
+        with waiting(state):
+            done, pending = ray.wait(pending, timeout=timeout_s)
         if not done:
             silent = [number for number, call in enumerate(calls) if call in pending]
             raise lost(f"{what}: no answer from {member}s {silent} in {timeout_s:g} s")

@@ -22,6 +22,7 @@ from rollout.engine import (
     engine_environment,
 )
 from rollout.plan import Part, plan_requests
+from rollout.stacks import listen
 from rollout.supervision import EngineLostError, RestartBudget, Sampling
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,10 @@ Send = Callable[[Sequence[Any]], Mapping[int, Failure]]
 
 class EngineActor(RolloutEngine):
     """An engine in its own process; fetches clips and weights from the node's shared memory."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        listen()
+        super().__init__(spec)
 
     def stream(
         self, requests: Sequence[SampleRequest], greedy: bool
@@ -102,7 +107,7 @@ class EnginePool:
     ) -> dict[int, Failure]:
         """Call a method of some engines; return those that failed."""
         calls = {n: getattr(self.actors[n], method).remote(*args) for n in numbers}
-        return gather(calls, timeout_s)[1]
+        return gather(calls, timeout_s, method)[1]
 
     def generate(
         self,

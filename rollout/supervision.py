@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import ray
 
 from data.records import Completion
-from rollout.actors import Failure, LostActorError, failure_of, silence
+from rollout.actors import Failure, LostActorError, Wait, failure_of, silence, waiting
 from rollout.engine import Refusal, RolloutError
 from rollout.plan import Part
 
@@ -189,12 +189,16 @@ class Sampling:
         if self._failed:
             until = min(until, self._recover_at)
         streams = list(self._streams)
-        ready, _ = ray.wait(streams, timeout=max(0.0, until - now), fetch_local=False)
+        with waiting(self._waits):
+            ray.wait(streams, timeout=max(0.0, until - now), fetch_local=False)
         ready, rest = ray.wait(streams, num_returns=len(streams), timeout=0, fetch_local=False)
         for ref in rest:
             if time.monotonic() - self._streams[ref].seen >= self._timeout_s:
                 self._fail(ref, silence(self._timeout_s))
         return ready
+
+    def _waits(self) -> list[Wait]:
+        return [Wait(s.seen, f"engine {s.number}", "stream") for s in list(self._streams.values())]
 
     def _read(self, ref: Any, stream: _Stream) -> list[tuple[int, Any]]:
         """Return what an engine has finished; nothing if it has ended or failed."""

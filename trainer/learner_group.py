@@ -16,6 +16,7 @@ import ray
 from configs.schema import RunConfig
 from data.records import FloatArray, Group, GroupSample, Microbatch
 from rollout.actors import Failure, LostActorError, wait_for_all, with_environment
+from rollout.stacks import listen
 from trainer.learner import Learner, LearnerSpec, accumulate, learner_environment
 from trainer.packing import PADDING_ID, build_row, num_row_tokens, pack_rows, plan_update
 
@@ -35,6 +36,7 @@ class LearnerActor:
     """A rank in its own process; built by `start`, so that rank 0 can first name its address."""
 
     def __init__(self, spec: LearnerSpec) -> None:
+        listen()
         self._spec = spec
         self._learner: Learner | None = None
 

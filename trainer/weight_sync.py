@@ -79,7 +79,7 @@ class EngineClient:
             )
             for number, engine in self._engines.items()
         }
-        _, failures = gather(calls, self._timeout_s)
+        _, failures = gather(calls, self._timeout_s, method)
         for number in failures:
             del self._engines[number]
         self.lost |= failures

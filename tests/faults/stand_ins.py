@@ -7,6 +7,7 @@ there what it was asked for, and files there tell it what to do.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 from data.records import Completion
 from rollout.engine import EngineSpec, Refusal, SampleRequest
+from rollout.stacks import listen
 
 SIGN_S = 0.1
 
@@ -113,3 +115,18 @@ class Rank:
         while not (self._rank == 0 and row.exists()):
             time.sleep(0.02)
         raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer")
+
+
+class Stuck:
+    """An actor that never answers."""
+
+    def __init__(self) -> None:
+        listen()
+
+    def ping(self) -> int:
+        """Return the process id."""
+        return os.getpid()
+
+    def wait_for_ever(self) -> None:
+        """Wait for what never comes."""
+        threading.Event().wait()
