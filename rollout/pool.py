@@ -79,6 +79,7 @@ class EnginePool:
         self._options = [
             with_environment(options, engine_environment(spec)) for options in actor_options
         ]
+        self._silence_s = spec.rollout.progress_timeout_s
         self._version = 0
         self._send: Send | None = None
         self._down: dict[int, Failure] = {}
@@ -148,10 +149,15 @@ class EnginePool:
             return actor.stream.options(num_returns="streaming").remote(work, greedy)
 
         shares = [[plan[i] for i in share] for share in balanced_shares(costs, len(self.actors))]
-        timeout_s = self._spec.rollout.progress_timeout_s
-        sampling = Sampling(self, self._budget, open_stream, timeout_s)
+        left_out: dict[str, str] = {}
+
+        def leave_out(position: int, reason: str) -> None:
+            left_out[ids[position]] = reason
+            self._note_left_out(left_out)
+
+        sampling = Sampling(self, self._budget, open_stream, leave_out, self._silence_s)
         waiting: dict[int, dict[int, tuple[Completion, ...]]] = {}
-        num_left_out = 0
+        num_groups = 0
         for number, part, completions in sampling.run(shares):
             self._check_version(number, completions)
             parts = waiting.setdefault(part.position, {})
@@ -159,12 +165,11 @@ class EnginePool:
             whole = tuple(c for first in sorted(parts) for c in parts[first])
             if len(whole) == num_completions:
                 self._left_out_in_a_row = 0
+                num_groups += 1
                 del waiting[part.position]
                 yield Group(prompts[part.position], whole, part.position)
-            num_left_out = self._note_left_out(ids, sampling.left_out, num_left_out)
-        self._note_left_out(ids, sampling.left_out, num_left_out)
-        if ids and len(sampling.left_out) == len(ids):
-            raise RolloutError(f"no prompt could be sampled: {_reasons(ids, sampling.left_out)}")
+        if ids and not num_groups:
+            raise RolloutError(f"no prompt could be sampled: {_last(left_out)}")
 
     def _check_version(self, number: int, completions: Sequence[Completion]) -> None:
         versions = {completion.policy_version for completion in completions}
@@ -174,18 +179,16 @@ class EnginePool:
                 f"the learner is at {self._version}"
             )
 
-    def _note_left_out(self, ids: Sequence[str], left_out: Mapping[int, str], known: int) -> int:
-        """Count and name the prompts that were left out after the first `known`."""
-        for position, reason in list(left_out.items())[known:]:
-            self._num_left_out += 1
-            self._left_out_in_a_row += 1
-            logger.warning(f"example {ids[position]!r} is left out of this step: {reason}")
+    def _note_left_out(self, left_out: Mapping[str, str]) -> None:
+        """Count and name the prompt that was left out last."""
+        self._num_left_out += 1
+        self._left_out_in_a_row += 1
+        logger.warning(f"left out of this step: {_last(left_out, 1)}")
         if self._left_out_in_a_row >= MAX_LEFT_OUT_IN_A_ROW:
             raise RolloutError(
                 f"{self._left_out_in_a_row} prompts in a row could not be sampled, the last ones: "
-                f"{_reasons(ids, left_out)}"
+                f"{_last(left_out)}"
             )
-        return len(left_out)
 
     def replace(self, failures: Mapping[int, Failure]) -> None:
         """Put other engines, with the current weights, in the place of those that failed.
@@ -308,9 +311,8 @@ def _named(failures: Mapping[int, Failure]) -> list[str]:
     return [f"engine {number}{failure.reason}" for number, failure in failures.items()]
 
 
-def _reasons(ids: Sequence[str], left_out: Mapping[int, str]) -> str:
-    last = list(left_out.items())[-3:]
-    return "; ".join(f"example {ids[position]!r}: {reason}" for position, reason in last)
+def _last(left_out: Mapping[str, str], count: int = 3) -> str:
+    return "; ".join(f"example {name!r}: {why}" for name, why in list(left_out.items())[-count:])
 
 
 def ordered(

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 ANSWER_S = 2.0
 """Longest wait for a process to write its stacks."""
 
-NODES_TIMEOUT_S = 30.0
+NODES_TIMEOUT_S = 120.0
 """Longest wait for the nodes."""
 
 
@@ -79,6 +79,9 @@ def all_stacks() -> dict[str, str]:
     ]
     done, _ = ray.wait(calls, num_returns=len(calls), timeout=NODES_TIMEOUT_S)
     stacks: dict[str, str] = {}
+    if len(done) < len(calls):
+        silent = len(calls) - len(done)
+        stacks[f"{silent} of {len(calls)} nodes"] = f"gave no answer in {NODES_TIMEOUT_S:g} s"
     for call in done:
         with suppress(ray.exceptions.RayError):  # a node that is gone says nothing
             stacks |= ray.get(call, timeout=NODES_TIMEOUT_S)

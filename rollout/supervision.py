@@ -114,6 +114,7 @@ class Sampling:
         engines: the pool.
         budget: what failures of engines are charged to.
         open_stream: (actor, its parts) -> stream of lists of (position, result).
+        leave_out: told the position of a prompt that is left out, and why.
         timeout_s: longest silence of an engine at work.
     """
 
@@ -122,13 +123,14 @@ class Sampling:
         engines: Engines,
         budget: RestartBudget,
         open_stream: Callable[[Any, list[Part]], Any],
+        leave_out: Callable[[int, str], None],
         timeout_s: float,
     ) -> None:
-        self.left_out: dict[int, str] = {}
-        """Position of a prompt -> why it has no completions."""
+        self._left_out: set[int] = set()
         self._engines = engines
         self._budget = budget
         self._open_stream = open_stream
+        self._tell_left_out = leave_out
         self._timeout_s = timeout_s
         self._streams: dict[Any, _Stream] = {}
         self._failed: list[tuple[_Stream, Failure]] = []
@@ -260,7 +262,7 @@ class Sampling:
 
     def _blame(self, part: Part, stream: _Stream, reason: str) -> None:
         """Try a part by itself; leave it out if it was."""
-        if part.position in self.left_out:
+        if part.position in self._left_out:
             return
         if stream.alone:
             self._leave_out(part, reason)
@@ -268,9 +270,10 @@ class Sampling:
             self._suspects.append((part, stream.number))
 
     def _leave_out(self, part: Part, reason: str) -> None:
-        self.left_out[part.position] = reason
+        self._left_out.add(part.position)
         self._incidents.pop(part, None)  # whatever raised before, it was this prompt
         self._suspects = [s for s in self._suspects if s[0].position != part.position]
+        self._tell_left_out(part.position, reason)
 
     def _acquit(self, part: Part) -> None:
         """Charge the engine whose call raised once all its prompts have gone through elsewhere."""

@@ -16,7 +16,7 @@ from rollout.actors import gather, waits
 from tests.e2e.command import wait_until
 from tests.faults.stand_ins import Stuck
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,7 +32,7 @@ def cluster() -> Iterator[None]:
     [
         pytest.param(
             False,
-            "in wait_for_ever",
+            "in wait_for_ever\n",
             id="stuck",
             marks=pytest.mark.fault(
                 "an actor is stuck in a call",
@@ -62,11 +62,11 @@ def test_a_stuck_actor_is_named(
     call = actor.wait_for_ever.remote()
     if freeze:
         os.kill(pid, signal.SIGSTOP)
-    waiter = threading.Thread(target=gather, args=({3: call}, 240, "wait_for_ever"), daemon=True)
+    waiter = threading.Thread(target=gather, args=({3: call}, 500, "wait_for_ever"), daemon=True)
     with caplog.at_level(logging.WARNING, logger="launch.watchdog"):
         watchdog = Watchdog(1.0)
         waiter.start()
-        wait_until(lambda: stack in caplog.text, "the actor's stack is in the log", 200)
+        wait_until(lambda: stack in caplog.text, "the actor's stack is in the log")
         watchdog.close()
     assert "engine 3 is in wait_for_ever for " in caplog.text
     assert f"ray::Stuck.wait_for_ever, process {pid}" in caplog.text
