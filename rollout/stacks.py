@@ -69,10 +69,11 @@ def _ask(path: Path, pid: int, state: str) -> str:
 
 def all_stacks() -> dict[str, str]:
     """Return the stacks of all actors of this job that listen, node by node."""
-    task = ray.remote(stacks_of_node).options(num_cpus=0)
+    task = ray.remote(stacks_of_node)
     calls = [
         task.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            num_cpus=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
         ).remote()
         for node in ray.nodes()
         if node["Alive"]
