@@ -39,8 +39,9 @@ from configs.schema import RunConfig
 from data.prompts import FORBIDDEN_LOGIT, PromptBuilder
 from data.records import Prompt
 from launch.cluster import connect, place
+from rollout.actors import with_environment
 from rollout.engine import EngineSpec, engine_environment, memory_options
-from rollout.pool import EnginePool, with_environment
+from rollout.pool import EnginePool
 
 WITHOUT_LEARNER = ("rollout.colocate=false", "sync.transport=nccl", "rollout.gpu_memory_frac=0.4")
 """On GPUs: no learner lives beside the engines, and two of them fit on one."""

@@ -143,7 +143,13 @@ class RolloutConfig(Section):
     max_num_seqs: int = Field(default=256, ge=1)
     """Completions that one engine decodes at a time."""
     timeout_s: float = Field(default=600.0, gt=0)
-    """Longest wait for the next finished group, and for an engine to start."""
+    """Longest wait for an engine to start, and for its answer to a call, in seconds."""
+    progress_timeout_s: float = Field(default=120.0, gt=0)
+    """Longest silence of an engine at work, in seconds: one that has not decoded for so long, or
+    does not answer before new weights come, is replaced. Longer than any single decoding step."""
+    max_engine_restarts: int = Field(default=8, ge=0)
+    """Engines that may be replaced because they died or hung; one more ends the run. 20 steps in a
+    row without such a failure start the count anew. 0 = the first one ends the run."""
 
 
 @dataclass
@@ -156,7 +162,8 @@ class SyncConfig(Section):
     bucket_mb: int = Field(default=512, ge=1)
     """Size of one packed transfer, in MB; bounds the extra memory on both sides."""
     timeout_s: float = Field(default=300.0, gt=0)
-    """Deadline of one whole sync, in seconds."""
+    """Longest wait for the engines' answers in a sync, in seconds; an engine that gives none is
+    replaced. A whole sync takes at most twice as long, or the run ends."""
 
 
 @dataclass
@@ -254,6 +261,10 @@ class TrainConfig(Section):
     trial_step: bool = True
     """Before the first step, run one of the largest size (longest clip and question, longest
     completions, full token budget) and forget it, so that a lack of memory shows at once."""
+    max_restarts: int = Field(default=0, ge=0)
+    """Times that the command starts again by itself, from the newest good checkpoint, after a
+    process or node died or hung; a restart that led to no new checkpoint counts twice. What lies
+    in data, settings or code ends the run at once."""
 
 
 @dataclass
@@ -298,6 +309,9 @@ class LogConfig(Section):
     """Write TensorBoard event files."""
     report: bool = True
     """Write report.html at the end of the run; `launch/report.py` does it at any time."""
+    stall_s: float = Field(default=300.0, gt=0)
+    """Seconds without an answer of an engine or rank after which the log says who is in which call,
+    with the stacks of all threads of all of them, once a call. The call's own timeout ends it."""
     alarm_steps: int = Field(default=20, ge=0)
     """Steps in a row that a condition of docs/metrics.md#alarms must hold to raise an alarm line;
     0 = never."""

@@ -28,24 +28,29 @@ class Answers:
 
     report: ClassificationReport
     groups: tuple[Group, ...]
-    """One group of one completion per prompt, in the order of the prompts."""
+    """One group of one completion per answered prompt, in the order of the prompts."""
     rows: list[dict[str, Any]]
-    """One row per prompt in their order: `answer_row`."""
+    """One row per group: `answer_row`."""
 
 
-def evaluate(engines: Generator, prompts: Sequence[Prompt], reader: AnswerReader) -> Answers:
+def evaluate(
+    engines: Generator, prompts: Sequence[Prompt], reader: AnswerReader, *, may_lack: bool = False
+) -> Answers:
     """Answer every prompt greedily and compare with the gold labels.
 
     Args:
         engines: the engine pool.
         prompts: of different example ids, prefilled if the reader says so.
         reader: of the choices.
+        may_lack: whether prompts that no engine can sample are left out.
 
     Raises:
         ValueError: no prompts, a gold label that is no choice, or groups that do not match the
             prompts.
     """
-    groups = ordered(engines.generate(prompts, greedy=True, num_completions=1), prompts)
+    groups = ordered(
+        engines.generate(prompts, greedy=True, num_completions=1), prompts, may_lack=may_lack
+    )
     if reader.prefilled:
         groups = [prefilled_group(group) for group in groups]
     rows = [answer_row(group, reader) for group in groups]

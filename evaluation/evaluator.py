@@ -48,7 +48,7 @@ class Evaluator:
         prompts = list(usable_prompts(examples, self.build_prompt, config.data.bad_clips))
         choices = config.data.choices
         reader = AnswerReader.of(choices, config.rewards.aliases)
-        answers = evaluate(self.engines, prompts, reader)
+        answers = evaluate(self.engines, prompts, reader, may_lack=True)
         report = answers.report
         logger.info(
             f"{prefix}: {report.num_examples} clips, accuracy {report.accuracy:.3f}, "
@@ -58,8 +58,8 @@ class Evaluator:
         metrics[f"{prefix}/skipped_clips"] = len(examples) - len(prompts)
         facts = {"benchmark": None, "probe": False}
         rows = [
-            facts | row | example_fields(prompt.example)
-            for row, prompt in zip(answers.rows, prompts, strict=True)
+            facts | row | example_fields(group.prompt.example)
+            for row, group in zip(answers.rows, answers.groups, strict=True)
         ]
         judged = [term.name for term in config.rewards.terms if term.judged]
         if config.eval.judged and judged:

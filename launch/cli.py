@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from launch.command import (
     run_command,
 )
 from launch.preflight import Problem, preflight, stop_run
+from launch.restart import Restarts, start_again
 
 if TYPE_CHECKING:  # what follows is heavy, and a typing error should not wait for it
     from data.splits import Splits
@@ -69,6 +71,7 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
 
 
 def _check_and_run(kind: str, command: str, arguments: argparse.Namespace) -> int:
+    environment = dict(os.environ)
     be_quiet()
     config = load_config(arguments.config, arguments.overrides)
     check_kind(kind, arguments.config, config)
@@ -82,7 +85,7 @@ def _check_and_run(kind: str, command: str, arguments: argparse.Namespace) -> in
 
         print(describe_plan(config, data))
         return EXIT_DONE
-    return _execute(kind, config, data, command)
+    return _execute(kind, config, data, command, environment)
 
 
 def _report_data(kind: str, config: RunConfig, problems: Sequence[Problem]) -> None:
@@ -134,18 +137,23 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
         )
 
 
-def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
+def _execute(
+    kind: str, config: RunConfig, data: Data, command: str, environment: Mapping[str, str]
+) -> int:
     """Open the folder, connect Ray, run, and write the outcome down."""
     from launch.build import open_folder, run_rl, run_sft
     from launch.cluster import NodeAddress, connect, describe_lost_nodes
     from launch.evaluation import run_evaluation
     from launch.judge_training import run_judge
+    from launch.watchdog import Watchdog
     from trainer.guard import AlarmError, NoSignalError
     from trainer.run_folder import RunFolder
     from trainer.sealed import CheckpointFullError
     from trainer.stop import Stopped, StopRequest
 
     folder = RunFolder(Path(config.output_dir) / config.name)
+    restarts = Restarts.of(environment)
+    folder.restart = (restarts.number, restarts.reason)
     open_folder(config, folder)
     folder.write_status("running", 0, "", command)
     logger.info(f"run folder: {folder.root.resolve()}")
@@ -160,12 +168,14 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
     try:
         nodes = connect(config, learns=kind != "evaluate")
         stop.install()  # Ray has set its own handlers
+        Watchdog(config.log.stall_s)
         step = runs[kind](config, folder, data, stop)
     except BaseException as error:
         if isinstance(error, Stopped) or (isinstance(error, KeyboardInterrupt) and stop()):
             return _stopped(folder, getattr(error, "step", folder.last_step()), command)
         lost = describe_lost_nodes(nodes) if isinstance(error, Exception) else ""
-        reason = f"{lost}{type(error).__name__}: {error}"
+        where, again = _after_loss(config, folder, error, lost, restarts)
+        reason = f"{lost}{type(error).__name__}: {error}{where}"
         try:
             folder.write_status("failed", folder.last_step(), reason, command)
         except OSError as full:  # the disk, for one, that has ended the run
@@ -174,7 +184,10 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
             raise
         if not isinstance(error, DiskFullError | CheckpointFullError | NoSignalError | AlarmError):
             traceback.print_exc()
-        return fail(EXIT_FAILED, f"{lost}{error}")
+        if again is not None and command and not stop():
+            logger.warning(f"{reason} Starting again ({again.number}).")
+            start_again(again, environment)
+        return fail(EXIT_FAILED, f"{lost}{error}{where}")
     if step < config.train.num_steps:
         return _stopped(folder, step, command)
     folder.write_status("finished", step, "", command)
@@ -189,6 +202,31 @@ def _stopped(folder: RunFolder, step: int, command: str) -> int:
     folder.write_status("preempted", step, "asked to stop", command)
     logger.info(f"saved after step {step}; run the same command again to go on")
     return EXIT_PREEMPTED
+
+
+def _after_loss(
+    config: RunConfig, folder: RunFolder, error: BaseException, nodes: str, before: Restarts
+) -> tuple[str, Restarts | None]:
+    """Say from where a run that lost a process can go on, and how it starts again by itself.
+
+    What lies in data, settings or code would only fail again: for that there is neither.
+
+    Args:
+        nodes: what is said of lost ones.
+    """
+    from rollout.actors import GONE, LostActorError
+    from trainer.checkpoint import CheckpointError, latest_checkpoint
+
+    if not (isinstance(error, (*GONE, LostActorError)) or (nodes and isinstance(error, Exception))):
+        return "", None
+    try:
+        checkpoint = latest_checkpoint(folder.checkpoints_dir)
+    except CheckpointError as bad:
+        return f" {bad}", None
+    step = checkpoint.step if checkpoint else -1
+    start = f"the last good checkpoint, that of step {step}" if checkpoint else "its beginning"
+    again = before.next(config.train.max_restarts, step, f"{nodes}{type(error).__name__}: {error}")
+    return f" The run goes on from {start}, with the same command.", again
 
 
 def _report(folder: RunFolder) -> None:

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from configs.schema import ModelConfig, RolloutConfig, RunConfig
 from configs.vllm_env import vllm_environment
-from data.prompts import FORBIDDEN_LOGIT, PromptBuilder
 from data.records import Completion, Prompt
+
+if TYPE_CHECKING:  # heavy, and the records here are read by processes without a model
+    from data.prompts import PromptBuilder
 
 GIB = 1 << 30
 
 CPU_PREFILL_TOKENS = 16384
 """Tokens of prompts that an engine on a CPU reads at a time; more wait for the next step."""
 
+SIGN_S = 5.0
+"""How often an engine gives a sign while it decodes and nothing ends."""
+
 COLOCATED_FREE_FRAC = 0.05
 """Share of a GPU that must be free when an engine starts beside a learner."""
 
 
 class RolloutError(RuntimeError):
-    """An engine answered something the learner could not train on."""
+    """The engines gave nothing that the learner could train on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,12 @@ class SampleRequest(NamedTuple):
     the same tokens, whichever engine samples them and whatever else it does meanwhile."""
     min_tokens: int = 0
     """No completion ends before it has that many tokens."""
+
+
+class Refusal(NamedTuple):
+    """In the place of completions: a prompt that the engine cannot sample, without harm to it."""
+
+    reason: str
 
 
 def engine_environment(spec: EngineSpec) -> dict[str, str]:
@@ -130,6 +142,7 @@ class RolloutEngine:
         from vllm.config.weight_transfer import WeightTransferConfig
         from vllm.sampling_params import RequestOutputKind
 
+        from data.prompts import FORBIDDEN_LOGIT
         from rollout.host_receiver import register_host_receiver
 
         self._spec = spec
@@ -177,20 +190,19 @@ class RolloutEngine:
 
     def generate(
         self, requests: Sequence[SampleRequest], *, greedy: bool
-    ) -> Iterator[list[tuple[int, tuple[Completion, ...]]]]:
+    ) -> Iterator[list[tuple[int, tuple[Completion, ...] | Refusal]]]:
         """Sample completions and yield those of each request as soon as the last of them ends.
 
         Args:
             requests: with the features of their prompts as arrays.
 
         Yields:
-            Lists of (position in `requests`, its completions): the requests that ended with the
-            same decoding step. Every request occurs once.
-
-        Raises:
-            RolloutError: the engine expanded a prompt otherwise than the learner will.
+            Lists of (position in `requests`, its completions or why there are none): the requests
+            that ended with the same decoding step. Every request occurs once. Every `SIGN_S`
+            seconds there is at least an empty list, as long as decoding goes on.
         """
         engine = self._llm.llm_engine
+        refused = []
         for position, request in enumerate(requests):
             params = self._base_params.clone()
             params.n = request.num_completions
@@ -198,19 +210,25 @@ class RolloutEngine:
             params.seed = request.seed
             params.min_tokens = request.min_tokens
             params.temperature = 0.0 if greedy else params.temperature
-            engine.add_request(str(position), _engine_prompt(request.prompt), params)
+            try:
+                engine.add_request(str(position), _engine_prompt(request.prompt), params)
+            except (ValueError, TypeError, LookupError) as error:
+                refused.append((position, Refusal(f"{type(error).__name__}: {error}")))
+        yield refused
+        sign = time.monotonic()
         while engine.has_unfinished_requests():
             finished = [output for output in engine.step() if output.finished]
-            if finished:
+            if finished or time.monotonic() - sign > SIGN_S:
                 positions = [int(output.request_id) for output in finished]
                 yield [
                     (i, self._completions(requests[i].prompt, o))
                     for i, o in zip(positions, finished, strict=True)
                 ]
+                sign = time.monotonic()
 
-    def _completions(self, prompt: Prompt, output: Any) -> tuple[Completion, ...]:
+    def _completions(self, prompt: Prompt, output: Any) -> tuple[Completion, ...] | Refusal:
         if not np.array_equal(output.prompt_token_ids, prompt.token_ids):
-            raise RolloutError(
+            return Refusal(
                 f"example {prompt.example.id!r}: the engine sees {len(output.prompt_token_ids)} "
                 f"prompt tokens, the learner {len(prompt.token_ids)}, or others; the checkpoint's "
                 "processor and vLLM disagree about this clip"

@@ -1,77 +1,52 @@
-"""The engines of a run: starts them, spreads prompts over them, bounds every wait."""
+"""The engines of a run: starts and replaces them, spreads prompts over them, bounds every wait."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import ray
 
 from data.balance import balanced_shares
 from data.records import Completion, Group, Prompt
+from rollout.actors import Failure, gather, silence, wait_for_all, with_environment
 from rollout.engine import (
     EngineSpec,
+    Refusal,
     RolloutEngine,
     RolloutError,
     SampleRequest,
     engine_environment,
 )
+from rollout.plan import Part, plan_requests
+from rollout.stacks import listen
+from rollout.supervision import EngineLostError, RestartBudget, Sampling
 
+logger = logging.getLogger(__name__)
 
-class Part(NamedTuple):
-    """Neighbouring completions of one group, sampled by one engine."""
+MAX_LEFT_OUT_IN_A_ROW = 8
+"""Prompts in succession without a group after which a run gives up: they are not the exception."""
 
-    position: int
-    """Of the prompt in its call."""
-    first: int
-    """Number of the first completion in the group."""
-    num_completions: int
-    seed: int
-    """See `SampleRequest`."""
-
-
-def plan_requests(
-    ids: Sequence[str], num_completions: int, num_engines: int, seed: int
-) -> list[Part]:
-    """Split the completions of a call into what single engines sample.
-
-    A prompt stays whole, since its clip is then encoded once; where that would leave engines idle
-    (fewer prompts than engines), its completions are shared out.
-
-    Args:
-        ids: of the example of each prompt; an id may occur more than once.
-        num_completions: G.
-
-    Returns:
-        The parts, prompt by prompt. The seed of a completion follows from the call's seed, the
-        example and the completion's number, and neither from the split nor from the other prompts.
-    """
-    parts = []
-    num_parts = min(num_completions, -(-num_engines // max(len(ids), 1)))
-    occurrences: Counter[str] = Counter()
-    for position, example_id in enumerate(ids):
-        digest = hashlib.sha256(f"{seed} {occurrences[example_id]} {example_id}".encode()).digest()
-        occurrences[example_id] += 1
-        # 62 bits: the number of a completion is added, and vLLM keeps seeds in 63.
-        base = int.from_bytes(digest[:8], "big") >> 2
-        for chunk in np.array_split(np.arange(num_completions), num_parts):
-            first = int(chunk[0])
-            parts.append(Part(position, first, len(chunk), base + first))
-    return parts
+Send = Callable[[Sequence[Any]], Mapping[int, Failure]]
+"""Brings the learner's weights to some engine actors; returns those that failed, by position."""
 
 
 class EngineActor(RolloutEngine):
     """An engine in its own process; fetches clips and weights from the node's shared memory."""
 
+    def __init__(self, spec: EngineSpec) -> None:
+        listen()
+        super().__init__(spec)
+
     def stream(
         self, requests: Sequence[SampleRequest], greedy: bool
-    ) -> Iterator[list[tuple[int, tuple[Completion, ...]]]]:
-        """Yield (position in `requests`, completions) of those that ended in the same moment."""
-        features = ray.get([request.prompt.features for request in requests])
+    ) -> Iterator[list[tuple[int, tuple[Completion, ...] | Refusal]]]:
+        """Yield what `RolloutEngine.generate` yields."""
+        timeout_s = self._spec.rollout.timeout_s
+        features = ray.get([r.prompt.features for r in requests], timeout=timeout_s)
         filled = [
             request._replace(prompt=replace(request.prompt, features=array))
             for request, array in zip(requests, features, strict=True)
@@ -81,7 +56,9 @@ class EngineActor(RolloutEngine):
     def update_weights(self, update_info: dict[str, Any]) -> None:
         """Load one bucket, fetched from shared memory if it is a reference."""
         fetched = {
-            key: ray.get(value) if isinstance(value, ray.ObjectRef) else value
+            key: ray.get(value, timeout=self._spec.rollout.timeout_s)
+            if isinstance(value, ray.ObjectRef)
+            else value
             for key, value in update_info.items()
         }
         super().update_weights(fetched)
@@ -90,19 +67,32 @@ class EngineActor(RolloutEngine):
 class EnginePool:
     """N engines with the same weights.
 
+    One that dies or hangs is replaced in its place and brought to the weights of the others, as
+    often as `rollout.max_engine_restarts` allows.
+
     Args:
         actor_options: Ray options of each engine's actor (resources, placement, environment).
     """
 
     def __init__(self, spec: EngineSpec, actor_options: Sequence[Mapping[str, Any]]) -> None:
         self._spec = spec
-        self._version = 0
-        self.actors = [
-            ray.remote(EngineActor)
-            .options(**with_environment(options, engine_environment(spec)))
-            .remote(spec)
-            for options in actor_options
+        self._options = [
+            with_environment(options, engine_environment(spec)) for options in actor_options
         ]
+        self._silence_s = spec.rollout.progress_timeout_s
+        self._version = 0
+        self._send: Send | None = None
+        self._down: dict[int, Failure] = {}
+        """Engines that failed while none was needed."""
+        self._budget = RestartBudget(spec.rollout.max_engine_restarts)
+        self._num_replaced = 0
+        self._num_left_out = 0
+        self._left_out_in_a_row = 0
+        self.actors = [self._make(number) for number in range(len(actor_options))]
+        """The engines in service; another actor takes the place of one that fails."""
+
+    def _make(self, number: int) -> Any:
+        return ray.remote(EngineActor).options(**self._options[number]).remote(self._spec)
 
     def start(self) -> None:
         """Wait until every engine is up.
@@ -110,11 +100,15 @@ class EnginePool:
         Raises:
             RolloutError: one is not, with the reason.
         """
-        self._all("ping", "start")
+        calls = [actor.ping.remote() for actor in self.actors]
+        wait_for_all(calls, "start", "engine", self._spec.rollout.timeout_s, RolloutError)
 
-    def _all(self, method: str, what: str, *args: Any) -> list[Any]:
-        calls = [getattr(actor, method).remote(*args) for actor in self.actors]
-        return wait_for_all(calls, what, "engine", self._spec.rollout.timeout_s, RolloutError)
+    def _ask(
+        self, method: str, numbers: Iterable[int], timeout_s: float, *args: Any
+    ) -> dict[int, Failure]:
+        """Call a method of some engines; return those that failed."""
+        calls = {n: getattr(self.actors[n], method).remote(*args) for n in numbers}
+        return gather(calls, timeout_s, method)[1]
 
     def generate(
         self,
@@ -130,74 +124,182 @@ class EnginePool:
         Args:
             prompts: features as references into shared memory.
             seed: of this call; with the same weights it gives the same tokens, on any number of
-                engines. Greedy calls do not use it.
+                engines, whichever of them fail. Greedy calls do not use it.
             num_completions: G; by default the configured group size, or 1 when greedy.
+            min_tokens: no completion is shorter.
 
         Yields:
-            One group per prompt, in the order of completion.
+            One group per prompt, in the order of completion. A prompt that no engine can sample is
+            left out, with a warning; see `metrics`.
 
         Raises:
-            RolloutError: an engine died, hung, or serves other weights than it should.
+            RolloutError: engines failed more often than they may, too many prompts cannot be
+                sampled, or an engine serves other weights than it should.
         """
         num_completions = num_completions or (1 if greedy else self._spec.rollout.group_size)
         ids = [prompt.example.id for prompt in prompts]
         plan = plan_requests(ids, num_completions, len(self.actors), seed)
         costs = [len(prompts[part.position].token_ids) for part in plan]
-        streams = {}
-        shares = balanced_shares(costs, len(self.actors))
-        for number, (actor, share) in enumerate(zip(self.actors, shares, strict=True)):
-            if share:
-                parts = [plan[i] for i in share]
-                work = [
-                    SampleRequest(prompts[p.position], p.num_completions, p.seed) for p in parts
-                ]
-                stream = actor.stream.options(num_returns="streaming").remote(work, greedy)
-                streams[stream] = (number, parts)
+
+        def open_stream(actor: Any, parts: list[Part]) -> Any:
+            work = [
+                SampleRequest(prompts[p.position], p.num_completions, p.seed, min_tokens)
+                for p in parts
+            ]
+            return actor.stream.options(num_returns="streaming").remote(work, greedy)
+
+        shares = [[plan[i] for i in share] for share in balanced_shares(costs, len(self.actors))]
+        left_out: dict[str, str] = {}
+
+        def leave_out(position: int, reason: str) -> None:
+            left_out[ids[position]] = reason
+            self._note_left_out(left_out)
+
+        sampling = Sampling(self, self._budget, open_stream, leave_out, self._silence_s)
         waiting: dict[int, dict[int, tuple[Completion, ...]]] = {}
-        for part, completions in self._drain(streams):
+        num_groups = 0
+        for number, part, completions in sampling.run(shares):
+            self._check_version(number, completions)
             parts = waiting.setdefault(part.position, {})
             parts[part.first] = completions
             whole = tuple(c for first in sorted(parts) for c in parts[first])
             if len(whole) == num_completions:
+                self._left_out_in_a_row = 0
+                num_groups += 1
+                del waiting[part.position]
                 yield Group(prompts[part.position], whole, part.position)
+        if ids and not num_groups:
+            raise RolloutError(f"no prompt could be sampled: {_last(left_out)}")
 
-    def _drain(
-        self, streams: dict[Any, tuple[int, list[Part]]]
-    ) -> Iterator[tuple[Part, tuple[Completion, ...]]]:
-        """Yield (part, its completions) of the streams of all engines as they come."""
-        timeout_s = self._spec.rollout.timeout_s
-        while streams:
-            ready, _ = ray.wait(list(streams), timeout=timeout_s, fetch_local=False)
-            if not ready:
-                raise RolloutError(f"no engine finished a group in {timeout_s} s")
-            stream = ready[0]
-            number, parts = streams[stream]
-            try:
-                items = ray.get(next(stream))
-            except StopIteration:
-                del streams[stream]
-                continue
-            except ActorFailure as error:
-                reason = describe_failure(f"engine {number}", error)
-                raise RolloutError(f"sampling: {reason}") from error
-            for position, completions in items:
-                versions = {completion.policy_version for completion in completions}
-                if versions != {self._version}:
-                    raise RolloutError(
-                        f"engine {number} sampled with policy versions {sorted(versions)}, "
-                        f"the learner is at {self._version}"
-                    )
-                yield parts[position], completions
+    def _check_version(self, number: int, completions: Sequence[Completion]) -> None:
+        versions = {completion.policy_version for completion in completions}
+        if versions != {self._version}:
+            raise RolloutError(
+                f"engine {number} sampled with policy versions {sorted(versions)}, "
+                f"the learner is at {self._version}"
+            )
+
+    def _note_left_out(self, left_out: Mapping[str, str]) -> None:
+        """Count and name the prompt that was left out last."""
+        self._num_left_out += 1
+        self._left_out_in_a_row += 1
+        logger.warning(f"left out of this step: {_last(left_out, 1)}")
+        if self._left_out_in_a_row >= MAX_LEFT_OUT_IN_A_ROW:
+            raise RolloutError(
+                f"{self._left_out_in_a_row} prompts in a row could not be sampled, the last ones: "
+                f"{_last(left_out)}"
+            )
+
+    def replace(self, failures: Mapping[int, Failure]) -> None:
+        """Put other engines, with the current weights, in the place of those that failed.
+
+        The failures themselves are charged by whoever knows whose fault they are; those of the
+        replacements are charged here.
+
+        Raises:
+            RolloutError: replacements failed more often than they may.
+        """
+        lost = dict(failures)
+        while lost:
+            numbers = self._restart(lost)
+            lost = self._bring(numbers)
+            self._budget.spend(_named(lost))
+
+    def _restart(self, failures: Mapping[int, Failure]) -> list[int]:
+        """Start other engines in the place of those that failed, with the start's weights.
+
+        Returns:
+            Their numbers.
+
+        Raises:
+            EngineLostError: they fail too often, or one does not start within `timeout_s`.
+        """
+        lost = dict(failures)
+        start = time.monotonic()
+        while lost:
+            for number, failure in lost.items():
+                logger.warning(f"engine {number}{failure.reason}; another takes its place")
+                # First, so that a frozen one cannot come back, and its GPU is free.
+                ray.kill(self.actors[number])
+                self.actors[number] = self._make(number)
+                self._num_replaced += 1
+            timeout_s = self._spec.rollout.timeout_s
+            failed = self._ask("ping", lost, timeout_s)
+            if silence(timeout_s) in failed.values():
+                # Where its place is gone, with a node, another try would wait as long again.
+                raise EngineLostError(f"no start again: {'; '.join(_named(failed))}")
+            if self._spec.rollout.colocate and self._send is not None:
+                up = [number for number in lost if number not in failed]
+                # As after the start of the run: an engine gets its weights in its sleep.
+                failed |= self._ask("sleep", up, self._spec.rollout.timeout_s)
+            self._budget.spend(_named(failed))
+            lost = failed
+        if failures:
+            seconds = time.monotonic() - start
+            logger.info(f"engines {sorted(failures)} have started again after {seconds:.1f} s")
+        return list(failures)
+
+    def _bring(self, numbers: Sequence[int]) -> dict[int, Failure]:
+        """Send the current weights to some engines and put them in service; return who failed."""
+        failed: dict[int, Failure] = {}
+        if self._send is not None and numbers:
+            sent = self._send([self.actors[number] for number in numbers])
+            failed = {numbers[position]: failure for position, failure in sent.items()}
+        served = [number for number in numbers if number not in failed]
+        return failed | self._ask("activate", served, self._spec.rollout.timeout_s, self._version)
+
+    def take(self, version: int, send: Send) -> None:
+        """Bring all engines to the learner's new weights, and serve them as policy `version`.
+
+        An engine that fails meanwhile is replaced and gets all of them: none serves a mixture.
+
+        Args:
+            send: kept for engines that are replaced before the next call.
+
+        Raises:
+            RolloutError: engines failed more often than they may.
+        """
+        self._send, self._version = send, version
+        numbers = range(len(self.actors))
+        asleep = [number for number in numbers if number not in self._down]
+        # A transport that is one group of processes cannot do with a member that is gone.
+        self._down |= self._ask("ping", asleep, self._spec.rollout.progress_timeout_s)
+        self._budget.spend(_named(self._down))
+        self._restart(self._down)
+        self._down = {}
+        lost = self._bring(numbers)
+        self._budget.spend(_named(lost))
+        self.replace(lost)
+        self._budget.end_step()
 
     def activate(self, version: int) -> None:
-        """Serve the weights that were just received, as policy version `version`."""
-        self._all("activate", "activate", version)
+        """Serve the weights that all engines have as policy `version`, with empty caches.
+
+        Raises:
+            RolloutError: engines failed more often than they may.
+        """
         self._version = version
+        numbers = range(len(self.actors))
+        lost = self._ask("activate", numbers, self._spec.rollout.timeout_s, version)
+        self._budget.spend(_named(lost))
+        self.replace(lost)
 
     def sleep(self) -> None:
-        """Free the GPUs for the learners, where they are shared."""
+        """Free the GPUs for the learners, where they are shared; who fails is replaced later."""
         if self._spec.rollout.colocate:
-            self._all("sleep", "sleep")
+            numbers = range(len(self.actors))
+            self._down |= self._ask("sleep", numbers, self._spec.rollout.timeout_s)
+            for number in self._down:
+                ray.kill(self.actors[number])
+
+    def metrics(self) -> dict[str, float]:
+        """Return what has failed since the last call; see docs/metrics.md."""
+        metrics = {
+            "perf/engine_restarts": float(self._num_replaced),
+            "rollout/left_out_prompts": float(self._num_left_out),
+        }
+        self._num_replaced = self._num_left_out = 0
+        return metrics
 
     def close(self) -> None:
         """End the engines."""
@@ -205,66 +307,32 @@ class EnginePool:
             ray.kill(actor)
 
 
-ActorFailure = (ray.exceptions.RayTaskError, ray.exceptions.RayActorError)
-"""What `ray.get` raises when a call raised, and when the actor's process is gone."""
+def _named(failures: Mapping[int, Failure]) -> list[str]:
+    return [f"engine {number}{failure.reason}" for number, failure in failures.items()]
 
 
-def describe_failure(member: str, error: ray.exceptions.RayError) -> str:
-    """Return who failed and why, without the tracebacks that Ray puts around an `ActorFailure`."""
-    cause = error
-    # An actor that called another one passes that one's failure on, wrapped once more.
-    while isinstance(cause, ray.exceptions.RayTaskError):
-        cause = cause.cause
-    if cause is not error:
-        return f"{member}: {type(cause).__name__}: {' '.join(str(cause).split())}"
-    if error.actor_init_failed:
-        return f"{member} did not come up: {str(error).splitlines()[-1]}"
-    return f"{member} died: {error}"
+def _last(left_out: Mapping[str, str], count: int = 3) -> str:
+    return "; ".join(f"example {name!r}: {why}" for name, why in list(left_out.items())[-count:])
 
 
-def wait_for_all(
-    calls: Sequence[Any], what: str, member: str, timeout_s: float, failure: type[Exception]
-) -> list[Any]:
-    """Return the results of one call on each member of a group; the first to fail is reported.
-
-    Args:
-        calls: one a member, in the order of their numbers.
-        member: what the messages call a member.
-        timeout_s: longest time in which not one answers.
-    """
-    pending = list(calls)
-    while pending:
-        done, pending = ray.wait(pending, timeout=timeout_s)
-        if not done:
-            silent = [number for number, call in enumerate(calls) if call in pending]
-            raise failure(f"{what}: no answer from {member}s {silent} in {timeout_s} s")
-        for call in done:
-            try:
-                ray.get(call)
-            except ActorFailure as error:
-                name = f"{member} {calls.index(call)}"
-                raise failure(f"{what}: {describe_failure(name, error)}") from error
-    return ray.get(list(calls))
-
-
-def with_environment(options: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
-    """Return Ray actor options with environment variables added; those in `options` win."""
-    runtime = dict(options.get("runtime_env", {}))
-    runtime["env_vars"] = {**variables, **runtime.get("env_vars", {})}
-    return {**options, "runtime_env": runtime}
-
-
-def ordered(groups: Iterable[Group], prompts: Sequence[Prompt]) -> list[Group]:
+def ordered(
+    groups: Iterable[Group], prompts: Sequence[Prompt], *, may_lack: bool = False
+) -> list[Group]:
     """Return the groups in the order of their prompts.
 
     Args:
         prompts: With different example ids.
+        may_lack: Whether prompts that were left out may have none.
 
     Raises:
-        ValueError: There is not one group for every prompt.
+        ValueError: There is not one group for every prompt; the message names those without.
     """
     group_of = {group.prompt.example.id: group for group in groups}
     ids = [prompt.example.id for prompt in prompts]
-    if len(group_of) != len(ids) or group_of.keys() != set(ids):
-        raise ValueError(f"{len(ids)} prompts gave {len(group_of)} different groups")
-    return [group_of[example_id] for example_id in ids]
+    missing = [example_id for example_id in ids if example_id not in group_of]
+    if len(set(ids)) != len(ids) or not group_of.keys() <= set(ids) or (missing and not may_lack):
+        raise ValueError(
+            f"{len(ids)} prompts gave {len(group_of)} different groups; without one: "
+            f"{', '.join(missing[:5])}"
+        )
+    return [group_of[example_id] for example_id in ids if example_id in group_of]

@@ -20,11 +20,12 @@ import torch
 
 from configs.schema import RunConfig
 from data.records import FloatArray, Microbatch
+from rollout.actors import Failure
 from trainer.logprobs import PackedPolicy, PackedRow, to_device
 from trainer.losses import FrozenScores, policy_terms, sft_loss
 from trainer.offload import OptimizerOffload
 from trainer.policy import adapters_off, load_thinker, prepare_thinker
-from trainer.weight_sync import Sender, open_sender
+from trainer.weight_sync import EngineClient, Sender, open_sender
 from trainer.weights import WeightSource
 
 CHECKPOINT_TAG = "learner"
@@ -118,6 +119,7 @@ class Learner:
         )[0]
         self._source = WeightSource(thinker, skip=config.model.freeze, changed_only=True)
         self._sender: Sender | None = None
+        self._client: EngineClient | None = None
         self._offload: OptimizerOffload | None = None
         if config.rollout.colocate and config.loss.kind == "policy":
             self._offload = OptimizerOffload(self._engine, config.learner.zero_stage)
@@ -274,14 +276,24 @@ class Learner:
         """Return the current policy's log-probs [N] of each row, in nats."""
         return [self._engine(self._to_device(row)).logprobs.cpu().numpy() for row in rows]
 
-    def connect(self, engines: Sequence[Any], address: str, port: int) -> None:
-        """Open the weight transport to the engines; collective over the ranks."""
+    def connect(self, engines: Sequence[Any], address: str, port: int) -> dict[int, Failure]:
+        """Open the weight transport to the engines; collective over the ranks.
+
+        Returns:
+            Position of an engine that could not be reached -> why; on rank 0 alone.
+        """
+        sync = self._config.sync
+        self._client = EngineClient(
+            engines,
+            self._config.rollout.tensor_parallel,
+            sync.timeout_s,
+            goes_on=sync.transport != "nccl",
+        )
         self._sender = open_sender(
-            self._config.sync,
+            sync,
             self._source,
             rank=self._spec.rank,
-            engines=engines,
-            workers_per_engine=self._config.rollout.tensor_parallel,
+            client=self._client,
             address=address,
             port=port,
         )
@@ -289,12 +301,18 @@ class Learner:
             # DeepSpeed collects garbage whenever it moves optimizer state, twice a step. What the
             # libraries have loaded stays for good, and to look through it takes 0.4 s each time.
             gc.freeze()
+        return self._client.lost
 
     @torch.no_grad()
-    def send_weights(self) -> None:
-        """Bring all engines to the current weights; collective over the ranks."""
-        assert self._sender is not None, "connect() comes first"
+    def send_weights(self) -> dict[int, Failure]:
+        """Bring all engines to the current weights; collective over the ranks.
+
+        Returns:
+            Position of an engine that failed since `connect` -> why; on rank 0 alone.
+        """
+        assert self._sender is not None and self._client is not None, "connect() comes first"
         self._sender.send_weights()
+        return self._client.lost
 
     def save(self, folder: str) -> dict[str, int]:
         """Write this rank's part of a checkpoint: weights, optimizer state and RNG.

@@ -15,20 +15,29 @@ import ray
 
 from configs.schema import RunConfig
 from data.records import FloatArray, Group, GroupSample, Microbatch
-from rollout.pool import wait_for_all, with_environment
+from rollout.actors import Failure, LostActorError, wait_for_all, with_environment
+from rollout.stacks import listen
 from trainer.audit import check_rows
 from trainer.learner import Learner, LearnerSpec, accumulate, learner_environment
 from trainer.packing import PADDING_ID, build_row, num_row_tokens, pack_rows, plan_update
+
+FETCH_TIMEOUT_S = 300.0
+"""Longest wait for the clips of a row, which lie in the driver's memory, maybe on another node."""
 
 
 class LearnerError(RuntimeError):
     """A learner rank failed or did not answer in time."""
 
 
+class RankLostError(LearnerError, LostActorError):
+    """A learner rank died or hung, or a process that it waits for."""
+
+
 class LearnerActor:
     """A rank in its own process; built by `start`, so that rank 0 can first name its address."""
 
     def __init__(self, spec: LearnerSpec) -> None:
+        listen()
         self._spec = spec
         self._learner: Learner | None = None
 
@@ -76,7 +85,10 @@ def interface_towards(address: str) -> str:
 
 def _fetch_features(rows: Sequence[Microbatch]) -> list[Microbatch]:
     """Replace references to clips by views of shared memory."""
-    return [replace(row, features=tuple(ray.get(list(row.features)))) for row in rows]
+    return [
+        replace(row, features=tuple(ray.get(list(row.features), timeout=FETCH_TIMEOUT_S)))
+        for row in rows
+    ]
 
 
 class LearnerGroup:
@@ -94,6 +106,8 @@ class LearnerGroup:
         actor_options: Sequence[Mapping[str, Any]],
     ) -> None:
         self._config = config
+        self._connected: list[Any] = []
+        """Engine actors at the other end of the weight transport."""
         self._actors = []
         for rank, options in enumerate(actor_options):
             spec = LearnerSpec(config, rank, len(actor_options), tuple(forbidden_token_ids))
@@ -117,7 +131,8 @@ class LearnerGroup:
 
     def _wait(self, calls: Sequence[Any], what: str, timeout_s: float | None = None) -> list[Any]:
         timeout_s = timeout_s or self._config.learner.timeout_s
-        return wait_for_all(calls, what, "learner rank", timeout_s, LearnerError)
+        member = "learner rank"
+        return wait_for_all(calls, what, member, timeout_s, LearnerError, RankLostError)
 
     def update(self, samples: Sequence[GroupSample], lr: float) -> dict[str, float]:
         """Train on a step's samples.
@@ -193,20 +208,42 @@ class LearnerGroup:
         return logprobs
 
     def connect(self, engines: Sequence[Any]) -> None:
-        """Open the weight transport between all ranks and the engine actors."""
-        address, port = self._first("free_address")
-        calls = [actor.call.remote("connect", engines, address, port) for actor in self._actors]
-        self._wait(calls, "connect", self._config.sync.timeout_s)
-
-    def send_weights(self) -> None:
-        """Bring all engines to the current weights.
+        """Open the weight transport between all ranks and the engine actors.
 
         Raises:
-            LearnerError: the sync missed its deadline; engines may then hold mixed weights, and
-                the run must end.
+            LearnerError: an engine cannot be reached.
         """
+        lost = self._open(engines)
+        if lost:
+            number, failure = min(lost.items())
+            raise RankLostError(f"connect: engine {number}{failure.reason}")
+
+    def _open(self, engines: Sequence[Any]) -> dict[int, Failure]:
+        address, port = self._first("free_address")
+        calls = [actor.call.remote("connect", engines, address, port) for actor in self._actors]
+        self._connected = list(engines)
+        return self._wait(calls, "connect", 2 * self._config.sync.timeout_s)[0]
+
+    def send_weights(self, engines: Sequence[Any] | None = None) -> dict[int, Failure]:
+        """Bring engines to the current weights.
+
+        Args:
+            engines: their actors; None = those of the last call. Others than in the last call, such
+                as one that has just started, have the transport opened anew for them.
+
+        Returns:
+            Position in `engines` -> failure, of those that died or gave no answer within
+            `sync.timeout_s`: they may hold mixed weights, all others hold the current ones.
+
+        Raises:
+            LearnerError: a rank failed, or the transport could not do without an engine that did.
+        """
+        lost: dict[int, Failure] = {}
+        if engines is not None and list(engines) != self._connected:
+            lost = self._open(engines)
         calls = [actor.call.remote("send_weights") for actor in self._actors]
-        self._wait(calls, "weight sync", self._config.sync.timeout_s)
+        # Rank 0 waits once for engines that do not answer; what is left it does in as much time.
+        return lost | self._wait(calls, "weight sync", 2 * self._config.sync.timeout_s)[0]
 
     def save(self, folder: Path) -> dict[str, int]:
         """Write the learner state of all ranks into a folder.

@@ -113,6 +113,7 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
             step += 1
             metrics = rollout_metrics(scored, len(samples), parts.rules) | update_metrics
             metrics |= parts.schedule.metrics() | throughput(scored, clock.seconds("rollout"))
+            metrics |= parts.engines.metrics()
             metrics["data/skipped_clips"] = parts.loader.num_skipped
             lines = parts.alarms.observe(metrics)
             rescue.ready(step, state_of(config, parts, step, metrics, unfinished=True))
@@ -180,8 +181,7 @@ def state_of(
 
 def sync_weights(learner: LearnerGroup, engines: EnginePool, version: int) -> None:
     """Bring the engines to the learner's weights and drop whatever the old ones computed."""
-    learner.send_weights()
-    engines.activate(version)
+    engines.take(version, learner.send_weights)
 
 
 def in_prompt_order(scored: Sequence[ScoredGroup]) -> list[ScoredGroup]:

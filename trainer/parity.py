@@ -53,7 +53,8 @@ def measure_parity(
     Args:
         engines: at the learner's weights.
     """
-    groups = ordered(engines.generate(prompts, num_completions=2, seed=seed), prompts)
+    sampled = engines.generate(prompts, num_completions=2, seed=seed)
+    groups = ordered(sampled, prompts, may_lack=True)
     return compare(groups, learner.logprobs(groups))
 
 

@@ -69,6 +69,8 @@ class RunFolder:
         self.stop_path = root / "stop"
         self.changes: list[Difference] = []
         """Settings in which this start differs from the one before; known once it is open."""
+        self.restart: tuple[int, str] = (0, "")
+        """How often the command has started again by itself, and why the last time."""
         self._lock: int | None = None
         self._resume_cmd = ""
 
@@ -190,7 +192,7 @@ class RunFolder:
         return status
 
     def record_start(self, first_step: int) -> None:
-        """Append to starts.jsonl when, where and with which versions this process started.
+        """Append to starts.jsonl when, why, where and with which versions this process started.
 
         Args:
             first_step: first step that this start writes; above 0 for a resumed run.
@@ -198,6 +200,8 @@ class RunFolder:
         row = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "first_step": first_step,
+            "restart": self.restart[0],
+            "restart_reason": self.restart[1],
             "code": code_version(ROOT),
             "python": platform.python_version(),
             "versions": versions(),

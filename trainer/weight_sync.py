@@ -13,7 +13,7 @@ talks to the engines, the others only take part in the gathering.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ import ray
 import torch
 
 from configs.schema import SyncConfig
+from rollout.actors import Failure, LostActorError, gather
 from rollout.host_receiver import WeightInfo
 from trainer.weights import WeightSource
 
@@ -35,38 +36,80 @@ class Sender(Protocol):
         ...
 
 
+class EngineCallError(RuntimeError):
+    """An engine did not take its weights; the message says which, why and in which call."""
+
+
+class LostEngineError(EngineCallError, LostActorError):
+    """It died or gave no answer."""
+
+
 class EngineClient:
     """Drives the weight-transfer calls of all engines from learner rank 0.
 
     Args:
         workers_per_engine: GPUs per engine; places engines in the transfer group.
+        timeout_s: longest wait for the engines' answers to one call.
+        goes_on: whether the others get their weights if an engine dies, hangs or raises; a
+            transport that is one group of processes cannot do without one.
     """
 
-    def __init__(self, engines: Sequence[Any], workers_per_engine: int) -> None:
-        self._engines = list(engines)
+    def __init__(
+        self, engines: Sequence[Any], workers_per_engine: int, timeout_s: float, *, goes_on: bool
+    ) -> None:
+        self.num_workers = len(engines) * workers_per_engine
+        """GPUs of all engines."""
+        self._engines = dict(enumerate(engines))
         self._workers = workers_per_engine
+        self._timeout_s = timeout_s
+        self._goes_on = goes_on
+        self.lost: dict[int, Failure] = {}
+        """Position of an engine -> what became of it; it takes no further part."""
+
+    def _all(self, method: str, arguments: Mapping[int, Any] | None = None) -> None:
+        """Call a method of all engines that are left, and wait for their answers.
+
+        Raises:
+            EngineCallError: no engine is left, or one failed and the transport needs all.
+        """
+        arguments = arguments or {}
+        calls = {
+            number: getattr(engine, method).remote(
+                *([arguments[number]] if number in arguments else [])
+            )
+            for number, engine in self._engines.items()
+        }
+        _, failures = gather(calls, self._timeout_s, method)
+        for number in failures:
+            del self._engines[number]
+        self.lost |= failures
+        # What all of them raise lies in what they were sent.
+        raised = failures and not self._engines and not any(f.is_lost for f in failures.values())
+        if raised or (failures and not self._goes_on):
+            number, failure = min(failures.items())
+            kind = LostEngineError if failure.is_lost else EngineCallError
+            raise kind(f"engine {number}{failure.reason} ({method})")
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         """Open the receiving side; every engine gets its own ranks in the transfer group."""
-        calls = []
-        for index, engine in enumerate(self._engines):
-            info = dict(init_info)
-            if "rank_offset" in info:
-                info["rank_offset"] += index * self._workers
-            calls.append(engine.init_weight_transfer.remote(info))
-        ray.get(calls)
+        infos = {}
+        for index in self._engines:
+            infos[index] = dict(init_info)
+            if "rank_offset" in init_info:
+                infos[index]["rank_offset"] += index * self._workers
+        self._all("init_weight_transfer", infos)
 
     def start_weight_update(self) -> None:
         """Prepare every engine for new weights."""
-        ray.get([engine.start_weight_update.remote() for engine in self._engines])
+        self._all("start_weight_update")
 
     def update_weights(self, update_info: Any) -> None:
         """Hand one bucket to every engine and wait until all have loaded it."""
-        ray.get([engine.update_weights.remote(update_info) for engine in self._engines])
+        self._all("update_weights", dict.fromkeys(self._engines, update_info))
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
         """Put the new weights in service."""
-        ray.get([engine.finish_weight_update.remote() for engine in self._engines])
+        self._all("finish_weight_update")
 
 
 def open_sender(
@@ -74,8 +117,7 @@ def open_sender(
     source: WeightSource,
     *,
     rank: int,
-    engines: Sequence[Any],
-    workers_per_engine: int,
+    client: EngineClient,
     address: str,
     port: int,
 ) -> Sender:
@@ -83,13 +125,13 @@ def open_sender(
 
     Args:
         rank: this learner rank; rank 0 sends.
+        client: of the engines that receive.
         address: address of rank 0, for the `nccl` rendezvous.
         port: free port there.
 
     Returns:
         The sender; collective over all ranks.
     """
-    client = EngineClient(engines, workers_per_engine)
     # vLLM refuses a tensor that is larger than its buffer.
     bucket_bytes = max(config.bucket_mb * MEGABYTE, largest_bytes(source.metadata()))
     if config.transport == "host":
@@ -103,7 +145,7 @@ def open_sender(
         info = NCCLTrainerInitInfo(
             master_address=address,
             master_port=port,
-            world_size=1 + len(engines) * workers_per_engine,
+            world_size=1 + client.num_workers,
             packed_buffer_size_bytes=bucket_bytes,
             rank=rank,
         )

@@ -1,10 +1,15 @@
-"""What the fault tests share."""
+"""What fault tests share: fixtures of the end-to-end tests, pools of stand-ins, and a clock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+
+from tests.e2e.conftest import corpus, home, shell, write_config
+from tests.faults.engine_runs import cluster, make_run
+
+__all__ = ["cluster", "corpus", "home", "make_run", "noticed", "shell", "write_config"]
 
 
 @pytest.fixture

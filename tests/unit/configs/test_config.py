@@ -162,6 +162,15 @@ def test_typo_in_a_file_names_the_file(tmp_path: Path) -> None:
         ("optim.lr=fast", "optim.lr: found 'fast'; allowed is a number, > 0"),
         ("train.num_steps=2.5", "train.num_steps: found 2.5; allowed is a whole number"),
         ("train.num_steps=true", "train.num_steps: found True; allowed is a whole number"),
+        (
+            "rollout.max_engine_restarts=-1",
+            "rollout.max_engine_restarts: found -1; allowed is a whole number, >= 0",
+        ),
+        (
+            "rollout.progress_timeout_s=0",
+            "rollout.progress_timeout_s: found 0; allowed is a number, > 0",
+        ),
+        ("train.max_restarts=-1", "train.max_restarts: found -1; allowed is a whole number, >= 0"),
         ("rollout.group_size=1", "rollout.group_size: found 1; allowed is a whole number, >= 2"),
         (
             "learner.zero_stage=4",

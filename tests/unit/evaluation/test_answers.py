@@ -190,9 +190,22 @@ def test_evaluate_reads_prefilled_answers() -> None:
     assert found.rows[0]["text"] == found.groups[0].completions[0].text == "<answer>Happy</answer>"
 
 
+def test_a_clip_that_no_engine_can_answer_is_left_out_of_an_evaluation_that_may_lack_it() -> None:
+    prompts = [make_prompt(name, "happy") for name in ("a", "b", "c")]
+    engines = ScriptedEngines(
+        {
+            "a": "<think>low</think><answer>happy</answer>",
+            "c": "<think>flat</think><answer>neutral</answer>",
+        }
+    )
+    answers = evaluate(engines, prompts, AnswerReader.of(CHOICES, {}), may_lack=True)
+    assert [row["id"] for row in answers.rows] == ["a", "c"]
+    assert answers.report.num_examples == 2 and answers.report.accuracy == 0.5
+
+
 def test_evaluate_refuses_missing_groups_and_choices_that_mean_the_same() -> None:
     prompts = [make_prompt("a", "happy"), make_prompt("b", "happy")]
-    with pytest.raises(ValueError, match="2 prompts gave 1 different groups"):
+    with pytest.raises(ValueError, match=r"2 prompts gave 1 different groups; without one: b$"):
         answer({"a": "x"}, prompts)
     with pytest.raises(ValueError, match="count as the same answer"):
         AnswerReader.of(("happy", "Happy "), {})

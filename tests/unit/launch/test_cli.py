@@ -31,7 +31,7 @@ def run(config, folder, data, stop):
 
 launch.build.run_rl = run
 config = load_config("configs/tiny.yaml", [f"output_dir={sys.argv[1]}", "name=full"])
-sys.exit(launch.cli._execute("policy", config, None, "python launch/rl.py again"))
+sys.exit(launch.cli._execute("policy", config, None, "python launch/rl.py again", {}))
 """
 
 

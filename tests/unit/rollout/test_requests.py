@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollout.pool import plan_requests
+from rollout.plan import plan_requests
 
 
 def seeds(ids: list[str], num_engines: int, seed: int = 7) -> dict[tuple[int, int], int]:

@@ -1,0 +1,52 @@
+"""What single engines sample of a call: which prompts, which of their completions, which seeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Part(NamedTuple):
+    """Neighbouring completions of one group, sampled by one engine."""
+
+    position: int
+    """Of the prompt in its call."""
+    first: int
+    """Number of the first completion in the group."""
+    num_completions: int
+    seed: int
+    """See `SampleRequest`."""
+
+
+def plan_requests(
+    ids: Sequence[str], num_completions: int, num_engines: int, seed: int
+) -> list[Part]:
+    """Split the completions of a call into what single engines sample.
+
+    A prompt stays whole, since its clip is then encoded once; where that would leave engines idle
+    (fewer prompts than engines), its completions are shared out.
+
+    Args:
+        ids: of the example of each prompt; an id may occur more than once.
+        num_completions: G.
+
+    Returns:
+        The parts, prompt by prompt. The seed of a completion follows from the call's seed, the
+        example and the completion's number, and neither from the split nor from the other prompts.
+    """
+    parts = []
+    num_parts = min(num_completions, -(-num_engines // max(len(ids), 1)))
+    occurrences: Counter[str] = Counter()
+    for position, example_id in enumerate(ids):
+        digest = hashlib.sha256(f"{seed} {occurrences[example_id]} {example_id}".encode()).digest()
+        occurrences[example_id] += 1
+        # 62 bits: the number of a completion is added, and vLLM keeps seeds in 63.
+        base = int.from_bytes(digest[:8], "big") >> 2
+        for chunk in np.array_split(np.arange(num_completions), num_parts):
+            first = int(chunk[0])
+            parts.append(Part(position, first, len(chunk), base + first))
+    return parts
