@@ -188,7 +188,8 @@ def _execute(kind: str, config: RunConfig, data: Data, command: str) -> int:
             print(f"error: the status could not be written: {full}", file=sys.stderr)
         if not isinstance(error, Exception):
             raise
-        traceback.print_exc()
+        if not isinstance(error, UserError):  # which says what to do, without our lines of code
+            traceback.print_exc()
         return fail(EXIT_FAILED, f"{lost}{error}")
     if step < config.train.num_steps:
         folder.write_status("preempted", step, "asked to stop", command)

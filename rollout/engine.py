@@ -188,7 +188,8 @@ class RolloutEngine:
             same decoding step. Every request occurs once.
 
         Raises:
-            RolloutError: the engine expanded a prompt otherwise than the learner will.
+            RolloutError: the engine refuses a prompt, or expanded one otherwise than the learner
+                will.
         """
         engine = self._llm.llm_engine
         for position, request in enumerate(requests):
@@ -198,7 +199,11 @@ class RolloutEngine:
             params.seed = request.seed
             params.min_tokens = request.min_tokens
             params.temperature = 0.0 if greedy else params.temperature
-            engine.add_request(str(position), _engine_prompt(request.prompt), params)
+            try:
+                engine.add_request(str(position), _engine_prompt(request.prompt), params)
+            except ValueError as error:
+                id = request.prompt.example.id
+                raise RolloutError(f"example {id!r} is refused by the engine: {error}") from error
         while engine.has_unfinished_requests():
             finished = [output for output in engine.step() if output.finished]
             if finished:
