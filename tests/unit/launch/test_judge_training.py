@@ -205,7 +205,7 @@ def test_judge_rows_that_do_not_fit_make_one_list(tmp_path: Path, tiny_checkpoin
     rows[4]["split"] = rows[5]["split"] = "test"
     read(tmp_path, *rows)
     files = [f"model.path={tiny_checkpoint}", f"data.manifest={tmp_path}/judge.jsonl"]
-    sizes = ["train.prompts_per_step=3", "learner.tokens_per_microbatch=1500"]
+    sizes = ["train.prompts_per_step=3", "learner.tokens_per_microbatch=1000"]
     overrides = [*files, *sizes, f"data.audio_root={tmp_path}", "data.choices=[sad, happy]"]
     splits = ["data.train_split=train", "eval.test_split=test"]
 
