@@ -22,6 +22,7 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
+from configs.errors import UserError
 from data.progress import reported
 from data.records import Example, FloatArray
 
@@ -46,7 +47,7 @@ SILENCE_PEAK = 1e-4
 _MAX_CHUNKS = 1_000
 
 
-class AudioError(ValueError):
+class AudioError(UserError):
     """A clip that cannot be used; the message names the file and what to do."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from configs.errors import UserError
 from configs.schema import RewardTermConfig, RunConfig
 from data.records import Completion, Group, Prompt
 from rewards.pool import RewardPool
@@ -23,7 +24,7 @@ TEXTS = (
 """Reasoning as a policy might write it. One that is not scored proves nothing; all of them do."""
 
 
-class JudgeGateError(RuntimeError):
+class JudgeGateError(UserError):
     """A judge answers, and nothing that it says can be read: the run would learn nothing of it."""
 
 
@@ -55,7 +56,7 @@ def check_judges(
         replies = [detail["reply"] for detail in details if "reply" in detail]
         reason = details[0].get("missing", "")
         judge = term.options.get("judge_options", {})
-        where = ", ".join(str(judge[key]) for key in ("model", "url") if key in judge)
+        where = str(judge.get("url") or term.options.get("judge", term.target))
         if len(replies) < len(TEXTS):
             logger.warning(
                 "judge %r (%s) scored nothing before step 1: %s", term.name, where, reason

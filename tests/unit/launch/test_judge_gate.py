@@ -83,7 +83,7 @@ def test_a_judge_of_which_nothing_can_be_read_is_refused(item: str, said: str) -
     with pytest.raises(JudgeGateError) as caught:
         gate(always(item))
     text = str(caught.value)
-    assert text.startswith("judge 'reasoning' (m, http://127.0.0.1:")
+    assert text.startswith("judge 'reasoning' (http://127.0.0.1:")
     assert said in text and "Serve the model where response_format" in text
     assert text.isprintable()
 
@@ -92,7 +92,7 @@ def test_a_judge_of_which_nothing_can_be_read_is_refused(item: str, said: str) -
 def test_a_judge_that_is_down_is_warned_of(item: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         gate(always(item))
-    assert "judge 'reasoning' (m, http://127.0.0.1" in caplog.text
+    assert "judge 'reasoning' (http://127.0.0.1" in caplog.text
     assert "scored nothing before step 1" in caplog.text
 
 

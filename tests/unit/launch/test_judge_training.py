@@ -12,6 +12,7 @@ import pytest
 from transformers import Qwen2_5OmniProcessor
 
 from annotate.judge_data import NO_CONCLUSION
+from configs.load import load_config
 from configs.schema import DataConfig
 from data.audio import AudioError
 from data.features import num_audio_tokens
@@ -19,13 +20,14 @@ from data.manifest import ManifestError
 from data.prompts import PromptError
 from data.records import Example
 from evaluation.calibration.probes import FILLER, NUM_ATTACKED, NUM_STYLED, probes_of
+from launch.judge_training import JudgeSplits, read_judge_data
 from launch.preflight import ROOT
 from rewards.judges.base import DIMENSIONS
 from rewards.judges.injections import injections
 from rewards.judges.local import SYSTEM_PROMPT, JudgeText
 from rewards.judges.prompt import JudgePrompt, parse_scores
 from rewards.judges.rows import JudgeRow, read_judge_rows
-from tests.fixtures import write_tone
+from tests.fixtures import make_example, write_tone
 from trainer.judge_prompts import JudgePrompts, digit_weights, read_digits, reply_text
 
 PROMPT_FILE = str(ROOT / "demo" / "judge_checks.txt")
@@ -188,6 +190,37 @@ def test_answers_are_those_that_are_read(builder: JudgePrompts, tiny_checkpoint:
     assert [tokenizer.decode(one.token_ids) for one in asked.completions[:5]] == [
         f'{{"factual_alignment":{digit}' for digit in range(1, 6)
     ]
+
+
+def test_the_tokens_of_all_answers_are_counted(builder: JudgePrompts):
+    example = make_example(reasoning="The pitch is low.")
+    sample = builder.training_sample(builder.build(example, None, 100), SCORES)
+    num = sum(len(answer.token_ids) for answer in sample.group.completions)
+    assert builder.num_answer_tokens(SCORES) == num
+
+
+def test_judge_rows_that_do_not_fit_make_one_list(tmp_path: Path, tiny_checkpoint: Path):
+    rows = [row(id=f"r{n}", label=("sad", "happy")[n % 2]) for n in range(6)]
+    rows[1]["reasoning"] = "The pitch is low. " * 200
+    rows[4]["split"] = rows[5]["split"] = "test"
+    read(tmp_path, *rows)
+    files = [f"model.path={tiny_checkpoint}", f"data.manifest={tmp_path}/judge.jsonl"]
+    sizes = ["train.prompts_per_step=3", "learner.tokens_per_microbatch=1000"]
+    overrides = [*files, *sizes, f"data.audio_root={tmp_path}", "data.choices=[sad, happy]"]
+    splits = ["data.train_split=train", "eval.test_split=test"]
+
+    def data(*more: str) -> JudgeSplits:
+        config = load_config(ROOT / "configs" / "tiny_judge.yaml", [*overrides, *splits, *more])
+        return read_judge_data(config)
+
+    with pytest.raises(ManifestError, match="1 rows cannot be used") as caught:
+        data()
+    assert "\nr1: takes " in str(caught.value)
+    found = data("data.bad_clips=skip")
+    assert [example.id for example in found.train] == ["r0", "r2", "r3"]
+    assert [(place, example.id) for place, example in found.left_out] == [(1, "r1")]
+    with pytest.raises(ManifestError, match="has 3 usable rows and a step takes 4"):
+        data("data.bad_clips=skip", "train.prompts_per_step=4")
 
 
 def test_what_does_not_fit_is_named(builder: JudgePrompts, tiny_checkpoint: Path):
