@@ -110,12 +110,11 @@ def sound_before_and_after(stack: Stack) -> Iterator[None]:
 
 
 def stop_optimizer(actor: Any) -> None:
-    engine = actor._learner._engine
-    engine.step = lambda *args, **kwargs: None
+    actor._learner._engine.optimizer.optimizer.step = lambda *args, **kwargs: None
 
 
 def start_optimizer(actor: Any) -> None:
-    del actor._learner._engine.step
+    del actor._learner._engine.optimizer.optimizer.step
 
 
 def alarm_of(*steps: dict[str, float]) -> list[str]:
