@@ -132,5 +132,7 @@ def test_an_engine_is_lost_in_the_middle_of_a_rollout(
     assert samples(run) == samples(undisturbed)
     ours, theirs = metrics(run), metrics(undisturbed)
     assert len(ours) == NUM_STEPS + 1
+    # What is sampled again lies in a batch of another size, which rounds otherwise (float32): the
+    # log-probabilities of the same tokens differ by as much as engine and learner do.
     for row, expected in zip(ours, theirs, strict=True):
-        assert row == pytest.approx(expected, rel=1e-5, abs=1e-7)
+        assert row == pytest.approx(expected, rel=1e-5, abs=2e-6)

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import ray
@@ -60,6 +61,8 @@ def test_a_stuck_actor_is_named(
     actor = ray.remote(Stuck).options(num_cpus=0).remote()
     pid = ray.get(actor.ping.remote(), timeout=120)
     call = actor.wait_for_ever.remote()
+    title = Path(f"/proc/{pid}/cmdline")
+    wait_until(lambda: b"wait_for_ever" in title.read_bytes(), "the call has begun")
     if freeze:
         os.kill(pid, signal.SIGSTOP)
     waiter = threading.Thread(target=gather, args=({3: call}, 500, "wait_for_ever"), daemon=True)
