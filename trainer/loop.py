@@ -8,13 +8,13 @@ replay buffer, stale rollouts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from configs.schema import RunConfig
 from data.loader import PromptLoader
-from data.records import Example, ScoredGroup
+from data.records import Example, Prompt, ScoredGroup
 from rewards.combine import CombineRules, combine
 from rewards.missing import enough_scores
 from rewards.pool import RewardPool
@@ -73,8 +73,7 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
         The step that was reached; its checkpoint is written, if the run writes any.
 
     Raises:
-        Stopped: asked to stop within an evaluation, or a step that took too long after that; what
-            was sound is saved.
+        Stopped: asked to stop, and an evaluation or a long step was left; what was sound is saved.
     """
     parts.stop.hold()
     guard = IdleGuard()
@@ -89,17 +88,11 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
             finish_step(config, parts, rescue, step, dict(row), StepClock())
         while step < config.train.num_steps and not parts.stop():
             clock = StepClock()
+            weights = parts.schedule.weights()
             with parts.stop.interruptible(config.train.stop_grace_s):
                 prompts = parts.loader.next_batch()
                 clock.lap("data")
-                weights = parts.schedule.weights()
-                groups = parts.engines.generate(prompts, seed=rollout_seed(config.seed, step))
-                stream = clock.until_exhausted("rollout", groups)
-                scored = [
-                    combine(group, terms, weights, parts.rules)
-                    for group, terms in parts.rewards.score(stream, weights)
-                ]
-            scored = in_prompt_order(scored)
+                scored = sample_and_score(config, parts, step, prompts, weights, clock)
             parts.schedule.observe(scored)
             samples = to_samples(scored, config.advantage)
             check_step(scored, samples, step, config)
@@ -109,12 +102,11 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
             parts.engines.sleep()
             rescue.updating()
             rate = learning_rate(step, config.train.num_steps, config.optim)
-            update_metrics = parts.learner.update(samples if trusted else [], rate)
+            metrics = parts.learner.update(samples if trusted else [], rate)
             step += 1
-            metrics = rollout_metrics(scored, len(samples), parts.rules) | update_metrics
+            metrics |= rollout_metrics(scored, len(samples), parts.rules)
             metrics |= parts.schedule.metrics() | throughput(scored, clock.seconds("rollout"))
-            metrics |= parts.engines.metrics()
-            metrics["data/skipped_clips"] = parts.loader.num_skipped
+            metrics |= parts.engines.metrics() | {"data/skipped_clips": parts.loader.num_skipped}
             lines = parts.alarms.observe(metrics)
             rescue.ready(step, state_of(config, parts, step, metrics, unfinished=True))
             clock.lap("update")
@@ -129,6 +121,24 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
         if parts.stop():
             save_checkpoint(parts.store, parts.learner, step, state_of(config, parts, step, {}))
     return step
+
+
+def sample_and_score(
+    config: RunConfig,
+    parts: Parts,
+    step: int,
+    prompts: Sequence[Prompt],
+    weights: Mapping[str, float],
+    clock: StepClock,
+) -> list[ScoredGroup]:
+    """Return the step's groups with their rewards; groups are scored while others generate."""
+    groups = parts.engines.generate(prompts, seed=rollout_seed(config.seed, step))
+    stream = clock.until_exhausted("rollout", groups)
+    scored = [
+        combine(group, terms, weights, parts.rules)
+        for group, terms in parts.rewards.score(stream, weights)
+    ]
+    return in_prompt_order(scored)
 
 
 def finish_step(

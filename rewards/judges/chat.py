@@ -107,8 +107,10 @@ class ChatClient:
         self._max_reply_bytes = max_reply_bytes
         self._breaker = CircuitBreaker(breaker_failures, breaker_cooldown_s, time.monotonic)
         self._slots = asyncio.Semaphore(max_concurrent_calls)
+        self._key = _key(api_key_env)
+        authorization = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.AsyncClient(
-            headers={"Accept-Encoding": "identity", **_authorization(api_key_env)},
+            headers={"Accept-Encoding": "identity", **authorization},
             timeout=timeout_s,
             limits=httpx.Limits(max_connections=max_concurrent_calls),
             follow_redirects=False,
@@ -116,7 +118,7 @@ class ChatClient:
         )
 
     async def ask(self, body: Mapping[str, Any], call: ChatCall, deadline: float) -> str:
-        """Return the text of the server's answer.
+        """Return the text of the server's answer; a server that repeats our key is not quoted.
 
         Args:
             body: The request, in the form of the chat completions API.
@@ -130,7 +132,8 @@ class ChatClient:
         try:
             async with asyncio.timeout_at(deadline):
                 reply = await self._reply(body, call, deadline)
-            return _read_reply(reply, call)
+            text = _read_reply(reply, call)
+            return text.replace(self._key, "[key]") if self._key else text
         except TimeoutError:
             down = True
             raise ChatFailure("deadline", down=True) from None
@@ -212,9 +215,9 @@ def _checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _authorization(api_key_env: str) -> dict[str, str]:
+def _key(api_key_env: str) -> str:
     if not api_key_env:
-        return {}
+        return ""
     key = os.environ.get(api_key_env, "").strip()
     if not key:
         raise ChatError(
@@ -226,7 +229,7 @@ def _authorization(api_key_env: str) -> dict[str, str]:
             f"the environment variable {api_key_env} (api_key_env) holds characters that no key "
             "has; set it to the key alone"
         )
-    return {"Authorization": f"Bearer {key}"}
+    return key
 
 
 def _retry_after_s(response: httpx.Response) -> float:

@@ -39,6 +39,7 @@ def run(config, run_folder, data, stop):
     if how == "data":
         raise ValueError("clip-7 is silent")
     if how == "asked to stop":
+        stop.hold()  # as the loop does: the request waits for the end of a step
         os.kill(os.getpid(), 15)
     raise EngineLostError("engine 0 died")
 
