@@ -32,14 +32,14 @@ pipeline: env  ## the paper's whole pipeline in miniature, with its tables; 25 m
 test: env lint test-unit test-e2e  ## everything CI runs
 
 test-unit: env
-	$(PYTEST) tests/unit
+	$(PYTEST) -m "not e2e" tests/unit tests/faults
 
 test-e2e: env  ## the real stack; the tests of a file stay in one process, one after another
-	$(PYTEST) --dist loadfile -m "not exact" tests/e2e
+	$(PYTEST) --dist loadfile -m "e2e and not exact" tests/e2e tests/faults
 	$(BIN)/python -m pytest -m exact tests/e2e
 
 test-fast: env  ## a developer's loop: what starts nothing and takes no second
-	$(PYTEST) -m "not slow" tests/unit
+	$(PYTEST) -m "not slow and not e2e" tests/unit tests/faults
 
 lint: env
 	$(BIN)/ruff check .

@@ -1,4 +1,7 @@
-"""Runs the fault tests and writes docs/reliability.md: `python -m tests.faults.table`."""
+"""Runs the fault tests and writes docs/reliability.md: `python -m tests.faults.table`.
+
+With `--collect-only` nothing runs, and the page has no seconds.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ class Collector:
         self.faults: dict[str, Fault] = {}
         """Test id -> its fault."""
         self.noticed_s: dict[str, float] = {}
+        """Test id -> seconds, where the test measures them."""
         self.passed: set[str] = set()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -64,7 +68,7 @@ def tables(collector: Collector) -> str:
     rows: dict[str, list[str]] = defaultdict(list)
     for test, fault in collector.faults.items():
         seconds = collector.noticed_s.get(test)
-        noticed = "at once" if seconds is None else f"{seconds:.1f} s"
+        noticed = "" if seconds is None else f"{seconds:.1f} s"
         rows[fault.topic].append(f"| {fault.name} | {fault.happens} | {noticed} | {fault.lost} |")
     parts = [f"{len(set(collector.faults.values()))} faults.\n"]
     for topic, lines in rows.items():
@@ -77,7 +81,7 @@ def tables(collector: Collector) -> str:
 def main() -> int:
     """Run all, and replace the tables of the page if all passed."""
     collector = collect_faults(*sys.argv[1:])
-    failed = collector.faults.keys() - collector.passed
+    failed = [] if "--collect-only" in sys.argv else collector.faults.keys() - collector.passed
     if failed:
         print("the page stays as it is; not passed:", *sorted(failed), sep="\n  ")
         return 1

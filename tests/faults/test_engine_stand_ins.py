@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -92,7 +93,7 @@ def test_killed_twice(make_run: MakeRun) -> None:
     happens="replaced after rollout.progress_timeout_s; what the old one says then is not heard",
     lost="nothing",
 )
-def test_frozen_then_continued(make_run: MakeRun) -> None:
+def test_frozen_then_continued(make_run: MakeRun, noticed: Callable[[float], None]) -> None:
     run = make_run(2)
     expected = run.expected()
     hold = run.file("hold")
@@ -107,6 +108,7 @@ def test_frozen_then_continued(make_run: MakeRun) -> None:
         assert group.prompt.example.id not in got
         got |= tokens_of(iter([group]))
         if run.newest() not in before:
+            noticed(time.monotonic() - start)
             with suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGCONT)
     assert got == expected

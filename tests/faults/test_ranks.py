@@ -64,7 +64,11 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Iterator[LearnerGroup]:
     ],
 )
 def test_a_rank_is_lost(
-    ranks: LearnerGroup, tmp_path: Path, number: signal.Signals, message: str
+    ranks: LearnerGroup,
+    tmp_path: Path,
+    number: signal.Signals,
+    message: str,
+    noticed: Callable[[float], None],
 ) -> None:
     _, victim = ranks._all("ping")
     ranks._config.learner.timeout_s = TIMEOUT_S
@@ -84,5 +88,6 @@ def test_a_rank_is_lost(
         trial(felt)
     striker.join()
     assert isinstance(caught.value, LostActorError), "the command may start again"
+    noticed(time.monotonic() - start)
     assert time.monotonic() - start < 2 * TIMEOUT_S
     os.kill(victim, signal.SIGKILL) if number == signal.SIGSTOP else None

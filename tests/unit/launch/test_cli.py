@@ -25,7 +25,7 @@ launch.cluster.connect = lambda config, learns: []
 def run(config, folder, data, stop):
     writer = MetricsWriter(folder, tensorboard=False, first_step=1)
     writer.write(1, {"reward/mean": 1.0})
-    room = folder.metrics_path.stat().st_size + 200
+    room = folder.metrics_path.stat().st_size + 1000
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     writer.write(2, {f"test/{n}": 0.123456789 for n in range(100)})
 
