@@ -33,9 +33,9 @@ def test_the_shipped_terms_can_be_used() -> None:
             "class AccuracyRewrad with a score method; did you mean AccuracyReward?",
         ),
         (
-            ["rewards.terms.1.target=rewards.acuracy:AccuracyReward"],
-            "rewards.terms.1.target: rewards.acuracy:AccuracyReward: cannot be imported: No module "
-            "named 'rewards.acuracy'; did you mean rewards.accuracy?",
+            ["rewards.terms.1.target=rewards.accuracyy:AccuracyReward"],
+            "rewards.terms.1.target: rewards.accuracyy:AccuracyReward: cannot be imported: No module "
+            "named 'rewards.accuracyy'; did you mean rewards.accuracy?",
         ),
         (
             ["rewards.terms.1.target=rewards.trust:mean"],
@@ -67,7 +67,7 @@ def test_what_cannot_be_used_is_named(overrides: list[str], message: str) -> Non
 
 
 def test_a_misspelled_option_has_its_nearest_name() -> None:
-    (problem,) = problems("rewards.terms.1.options.aliasses={}")
+    (problem,) = problems("rewards.terms.1.options.aliases2={}")
     assert problem.what.endswith("did you mean aliases?")
 
 
