@@ -106,9 +106,9 @@ def input_digests(config: RunConfig) -> dict[str, str]:
             paths[f"rewards.terms.{number}.options.{name}"] = Path(str(term.options[name]))
     digests = {key: digest for key, path in paths.items() if (digest := _path_digest(path))}
     if manifest.is_file():
-        digests["data.audio_root"] = clips_digest(
-            root, [row["audio"] for row in read_rows(manifest)]
-        )
+        # A row of text alone has no clip.
+        clips = [row["audio"] for row in read_rows(manifest) if row.get("audio")]
+        digests["data.audio_root"] = clips_digest(root, clips)
     return digests
 
 

@@ -231,19 +231,6 @@ def test_weights_that_are_not_all_sent(stack: Stack, part: str):
 
 
 @pytest.mark.fault(
-    "the engine keeps prefix and clip caches of old weights",
-    happens="`policy/logprob_gap` jumps; a restart is refused by the gate",
-    lost="until somebody looks at the metric",
-)
-def test_caches_of_old_weights(stack: Stack):
-    stack.sample()
-    stack.update()
-    stack.learner.send_weights()  # and no `activate`, which drops the caches
-    with pytest.raises(ParityError):
-        stack.gate()
-
-
-@pytest.mark.fault(
     "an engine serves weights of another version than the learner's",
     happens="the run ends with both versions",
     lost="the step",

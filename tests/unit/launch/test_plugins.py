@@ -34,8 +34,8 @@ def test_the_shipped_terms_can_be_used() -> None:
         ),
         (
             ["rewards.terms.1.target=rewards.accuracyy:AccuracyReward"],
-            "rewards.terms.1.target: rewards.accuracyy:AccuracyReward: cannot be imported: No module "
-            "named 'rewards.accuracyy'; did you mean rewards.accuracy?",
+            "rewards.terms.1.target: rewards.accuracyy:AccuracyReward: cannot be imported: "
+            "No module named 'rewards.accuracyy'; did you mean rewards.accuracy?",
         ),
         (
             ["rewards.terms.1.target=rewards.trust:mean"],

@@ -63,6 +63,7 @@ def inputs(root: Path) -> RunConfig:
     for name in "ab":
         (root / "wav" / f"{name}.wav").write_bytes(name.encode() * 50)
     rows = [json.dumps({"id": name, "audio": f"wav/{name}.wav"}) for name in "ab"]
+    rows.append(json.dumps({"id": "text alone", "audio": None}))
     (root / "m.jsonl").write_text("\n".join(rows) + "\n")
     config = RunConfig()
     return replace(
