@@ -58,6 +58,7 @@ def submit(
         "data.audio_root": corpus,
         "rewards.packages": "[rewards, tests]",
         "rewards.terms": TERMS.format(trace=run.trace),
+        "rewards.outcome": "letters",
         "rollout.num_engines": 2,
         "rollout.group_size": 4,
         "rollout.cpu_threads": 1,

@@ -31,6 +31,7 @@ TERMS = """\
 defaults: small.yaml
 rewards:
   packages: [rewards, tests]
+  outcome: letters
   terms:
     - {{name: format, target: "rewards.format:FormatReward", weight: 0.3}}
     - name: letters
