@@ -51,6 +51,8 @@ class RestartBudget:
         Raises:
             EngineLostError: it is not there; the message has the reasons.
         """
+        if not reasons:
+            return
         self._spent += len(reasons)
         self._good_steps = 0
         if self._spent > self._limit:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any
 
-from trainer.checkpoint import CheckpointError
+from trainer.checkpoint import CheckpointError, CheckpointStore
 from trainer.guard import AlarmError, NoSignalError
-from trainer.learner_group import LearnerError
+from trainer.learner_group import LearnerError, LearnerGroup
+from trainer.saving import save_checkpoint
 from trainer.stop import Stopped
 
 logger = logging.getLogger(__name__)
@@ -25,12 +27,11 @@ class Rescue:
     """Knows at every moment which step could be saved; as a context, saves it on the way out.
 
     Args:
-        save: writes a checkpoint of a step, with the state of the loop's parts.
         enabled: whether failures are answered with a checkpoint; a request to stop always is.
     """
 
-    def __init__(self, save: Callable[[int, State], None], enabled: bool) -> None:
-        self._save = save
+    def __init__(self, store: CheckpointStore, learner: LearnerGroup, enabled: bool) -> None:
+        self._save = partial(save_checkpoint, store, learner)
         self._enabled = enabled
         self._point: tuple[int, State] | None = None
         self._saved = False

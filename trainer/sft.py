@@ -69,10 +69,7 @@ def train_sft(
                 parts.writer.write(0, before)
     parts.stop.hold()
     guard = IdleGuard()
-    rescue = Rescue(
-        lambda step, state: save_checkpoint(parts.store, parts.learner, step, state),
-        enabled=config.checkpoint.every_steps > 0,
-    )
+    rescue = Rescue(parts.store, parts.learner, enabled=config.checkpoint.every_steps > 0)
     with rescue:
         rescue.ready(step, state_of(config, parts, step, row or {}, unfinished=row is not None))
         rescue.saved()

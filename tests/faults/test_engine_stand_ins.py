@@ -161,9 +161,11 @@ def test_good_steps_refill_the_budget() -> None:
     budget = RestartBudget(1)
     budget.spend(["one"])
     for _ in range(REFILL_STEPS):
+        budget.spend([])  # as the pool does in every step
         budget.end_step()
     budget.spend(["two"])
     for _ in range(REFILL_STEPS - 1):
+        budget.spend([])  # as the pool does in every step
         budget.end_step()
     with pytest.raises(EngineLostError, match="three"):
         budget.spend(["three"])
