@@ -201,8 +201,12 @@ def _execute(
 
 def _stopped(folder: RunFolder, step: int, command: str) -> int:
     """Write down that the run was asked to stop, and return the exit code."""
+    from trainer.checkpoint import newest_step
+
     folder.write_status("preempted", step, "asked to stop", command)
-    logger.info(f"saved after step {step}; run the same command again to go on")
+    saved = newest_step(folder.checkpoints_dir)
+    what = "nothing to save yet" if saved is None else f"saved after step {saved}"
+    logger.info(f"{what}; run the same command again to go on")
     return EXIT_PREEMPTED
 
 

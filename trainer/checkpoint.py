@@ -277,6 +277,11 @@ def _steps(root: Path) -> list[tuple[int, Path]]:
     return sorted((int(match.group(1)), entry) for match, entry in matches if match)
 
 
+def newest_step(root: Path) -> int | None:
+    """Return the step of the newest checkpoint, which is not read; None without one."""
+    return max((step for step, _ in _steps(root)), default=None)
+
+
 def checkpoint_bytes(root: Path) -> int:
     """Return the size of the newest checkpoint below a folder, in bytes; 0 without one."""
     newest = [path for _, path in _steps(root)][-1:]

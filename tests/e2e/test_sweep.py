@@ -99,8 +99,13 @@ def test_a_stopped_sweep_goes_on_where_it_was(
     output = tmp_path / "sweep.txt"
     process = shell.start(*sweep_command(path), output=output)
     second = folder / "letters" / "seed_0" / "metrics.jsonl"
-    # Row 0 is written before the first step: the second trial is stopped in its middle.
-    wait_until(lambda: second.exists() or process.poll() is not None, "the second trial begins")
+    # Row 0 comes before the first step, and only after a step is there something to save.
+    wait_until(
+        lambda: (
+            process.poll() is not None or (second.is_file() and second.read_text().count("\n") > 1)
+        ),
+        "the first step of the second trial",
+    )
     assert process.poll() is None, output.read_text()
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=480) == 75, output.read_text()
