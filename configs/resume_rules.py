@@ -27,7 +27,7 @@ FREE = {
     *_keys("sync", "transport bucket_mb timeout_s"),
     *_keys("rewards.terms.0", "shadow workers concurrency gpus timeout_s on_error"),
     *_keys("rewards", "max_missing_frac on_missing packages"),
-    *_keys("learner", "tokens_per_microbatch cpu_threads timeout_s"),
+    *_keys("learner", "num_ranks tokens_per_microbatch cpu_threads timeout_s"),
     *_keys("train", "num_steps stop_grace_s trial_step max_restarts"),
     *_keys("eval", "split every_steps max_examples test_split judged mode samples"),
     *_keys("eval", "latency_clips controls benchmarks"),
@@ -62,8 +62,8 @@ METHOD = {
     *_keys("loss", "importance_cap epochs minibatches"),
     *_keys("optim", "lr beta1 beta2 eps weight_decay warmup_steps schedule min_lr_frac"),
     *_keys("optim", "grad_clip"),
-    # The saved optimizer state is laid out for them.
-    *_keys("learner", "num_ranks zero_stage"),
+    # The saved optimizer state is laid out for it.
+    "learner.zero_stage",
     "train.prompts_per_step",
 }
 """Keys that may not differ."""

@@ -10,7 +10,7 @@ import gc
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from trainer.logprobs import PackedPolicy, PackedRow, to_device
 from trainer.losses import FrozenScores, policy_terms, sft_loss
 from trainer.offload import OptimizerOffload
 from trainer.policy import adapters_off, load_thinker, prepare_thinker
+from trainer.resharding import num_saved_ranks, resharded, resharded_folder
 from trainer.weight_sync import EngineClient, Sender, open_sender
 from trainer.weights import WeightSource
 
@@ -336,9 +337,22 @@ class Learner:
     def load(self, folder: str) -> None:
         """Read a checkpoint that `CheckpointStore` has verified; DeepSpeed itself unpickles.
 
-        Raises:
-            ValueError: the folder holds no learner state for this number of ranks.
+        It may have been written by another number of ranks; collective over the ranks.
         """
+        saved = num_saved_ranks(Path(folder) / CHECKPOINT_TAG)
+        if saved in (0, self._spec.num_ranks):
+            self._load(folder)
+            return
+        with ExitStack() as stack:
+            if self._spec.rank == 0:
+                stack.enter_context(resharded(Path(folder), CHECKPOINT_TAG))
+            torch.distributed.barrier()
+            self._engine._config.load_universal_checkpoint = True
+            self._load(str(resharded_folder(Path(folder))))
+            self._engine._config.load_universal_checkpoint = False
+            torch.distributed.barrier()
+
+    def _load(self, folder: str) -> None:
         with self._optimizer_on_device():
             path, state = self._engine.load_checkpoint(
                 folder, tag=CHECKPOINT_TAG, load_module_strict=False

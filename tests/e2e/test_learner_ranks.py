@@ -186,3 +186,30 @@ def test_adapters_are_compared_with_the_model_below_them(world: World) -> None:
     for before, after, found in zip(start.logprobs, end.logprobs, sharded.logprobs, strict=True):
         assert np.abs(after - before).max() > 1e-3
         np.testing.assert_allclose(found, after, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("zero_stage", [2, 3])
+def test_another_number_of_ranks_goes_on_with_a_saved_state(
+    world: World, tmp_path: Path, zero_stage: int
+) -> None:
+    by_two, by_one = tmp_path / "step_000001", tmp_path / "step_000002"
+    learner = world.start(2, zero_stage)
+    learner.update(world.samples[:3], LEARNING_RATE)
+    learner.save(by_two)
+    expected = learner.update(world.samples[3:], LEARNING_RATE)
+    weights = learner._all("full_weights")[0]
+    learner.close()
+    # Written by two ranks and read by one, then written by that one and read by two.
+    for num_ranks, saved in ((1, by_two), (2, by_one)):
+        learner = world.start(num_ranks, zero_stage)
+        learner.load(saved)
+        if num_ranks == 1:
+            learner.save(by_one)
+        figures = learner.update(world.samples[3:], LEARNING_RATE)
+        for name in expected.keys() - {"perf/packing_frac"}:
+            assert figures[name] == pytest.approx(expected[name], rel=1e-5, abs=1e-6), name
+        for name, weight in learner._all("full_weights")[0].items():
+            error = torch.linalg.norm(weight - weights[name]) / torch.linalg.norm(weights[name])
+            assert error < TOLERANCE, (num_ranks, name, error)
+        learner.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_000001", "step_000002"]
