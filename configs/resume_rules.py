@@ -33,7 +33,7 @@ FREE = {
     *_keys("eval", "latency_clips controls benchmarks"),
     *_keys("eval.benchmarks.0", "name manifest audio_root split choices"),
     *_keys("judge", "options target target_options concurrency gpus"),
-    *_keys("checkpoint", "every_steps keep_last best_metric best_is export"),
+    *_keys("checkpoint", "every_steps background keep_last best_metric best_is export"),
     *_keys("log", "samples_every tensorboard report stall_s"),
     *_keys("log", "alarm_steps alarm_growth alarm_stop"),
     *_keys("parity", "num_clips max_gap mean_gap p99_gap min_correlation"),

@@ -273,6 +273,10 @@ class CheckpointConfig(Section):
 
     every_steps: int = Field(default=100, ge=0)
     """Steps between checkpoints, with one at the end; 0 = none but that of a run asked to stop."""
+    background: bool = True
+    """Write checkpoints while the run goes on, from a copy of what they hold in host memory, which
+    is kept from one to the next: 12 bytes a trained weight, shared by the ranks, and the trained
+    weights themselves. Off: the run waits until they are written."""
     keep_last: int = Field(default=2, ge=1)
     """Newest checkpoints that are kept."""
     best_metric: str = ""

@@ -38,7 +38,7 @@ from trainer.metrics_writer import MetricsWriter
 from trainer.parity import check_parity, measure_parity
 from trainer.resume import input_digests, log_rate_change
 from trainer.run_folder import RunFolder
-from trainer.saving import best_of, unpack_row
+from trainer.saving import Saver, best_of, unpack_row
 from trainer.sft import SftParts, target_sample, train_sft
 from trainer.stop import StopRequest
 from trainer.trial import largest_row, longest_prompt
@@ -77,7 +77,7 @@ def run_rl(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: S
         alarms=alarms,
         learner=learner,
         writer=writer,
-        store=store,
+        saver=Saver(config, store, learner, step),
         evaluate=evaluate,
         eval_examples=data.eval,
         test_examples=data.test,
@@ -163,7 +163,7 @@ def run_supervised(
         task.to_sample,
         learner,
         writer,
-        store,
+        Saver(config, store, learner, step),
         task.evaluation(learner),
         stop_requested,
     )

@@ -10,7 +10,7 @@ import gc
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,8 @@ from trainer.logprobs import PackedPolicy, PackedRow, to_device
 from trainer.losses import FrozenScores, policy_terms, sft_loss
 from trainer.offload import OptimizerOffload
 from trainer.policy import adapters_off, load_thinker, prepare_thinker
-from trainer.resharding import num_saved_ranks, resharded, resharded_folder
+from trainer.resharding import load_state
+from trainer.snapshot import SnapshotWriter
 from trainer.weight_sync import EngineClient, Sender, open_sender
 from trainer.weights import WeightSource
 
@@ -118,6 +119,9 @@ class Learner:
         self._engine = deepspeed.initialize(
             model=self._packed(thinker), optimizer=optimizer, config=deepspeed_config(config)
         )[0]
+        self._writer = SnapshotWriter() if config.checkpoint.background else None
+        if self._writer is not None:
+            self._engine.checkpoint_engine = self._writer
         self._source = WeightSource(thinker, skip=config.model.freeze, changed_only=True)
         self._sender: Sender | None = None
         self._client: EngineClient | None = None
@@ -315,11 +319,11 @@ class Learner:
         self._sender.send_weights()
         return self._client.lost
 
-    def save(self, folder: str) -> dict[str, int]:
-        """Write this rank's part of a checkpoint: weights, optimizer state and RNG.
+    def save(self, folder: str) -> None:
+        """Begin this rank's part of a checkpoint: weights, optimizer state and RNG.
 
-        Returns:
-            Path below the folder -> bytes of every file that this rank's node sees there.
+        With `checkpoint.background` what is saved is this moment's state, whatever comes before
+        `saved_files` returns.
         """
         random_state = {"torch_rng": torch.get_rng_state()}
         if self._device.type == "cuda":
@@ -331,34 +335,30 @@ class Learner:
                 client_state=random_state,
                 exclude_frozen_parameters=True,
             )
+
+    def saved_files(self, folder: str) -> dict[str, int]:
+        """Wait until what `save` began is written; updates may go on meanwhile.
+
+        Returns:
+            Path below the folder -> bytes of every file that this rank's node sees there.
+        """
+        if self._writer is not None:
+            self._writer.written()
         files = (path for path in Path(folder).rglob("*") if path.is_file())
         return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
     def load(self, folder: str) -> None:
         """Read a checkpoint that `CheckpointStore` has verified; DeepSpeed itself unpickles.
 
-        It may have been written by another number of ranks; collective over the ranks.
-        """
-        saved = num_saved_ranks(Path(folder) / CHECKPOINT_TAG)
-        if saved in (0, self._spec.num_ranks):
-            self._load(folder)
-            return
-        with ExitStack() as stack:
-            if self._spec.rank == 0:
-                stack.enter_context(resharded(Path(folder), CHECKPOINT_TAG))
-            torch.distributed.barrier()
-            self._engine._config.load_universal_checkpoint = True
-            self._load(str(resharded_folder(Path(folder))))
-            self._engine._config.load_universal_checkpoint = False
-            torch.distributed.barrier()
+        Another number of ranks may have written it; collective over the ranks.
 
-    def _load(self, folder: str) -> None:
+        Raises:
+            ValueError: the folder holds no learner state.
+        """
         with self._optimizer_on_device():
-            path, state = self._engine.load_checkpoint(
-                folder, tag=CHECKPOINT_TAG, load_module_strict=False
+            state = load_state(
+                self._engine, Path(folder), CHECKPOINT_TAG, self._spec.rank, self._spec.num_ranks
             )
-        if path is None:
-            raise ValueError(f"{folder}: no learner state for {self._spec.num_ranks} ranks")
         torch.set_rng_state(state["torch_rng"])
         if "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self._device)

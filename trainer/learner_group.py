@@ -62,6 +62,12 @@ class LearnerActor:
         assert self._learner is not None
         return self._learner.update([_fetch_features(rows) for rows in minibatches], lr)
 
+    @ray.method(concurrency_group="saving")
+    def saved_files(self, folder: str) -> dict[str, int]:
+        """Run `Learner.saved_files` beside whatever else the rank does."""
+        assert self._learner is not None
+        return self._learner.saved_files(folder)
+
     def trial(self, row: Microbatch) -> float:
         """Run `Learner.trial` with the clips fetched from this node's memory."""
         assert self._learner is not None
@@ -112,7 +118,8 @@ class LearnerGroup:
         for rank, options in enumerate(actor_options):
             spec = LearnerSpec(config, rank, len(actor_options), tuple(forbidden_token_ids))
             options = with_environment(options, learner_environment(config))
-            self._actors.append(ray.remote(LearnerActor).options(**options).remote(spec))
+            actor = ray.remote(concurrency_groups={"saving": 1})(LearnerActor)
+            self._actors.append(actor.options(**options).remote(spec))
 
     def start(self) -> None:
         """Build all ranks and wait for them.
@@ -245,15 +252,23 @@ class LearnerGroup:
         # Rank 0 waits once for engines that do not answer; what is left it does in as much time.
         return lost | self._wait(calls, "weight sync", 2 * self._config.sync.timeout_s)[0]
 
-    def save(self, folder: Path) -> dict[str, int]:
-        """Write the learner state of all ranks into a folder.
+    def save(self, folder: Path) -> None:
+        """Begin to write the learner state of all ranks into a folder; see `saved_files`."""
+        self._all("save", str(folder))
+
+    def saved_files(self, folder: Path) -> dict[str, int]:
+        """Wait until what `save` began is written; another thread may update meanwhile.
 
         Returns:
             Path below the folder -> bytes of every file, as the rank that wrote it sees it: on a
             shared file system another node may see it later, or shorter.
+
+        Raises:
+            LearnerError: a rank failed to write its part.
         """
+        calls = [actor.saved_files.remote(str(folder)) for actor in self._actors]
         sizes: dict[str, int] = {}
-        for seen in self._all("save", str(folder)):
+        for seen in self._wait(calls, "saving"):
             for name, size in seen.items():
                 sizes[name] = max(size, sizes.get(name, 0))
         return sizes

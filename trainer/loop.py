@@ -23,7 +23,6 @@ from rollout.pool import EnginePool
 from trainer.advantages import to_samples
 from trainer.alarms import Alarms
 from trainer.audit import check_step
-from trainer.checkpoint import CheckpointStore
 from trainer.clock import StepClock
 from trainer.guard import IdleGuard
 from trainer.learner_group import LearnerGroup
@@ -32,7 +31,7 @@ from trainer.metrics import rollout_metrics, sample_rows, throughput
 from trainer.metrics_writer import MetricsWriter
 from trainer.progress import log_step
 from trainer.rescue import Rescue
-from trainer.saving import pack_row, save_checkpoint, save_if_room, score_of
+from trainer.saving import Saver, pack_row, score_of
 from trainer.stop import StopRequest
 
 Row = dict[str, float]
@@ -51,7 +50,7 @@ class Parts:
     alarms: Alarms
     learner: LearnerGroup
     writer: MetricsWriter
-    store: CheckpointStore
+    saver: Saver
     evaluate: Callable[[str, Sequence[Example]], dict[str, float]]
     eval_examples: Sequence[Example]
     """Evaluated during the run; may be empty."""
@@ -77,10 +76,9 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
     """
     parts.stop.hold()
     guard = IdleGuard()
-    rescue = Rescue(parts.store, parts.learner, enabled=config.checkpoint.every_steps > 0)
+    rescue = Rescue(parts.saver, enabled=config.checkpoint.every_steps > 0)
     with rescue:
         rescue.ready(step, state_of(config, parts, step, row or {}, unfinished=row is not None))
-        rescue.saved()
         if row is not None:
             finish_step(config, parts, rescue, step, dict(row), StepClock())
         while step < config.train.num_steps and not parts.stop():
@@ -116,7 +114,8 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
             finish_step(config, parts, rescue, step, metrics, clock, lines)
             guard.observe(step, metrics, [prompt.example.id for prompt in prompts])
         if parts.stop():
-            save_checkpoint(parts.store, parts.learner, step, state_of(config, parts, step, {}))
+            parts.saver.save(step, state_of(config, parts, step, {}))
+        parts.saver.finish()
     return step
 
 
@@ -155,9 +154,8 @@ def finish_step(
     log_step(step, config.train.num_steps, metrics, alarms)
     state = state_of(config, parts, step, metrics)
     rescue.ready(step, state)
-    due = is_due(step, config.checkpoint.every_steps, config.train.num_steps)
-    if due and save_if_room(config, parts.store, parts.learner, step, state):
-        rescue.saved()
+    if is_due(step, config.checkpoint.every_steps, config.train.num_steps):
+        parts.saver.begin(step, state)
     parts.alarms.stop_if_asked(step)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from functools import partial
 from types import TracebackType
 from typing import Any
 
-from trainer.checkpoint import CheckpointError, CheckpointStore
+from trainer.checkpoint import CheckpointError
 from trainer.guard import AlarmError, NoSignalError
-from trainer.learner_group import LearnerError, LearnerGroup
-from trainer.saving import save_checkpoint
+from trainer.learner_group import LearnerError
+from trainer.saving import Saver
 from trainer.stop import Stopped
 
 logger = logging.getLogger(__name__)
@@ -30,20 +29,14 @@ class Rescue:
         enabled: whether failures are answered with a checkpoint; a request to stop always is.
     """
 
-    def __init__(self, store: CheckpointStore, learner: LearnerGroup, enabled: bool) -> None:
-        self._save = partial(save_checkpoint, store, learner)
+    def __init__(self, saver: Saver, enabled: bool) -> None:
+        self._saver = saver
         self._enabled = enabled
         self._point: tuple[int, State] | None = None
-        self._saved = False
 
     def ready(self, step: int, state: State) -> None:
         """Note that the learner has made `step` updates and what the other parts were then."""
         self._point = (step, state)
-        self._saved = False
-
-    def saved(self) -> None:
-        """Note that a checkpoint of this step exists already."""
-        self._saved = True
 
     def updating(self) -> None:
         """Note that the learner changes: until `ready` nothing is sound."""
@@ -60,19 +53,23 @@ class Rescue:
         traceback: TracebackType | None,
     ) -> None:
         """Save, if there is something to save; the error goes on in any case."""
-        if not isinstance(error, Exception) or isinstance(error, UNSOUND) or self._point is None:
-            return
-        step, state = self._point
-        if isinstance(error, Stopped):
-            error.step = step
-            if not self._saved:
-                self._save(step, state)
-        elif self._enabled and not self._saved:
-            logger.warning(f"saving step {step} before the run ends: {_first_line(error)}")
-            try:
-                self._save(step, state)
-            except (LearnerError, CheckpointError, OSError) as second:
-                logger.warning(f"step {step} could not be saved: {_first_line(second)}")
+        if isinstance(error, Stopped) and self._point is not None:
+            error.step = self._point[0]
+            self._saver.save(*self._point)
+        elif isinstance(error, Exception):
+            saves = self._enabled and not isinstance(error, UNSOUND)
+            self._leave(error, self._point if saves else None)
+
+    def _leave(self, error: Exception, point: tuple[int, State] | None) -> None:
+        """Wait for a checkpoint that is on its way, and save `point` if that is another one."""
+        try:
+            self._saver.finish()
+            if point is not None and not self._saver.has(point[0]):
+                logger.warning(f"saving step {point[0]} before the run ends: {_first_line(error)}")
+                self._saver.save(*point)
+        except (LearnerError, CheckpointError, OSError) as second:
+            what = "a checkpoint" if point is None else f"step {point[0]}"
+            logger.warning(f"{what} could not be saved: {_first_line(second)}")
 
 
 def _first_line(error: BaseException) -> str:

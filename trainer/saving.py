@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from configs.schema import CheckpointConfig, RunConfig
@@ -38,40 +42,101 @@ def unpack_row(row: Mapping[str, Any] | None) -> dict[str, float] | None:
     return None if row is None else {key: float(value) for key, value in row.items()}
 
 
-def save_checkpoint(
-    store: CheckpointStore, learner: LearnerGroup, step: int, state: Mapping[str, Any]
-) -> None:
-    """Publish a checkpoint from which the run goes on as if it had never stopped.
+class Saver:
+    """Writes the checkpoints of a run, those in its middle while the loop goes on.
 
-    Raises:
-        CheckpointError: it cannot be written; older ones are kept.
-        LearnerError: a rank failed to write its part.
+    One is on its way at a time: the next begins when it is there.
+
+    Args:
+        step: updates that the run starts from; they need no checkpoint.
     """
-    with store.writing(step) as folder:
-        files = learner.save(folder)
-        store.publish(step, state, files)
+
+    def __init__(
+        self, config: RunConfig, store: CheckpointStore, learner: LearnerGroup, step: int
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._learner = learner
+        self._saved_step = step
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._on_its_way: tuple[int, Future[None]] | None = None
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Publish a checkpoint from which the run goes on as if it had never stopped.
+
+        Args:
+            state: JSON data of the loop; see `CheckpointStore.publish`.
+
+        Raises:
+            CheckpointError: it cannot be written; older ones are kept.
+            LearnerError: a rank failed to write its part.
+        """
+        if self.has(step):
+            return
+        with self._store.writing(step) as folder:
+            self._learner.save(folder)
+            self._publish(step, state, folder)
+        self._saved_step = step
+
+    def begin(self, step: int, state: Mapping[str, Any]) -> None:
+        """Save a step in the middle of a run; a full disk costs the checkpoint, not the run.
+
+        What is saved is this moment's state. An error in the background is raised by the next call.
+        A later checkpoint may find room; the last one of a run has no later one, and ranks that
+        wait for one that has failed cannot go on: then a full disk is an error as others are.
+
+        Raises:
+            CheckpointError: as `save`.
+            LearnerError: as `save`.
+        """
+        try:
+            if step == self._config.train.num_steps or not self._config.checkpoint.background:
+                self.save(step, state)
+            elif not self.has(step):
+                self._begin(step, state)
+        except CheckpointFullError as error:
+            stuck = error.begun and self._config.learner.num_ranks > 1
+            if step == self._config.train.num_steps or stuck:
+                raise
+            _warn(step, error)
+
+    def _begin(self, step: int, state: Mapping[str, Any]) -> None:
+        state = copy.deepcopy(state)
+        with ExitStack() as stack:
+            folder = stack.enter_context(self._store.writing(step))
+            self._learner.save(folder)
+            rest = stack.pop_all()
+
+        def publish() -> None:
+            with rest:
+                self._publish(step, state, folder)
+
+        self._on_its_way = step, self._pool.submit(publish)
+
+    def _publish(self, step: int, state: Mapping[str, Any], folder: Path) -> None:
+        self._store.publish(step, state, self._learner.saved_files(folder))
+
+    def has(self, step: int) -> bool:
+        """Return whether nothing is left to save of a step; waits for what is on its way."""
+        self.finish()
+        return step == self._saved_step
+
+    def finish(self) -> None:
+        """Wait for the checkpoint that is on its way.
+
+        Raises:
+            CheckpointError: it cannot be written; a full disk is only said.
+            LearnerError: a rank failed to write its part.
+        """
+        if self._on_its_way is None:
+            return
+        (step, publishing), self._on_its_way = self._on_its_way, None
+        try:
+            publishing.result()
+            self._saved_step = step
+        except CheckpointFullError as error:
+            _warn(step, error)
 
 
-def save_if_room(
-    config: RunConfig,
-    store: CheckpointStore,
-    learner: LearnerGroup,
-    step: int,
-    state: Mapping[str, Any],
-) -> bool:
-    """Save a step in the middle of a run; a full disk costs the checkpoint, not the run.
-
-    A later checkpoint may find room. The last one of a run has no later one, and ranks that wait
-    for one that has failed cannot go on: then the error is raised.
-
-    Returns:
-        Whether the checkpoint is there.
-    """
-    try:
-        save_checkpoint(store, learner, step, state)
-    except CheckpointFullError as error:
-        if step == config.train.num_steps or (error.begun and config.learner.num_ranks > 1):
-            raise
-        logger.warning(f"alarm: no checkpoint of step {step}, the run goes on: {error}")
-        return False
-    return True
+def _warn(step: int, error: CheckpointFullError) -> None:
+    logger.warning(f"alarm: no checkpoint of step {step}, the run goes on: {error}")

@@ -12,7 +12,6 @@ from configs.schema import RunConfig
 from data.loader import PromptLoader
 from data.prompts import PromptBuilder, target_text
 from data.records import Completion, Group, GroupSample, Prompt
-from trainer.checkpoint import CheckpointStore
 from trainer.clock import StepClock
 from trainer.guard import IdleGuard
 from trainer.learner_group import LearnerGroup
@@ -21,7 +20,7 @@ from trainer.lr import learning_rate
 from trainer.metrics_writer import MetricsWriter
 from trainer.progress import log_step
 from trainer.rescue import Rescue
-from trainer.saving import pack_row, save_checkpoint, save_if_room, score_of
+from trainer.saving import Saver, pack_row, score_of
 from trainer.stop import StopRequest
 
 
@@ -34,7 +33,7 @@ class SftParts:
     """Prompt -> the answers that are trained on."""
     learner: LearnerGroup
     writer: MetricsWriter
-    store: CheckpointStore
+    saver: Saver
     evaluate: Callable[[], dict[str, float]]
     """Metrics of the current weights on what is held out; empty if nothing is."""
     stop: StopRequest
@@ -69,10 +68,9 @@ def train_sft(
                 parts.writer.write(0, before)
     parts.stop.hold()
     guard = IdleGuard()
-    rescue = Rescue(parts.store, parts.learner, enabled=config.checkpoint.every_steps > 0)
+    rescue = Rescue(parts.saver, enabled=config.checkpoint.every_steps > 0)
     with rescue:
         rescue.ready(step, state_of(config, parts, step, row or {}, unfinished=row is not None))
-        rescue.saved()
         if row is not None:
             _finish_step(config, parts, rescue, step, dict(row), StepClock())
         while step < config.train.num_steps and not parts.stop():
@@ -90,7 +88,8 @@ def train_sft(
             _finish_step(config, parts, rescue, step, metrics, clock)
             guard.observe(step, metrics, [s.group.prompt.example.id for s in samples])
         if parts.stop():
-            save_checkpoint(parts.store, parts.learner, step, state_of(config, parts, step, {}))
+            parts.saver.save(step, state_of(config, parts, step, {}))
+        parts.saver.finish()
     return step
 
 
@@ -113,9 +112,8 @@ def _finish_step(
     log_step(step, num_steps, metrics)
     state = state_of(config, parts, step, metrics)
     rescue.ready(step, state)
-    due = is_due(step, config.checkpoint.every_steps, num_steps)
-    if due and save_if_room(config, parts.store, parts.learner, step, state):
-        rescue.saved()
+    if is_due(step, config.checkpoint.every_steps, num_steps):
+        parts.saver.begin(step, state)
 
 
 def state_of(

@@ -17,7 +17,13 @@ from configs.rules import LOCAL_JUDGE
 from configs.schema import RewardTermConfig, RunConfig
 from launch.memory.engine import EngineShape, asleep_figures, cache_note, engine_figures
 from launch.memory.figures import GB, Figure, RoleMemory, total
-from launch.memory.learner import learner_figures, longest_row, master_bytes, waits_on_host
+from launch.memory.learner import (
+    copied_bytes,
+    learner_figures,
+    longest_row,
+    master_bytes,
+    waits_on_host,
+)
 from launch.memory.model_size import (
     AUDIO_TOWER,
     DTYPE_BYTES,
@@ -111,8 +117,10 @@ def estimate(config: RunConfig, device: Device, *, learns: bool = True) -> list[
 def _learner(config: RunConfig, size: ModelSize) -> RoleMemory:
     row, num_rows = longest_row(config)
     host = [Figure("process", PROCESS_BYTES[LEARNER], "guess")]
+    trained = size.num_trained(config.model)
+    if config.checkpoint.background and config.checkpoint.every_steps:
+        host.append(Figure("checkpoint, copied", copied_bytes(config, trained), "formula"))
     if waits_on_host(config):
-        trained = size.num_trained(config.model)
         waiting = master_bytes(config, trained) + 8 * trained // config.learner.num_ranks
         host.append(Figure("optimizer state, waiting", waiting, "exact"))
     return RoleMemory(

@@ -146,6 +146,16 @@ def master_bytes(config: RunConfig, trained: int) -> int:
     return 4 * math.ceil(trained / config.learner.num_ranks)
 
 
+def copied_bytes(config: RunConfig, trained: int) -> int:
+    """Return the bytes of the first rank's part of a checkpoint, of which a copy is kept.
+
+    Master weights, moments, and below ZeRO-3 the weights, which the other ranks need not write.
+    """
+    share = math.ceil(trained / config.learner.num_ranks)
+    whole = config.learner.zero_stage < 3
+    return 12 * share + (trained * DTYPE_BYTES[config.model.dtype] if whole else 0)
+
+
 def waits_on_host(config: RunConfig) -> bool:
     """Return whether master weights and moments leave the GPU between updates."""
     return config.rollout.colocate and config.loss.kind == "policy"

@@ -196,7 +196,9 @@ def test_another_number_of_ranks_goes_on_with_a_saved_state(
     learner = world.start(2, zero_stage)
     learner.update(world.samples[:3], LEARNING_RATE)
     learner.save(by_two)
+    # What was saved is the state of that moment, though it is written during the next update.
     expected = learner.update(world.samples[3:], LEARNING_RATE)
+    assert len(learner.saved_files(by_two)) > 3
     weights = learner._all("full_weights")[0]
     learner.close()
     # Written by two ranks and read by one, then written by that one and read by two.
@@ -205,6 +207,7 @@ def test_another_number_of_ranks_goes_on_with_a_saved_state(
         learner.load(saved)
         if num_ranks == 1:
             learner.save(by_one)
+            learner.saved_files(by_one)
         figures = learner.update(world.samples[3:], LEARNING_RATE)
         for name in expected.keys() - {"perf/packing_frac"}:
             assert figures[name] == pytest.approx(expected[name], rel=1e-5, abs=1e-6), name

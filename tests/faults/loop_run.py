@@ -28,6 +28,7 @@ from trainer.checkpoint import CheckpointStore
 from trainer.loop import Parts, train
 from trainer.metrics_writer import MetricsWriter
 from trainer.run_folder import RunFolder
+from trainer.saving import Saver
 from trainer.stop import StopRequest
 
 TERMS = [RewardTermConfig(name="accuracy", target="rewards.accuracy:AccuracyReward")]
@@ -77,6 +78,7 @@ class Run:
         self.fired: list[tuple[str, int]] = []
         self.update_metrics: Callable[[int], dict[str, float]] = lambda step: {"optim/skipped": 0.0}
         self.updates = 0
+        self.copied = ""
         self.evaluated: list[int] = []
 
     def hook(self, place: str, step: int) -> None:
@@ -106,9 +108,13 @@ class Run:
         self.updates += 1
         return self.update_metrics(self.updates)
 
-    def save(self, folder: Path) -> dict[str, int]:
+    def save(self, folder: Path) -> None:
         self.hook("save", self.updates)
-        (folder / "learner.bin").write_text(str(self.updates))
+        self.copied = str(self.updates)
+
+    def saved_files(self, folder: Path) -> dict[str, int]:
+        (folder / "learner.bin").write_text(self.copied)
+        self.hook("saving", int(self.copied))
         return {}
 
     def evaluate(self, prefix: str, examples: Sequence[Example]) -> dict[str, float]:
@@ -123,6 +129,7 @@ class Run:
             score=self.score,
             update=self.update,
             save=self.save,
+            saved_files=self.saved_files,
             sleep=lambda: None,
             send_weights=lambda: self.hook("sync", self.updates),
             take=lambda version, send: send(),
@@ -138,7 +145,7 @@ class Run:
             alarms=self.alarms,
             learner=cast(Any, nothing),
             writer=MetricsWriter(self.folder, tensorboard=False, first_step=step),
-            store=self.store,
+            saver=Saver(self.config, self.store, cast(Any, nothing), step),
             evaluate=self.evaluate,
             eval_examples=[],
             test_examples=[],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -10,16 +9,14 @@ import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from configs.schema import CheckpointConfig, LearnerConfig, RunConfig, TrainConfig
+from configs.schema import CheckpointConfig
 from trainer.checkpoint import Best, CheckpointStore, latest_checkpoint
-from trainer.learner_group import LearnerError, LearnerGroup
-from trainer.saving import best_of, save_checkpoint, save_if_room
-from trainer.sealed import CheckpointError, CheckpointFullError, verify
+from trainer.saving import best_of
+from trainer.sealed import CheckpointError, verify
 
 STAGES = ("open", "mkdir", "chmod", "fsync", "rename", "unlink", "rmdir", "scandir", "lstat")
 """Functions of `os` that writing and pruning go through; each call is a stage."""
@@ -174,124 +171,6 @@ def test_a_name_that_points_ahead_is_not_followed(tmp_path: Path, name: str):
             verify(tmp_path / name)
     newest = latest_checkpoint(tmp_path)
     assert newest is not None and newest.step == (1 if name == "latest" else 2)
-
-
-class PlantedLearner:
-    """Writes as a rank does; a full disk makes it raise what libraries raise."""
-
-    def __init__(self, failure: Exception | None = None) -> None:
-        self.failure = failure
-        self.num_saves = 0
-
-    def save(self, folder: Path) -> dict[str, int]:
-        self.num_saves += 1
-        (folder / "weights.pt").write_bytes(b"w" * 5000)
-        if self.failure is not None:
-            raise self.failure
-        return {"weights.pt": 5000}
-
-
-def learner(failure: Exception | None = None) -> LearnerGroup:
-    return cast(LearnerGroup, PlantedLearner(failure))
-
-
-def full_disk(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
-    """No file can grow any more. Returns how often that was noticed."""
-    fired: list[int] = []
-
-    def fallocate(*_: Any) -> None:
-        fired.append(number)
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "posix_fallocate", fallocate)
-    return fired
-
-
-TORCH = "[enforce fail at inline_container.cc:672] . unexpected pos 9536 vs 9428"
-SAFETENSORS = "SafetensorError: Error while serializing: IoError(Os { code: 28 })"
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        pytest.param(
-            number,
-            text,
-            marks=pytest.mark.fault(
-                f"{what} while a rank writes its checkpoint ({library})",
-                happens="one alarm line names the folder; the run goes on, older ones are kept",
-                lost="this checkpoint",
-            ),
-            id=f"{what.replace(' ', '-')}-{library}",
-        )
-        for number, what in (
-            (errno.ENOSPC, "disk full"),
-            (errno.EFBIG, "file limit"),
-            (errno.EDQUOT, "quota used up"),
-        )
-        for library, text in (("torch", TORCH), ("safetensors", SAFETENSORS))
-    ],
-)
-def test_a_checkpoint_without_room_costs_an_alarm_not_the_run(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    number: int,
-    text: str,
-):
-    config = RunConfig(train=TrainConfig(num_steps=9))
-    store = CheckpointStore(tmp_path, keep_last=1)
-    assert save_if_room(config, store, learner(), 1, {"step": 1})
-    fired = full_disk(monkeypatch, number)
-    failing = learner(LearnerError(f"save: learner rank 0: RuntimeError: {text}"))
-    assert not save_if_room(config, store, failing, 2, {"step": 2})
-    assert fired == [number]
-    (line,) = caplog.messages
-    assert line.startswith("alarm: no checkpoint of step 2, the run goes on: ")
-    assert "the disk is full" in line and str(tmp_path) in line and "are free" in line
-    assert [path.name for path in tmp_path.iterdir()] == ["step_000001"]
-
-    # Nothing comes after the last step, and ranks that wait for one that failed cannot go on.
-    with pytest.raises(CheckpointFullError, match="the disk is full"):
-        save_if_room(config, store, failing, 9, {"step": 9})
-    two = RunConfig(train=config.train, learner=LearnerConfig(num_ranks=2))
-    with pytest.raises(CheckpointFullError):
-        save_if_room(two, store, failing, 2, {"step": 2})
-    assert [path.name for path in tmp_path.iterdir()] == ["step_000001"]
-    monkeypatch.undo()
-    assert save_if_room(config, store, learner(), 3, {"step": 3})
-    assert [path.name for path in tmp_path.iterdir()] == ["step_000003"]
-
-
-@pytest.mark.fault(
-    "less room on the disk than the last checkpoint took",
-    happens="no rank begins to write; one alarm line says how much is needed and free",
-    lost="this checkpoint",
-)
-def test_room_is_looked_for_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    config = RunConfig(train=TrainConfig(num_steps=9), learner=LearnerConfig(num_ranks=2))
-    store = CheckpointStore(tmp_path, keep_last=1)
-    save_checkpoint(store, learner(), 1, {"step": 1})
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4321))
-    second = PlantedLearner()
-    assert not save_if_room(config, store, cast(LearnerGroup, second), 2, {"step": 2})
-    assert second.num_saves == 0
-    needed = sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file())
-    assert f"needs {needed:,} bytes, 4,321 are free" in caplog.text
-
-
-@pytest.mark.fault(
-    "a learner rank fails to write for another reason than the disk",
-    happens="the run ends with that reason; nothing of the checkpoint is left",
-    lost="the steps since the last checkpoint",
-)
-def test_another_failure_is_not_called_a_full_disk(tmp_path: Path):
-    store = CheckpointStore(tmp_path, keep_last=1)
-    with pytest.raises(LearnerError, match="a bug"):
-        save_if_room(RunConfig(), store, learner(LearnerError("a bug")), 1, {"step": 1})
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.fault(

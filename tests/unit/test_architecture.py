@@ -37,7 +37,12 @@ HOMES = {
         "rewards/judges/engine.py",
         "trainer/weight_sync.py",
     ),
-    "deepspeed": ("trainer/learner.py", "trainer/offload.py", "trainer/weights.py"),
+    "deepspeed": (
+        "trainer/learner.py",
+        "trainer/offload.py",
+        "trainer/snapshot.py",
+        "trainer/weights.py",
+    ),
     "ray": (
         "rewards/pool.py",
         "rollout/actors.py",
@@ -82,13 +87,14 @@ MAX_FUNCTION_LINES = 60
 MAX_ROOM_LINES = {
     # Up for what keeps a run alive: which settings may change on resume (configs), lengths of rows
     # and whole checkpoints (data), exceptions of plug-ins as text (rewards), engines that are
-    # replaced (rollout), rescue, audit, alarms and requests to stop (trainer), plug-ins and sockets
-    # in the preflight, restarts and the watchdog (launch).
+    # replaced (rollout), rescue, audit, alarms, requests to stop, saving in the background and
+    # resharding (trainer), plug-ins and sockets in the preflight, restarts and the watchdog
+    # (launch).
     "configs": 2100,
     "data": 3800,
     "rewards": 3300,
     "rollout": 1400,
-    "trainer": 5400,
+    "trainer": 5700,
     "evaluation": 3400,
     "annotate": 5350,
     "report": 2050,

@@ -138,6 +138,17 @@ def test_colocated_roles_take_turns(omni: Callable[..., RunConfig]) -> None:
     assert waiting["optimizer state, waiting"] / GIGA == pytest.approx(12 * 7.616 / 4, abs=0.01)
 
 
+def test_a_checkpoint_in_the_background_is_copied_first(omni: Callable[..., RunConfig]) -> None:
+    def copied(*overrides: str) -> float | None:
+        host = role(omni("omni_7b", "7B", *overrides), "learner rank").host
+        return {figure.name: figure.num_bytes / GIGA for figure in host}.get("checkpoint, copied")
+
+    assert copied() == pytest.approx(12 * 7.616 / 4, abs=0.01)
+    # Below ZeRO-3 the first rank writes all weights.
+    assert copied("learner.zero_stage=2") == pytest.approx(12 * 7.616 / 4 + 2 * 7.616, abs=0.01)
+    assert copied("checkpoint.background=false") is None
+
+
 def test_a_judge_in_a_reward_worker(omni: Callable[..., RunConfig], tmp_path: Path) -> None:
     write_omni(tmp_path / "judge", "3B")
     config = omni(
