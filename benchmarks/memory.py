@@ -41,7 +41,7 @@ from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from data.records import Microbatch
 from launch.memory.engine import kv_bytes_per_token
-from launch.memory.estimate import DRIVER, ENGINE, LEARNER, PROCESS_BYTES, estimate, find_device
+from launch.memory.estimate import DRIVER, ENGINE, LEARNER, estimate, find_device, process_bytes
 from launch.memory.figures import RoleMemory
 from launch.memory.learner import (
     BUCKET_ELEMENTS,
@@ -169,7 +169,7 @@ def measure_learner(config: RunConfig, builder: PromptBuilder, tokens: int) -> M
     measured["gradients"] = backward.kept, expected["gradients"]
     measured["forward and backward, at most"] = held + backward.peak - untouched, role.backward
     measured["step, at most"] = held + backward.kept + step.peak, role.step
-    measured[RESIDENT] = peak, PROCESS_BYTES[LEARNER] + role.backward
+    measured[RESIDENT] = peak, process_bytes(LEARNER) + role.backward
     learner.close()
     return measured
 
@@ -203,7 +203,7 @@ def measure_engine(config: RunConfig, builder: PromptBuilder, tokens: int) -> Me
         "key-value cache": (cache, expected["key-value cache"]),
         "cache, bytes a token": (cache / num_tokens, kv_bytes_per_token(size, config.model.dtype)),
         "together": (weights + cache, role.peak),
-        RESIDENT: (peak, PROCESS_BYTES[ENGINE] + role.peak),
+        RESIDENT: (peak, process_bytes(ENGINE) + role.peak),
     }
 
 
@@ -263,10 +263,10 @@ def main() -> None:
     rows = []
     for part, role in (("learner", LEARNER), ("engine", ENGINE)):
         empty, _ = in_own_process(part, [*sys.argv[1:], *NO_MODEL])[RESIDENT]
-        rows.append(table_row(part, "resident, next to no model", empty, PROCESS_BYTES[role]))
+        rows.append(table_row(part, "resident, next to no model", empty, process_bytes(role)))
         measured = in_own_process(part, sys.argv[1:])
         rows += [table_row(part, name, *figures) for name, figures in measured.items()]
-    rows.append(table_row("driver", "resident", resident_peak(), PROCESS_BYTES[DRIVER]))
+    rows.append(table_row("driver", "resident", resident_peak(), process_bytes(DRIVER)))
     print_machine()
     print_table(["role", "MB", "measured", "estimated", "estimated / measured"], rows)
 

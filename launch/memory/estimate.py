@@ -10,6 +10,7 @@ import copy
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,15 @@ PROCESS_BYTES = {
     DRIVER: 650_000_000,
 }
 """Resident memory of a process of each role before it holds anything: imports and threads. Measured
-on a CPU, docs/memory.md; with CUDA libraries it is more."""
+with PyTorch's build for CPUs, docs/memory.md."""
+
+CUDA_BUILD_BYTES = 285_000_000
+"""Resident memory that importing torch takes more in its CUDA build, also where there is no GPU."""
+
+
+def process_bytes(role: str) -> int:
+    """Return the resident memory of a process of a role before it holds anything."""
+    return PROCESS_BYTES[role] + (0 if version("torch").endswith("+cpu") else CUDA_BUILD_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +118,14 @@ def estimate(config: RunConfig, device: Device, *, learns: bool = True) -> list[
         roles.append(_engine(config, size, device))
         roles += [_judge(config, term, device) for term in _judged_terms(config, learns)]
     features = Figure("mel features", config.data.feature_cache_mb * 10**6, "formula")
-    base = Figure("process", PROCESS_BYTES[DRIVER], "guess")
+    base = Figure("process", process_bytes(DRIVER), "guess")
     roles.append(RoleMemory(DRIVER, 1, 0, (), host=(base, features)))
     return roles
 
 
 def _learner(config: RunConfig, size: ModelSize) -> RoleMemory:
     row, num_rows = longest_row(config)
-    host = [Figure("process", PROCESS_BYTES[LEARNER], "guess")]
+    host = [Figure("process", process_bytes(LEARNER), "guess")]
     trained = size.num_trained(config.model)
     if config.checkpoint.background and config.checkpoint.every_steps:
         host.append(Figure("checkpoint, copied", copied_bytes(config, trained), "formula"))
@@ -198,7 +207,7 @@ def _vllm_role(
         count,
         shape.tensor_parallel,
         figures,
-        host=(Figure("process", PROCESS_BYTES[kind], "guess"),),
+        host=(Figure("process", process_bytes(kind), "guess"),),
         note=cache_note(shape, size, figures[-1].num_bytes),
     )
 

@@ -138,6 +138,15 @@ def test_colocated_roles_take_turns(omni: Callable[..., RunConfig]) -> None:
     assert waiting["optimizer state, waiting"] / GIGA == pytest.approx(12 * 7.616 / 4, abs=0.01)
 
 
+@pytest.mark.parametrize(("build", "more"), [("2.13.0+cpu", 0), ("2.13.0+cu130", 285_000_000)])
+def test_a_process_takes_more_with_the_cuda_build(
+    omni: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch, build: str, more: int
+) -> None:
+    monkeypatch.setattr("launch.memory.estimate.version", {"torch": build}.get)
+    driver = role(omni("omni_7b", "7B"), "driver")
+    assert driver.host[0].num_bytes == 650_000_000 + more
+
+
 def test_a_checkpoint_in_the_background_is_copied_first(omni: Callable[..., RunConfig]) -> None:
     def copied(*overrides: str) -> float | None:
         host = role(omni("omni_7b", "7B", *overrides), "learner rank").host
