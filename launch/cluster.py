@@ -52,6 +52,10 @@ class NodeAddress(NamedTuple):
     port: int
 
 
+SPIN_COUNT = "2000"
+"""Turns of libgomp's waiting loop before a thread sleeps; its default is 300,000."""
+
+
 def connect(config: RunConfig, *, learns: bool = True) -> list[NodeAddress]:
     """Join the cluster of `RAY_ADDRESS` (set in every Ray job), or start Ray on this machine.
 
@@ -243,6 +247,19 @@ def _reserve(needed: list[Bundle]) -> PlacementGroup:
     return group
 
 
+def thread_environment(num_threads: int) -> dict[str, str]:
+    """Return the environment of an actor that computes with threads on cores that others use too.
+
+    A thread that waits for another of its process sleeps after about 10 us: one that goes on
+    looking keeps the other off the core (docs/performance.md). Who has chosen how threads wait is
+    not overruled.
+    """
+    variables = {"OMP_NUM_THREADS": str(num_threads)}
+    if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
+        variables["GOMP_SPINCOUNT"] = SPIN_COUNT
+    return variables
+
+
 def _cpu_places(config: RunConfig, seats: list[Seat]) -> Places:
     """Deal the actors out over the nodes in turn, ranks first.
 
@@ -257,7 +274,7 @@ def _cpu_places(config: RunConfig, seats: list[Seat]) -> Places:
         node = nodes[turn % len(nodes)]
         options: dict[str, Any] = {
             "num_cpus": 0,
-            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads[seat.role])}},
+            "runtime_env": {"env_vars": thread_environment(threads[seat.role])},
         }
         if len(nodes) > 1:
             where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)

@@ -17,6 +17,7 @@ from launch.cluster import (
     connect,
     describe_lost_nodes,
     local_urls,
+    thread_environment,
 )
 from launch.preflight import ROOT
 
@@ -49,6 +50,18 @@ assert niceness == os.nice(0), "workers yield to other processes, and this one d
 assert places.nodes == {address: ["learner 0", "engine 0"]}
 print(path, num_threads, address)
 """
+
+
+@pytest.mark.parametrize("chosen", [{}, {"OMP_WAIT_POLICY": "PASSIVE"}, {"GOMP_SPINCOUNT": "9"}])
+def test_waiting_threads_sleep_unless_somebody_has_chosen(
+    monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str]
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    ours = {} if chosen else {"GOMP_SPINCOUNT": "2000"}
+    assert thread_environment(3) == {"OMP_NUM_THREADS": "3", **ours}
 
 
 def test_an_address_for_jobs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
