@@ -1,0 +1,416 @@
+"""A key that servers, plug-ins and libraries repeat: it stands in no output and in no file."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import ray
+
+from configs.load import ConfigError, load_config
+from configs.schema import RewardTermConfig
+from configs.secrets import (
+    HIDDEN,
+    HidingStream,
+    all_without_secrets,
+    hide_variables_of,
+    hiding_output,
+    secret_problems,
+    without_secrets,
+)
+from launch import annotate, calibrate, cli, doctor, sweep
+from launch.preflight import ROOT
+from launch.preflight.rewards import check_rewards
+from rewards.base import RewardError
+from rewards.foreign import describe
+from rewards.judges.chat import ChatClient, ChatError
+from rewards.pool import RewardPool
+from tests.fixtures import make_corpus
+from tests.judge_server import running
+from tests.unit.make_groups import make_group
+from trainer.run_folder import RunFolder
+
+SECRET = 'sentinel-"c0ffee"/5a17+z9'
+"""With what JSON, addresses and base64 write otherwise."""
+
+HEADER = f"Bearer {SECRET}"
+TRACES = ("c0ffee", "5a17", "sentinel", SECRET.encode().hex())
+"""What no form of the key lacks, but for base64."""
+
+TINY = str(ROOT / "configs" / "tiny.yaml")
+
+
+def packed_forms(text: str) -> set[str]:
+    """Return what base64 makes of the key within a text, wherever it begins there."""
+    forms: set[str] = set()
+    for before in ("", "a", "ab"):
+        content = (before + text).encode()
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            # Groups that are of the key alone.
+            forms.add(encode(content[3 : len(content) // 3 * 3]).decode())
+    return forms
+
+
+def leaks(text: str) -> list[str]:
+    """Return the traces of the key in a text."""
+    packed = packed_forms(SECRET)
+    assert all(len(form) > 20 for form in packed)
+    return [trace for trace in (*TRACES, *packed) if trace in text]
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the name of the variable that holds the key; it does not sound like one."""
+    monkeypatch.setenv("JUDGE_DOOR", SECRET)
+    hide_variables_of({"deep": [{"api_key_env": "JUDGE_DOOR"}]})
+    return "JUDGE_DOOR"
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "a header": lambda key: f"{{'Authorization': 'Bearer {key}'}}",
+    "JSON": lambda key: json.dumps({"Authorization": key}),
+    "JSON in JSON": lambda key: json.dumps(json.dumps({"Authorization": key})),
+    "repr": lambda key: repr({"k": key + "'"}),
+    "repr of bytes": lambda key: repr([(b"Authorization", key.encode())]),
+    "an address": lambda key: f"http://h/v1?key={quote(key)}",
+    "a quoted address": lambda key: f"http://h/v1?key={quote(key, safe='')}",
+    "base64": lambda key: base64.b64encode(key.encode()).decode(),
+    "base64 of a header": lambda key: base64.b64encode(f"Bearer {key}".encode()).decode(),
+    "base64 of user and key": lambda key: base64.b64encode(f"me:{key}\n".encode()).decode(),
+    "base64 for addresses": lambda key: base64.urlsafe_b64encode(f"xy{key}".encode()).decode(),
+    "hexadecimal": lambda key: key.encode().hex(),
+}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(
+            form,
+            id=form,
+            marks=pytest.mark.fault(
+                f"a text repeats a key, written as {form}",
+                happens=f"{HIDDEN} stands in its place",
+                lost="nothing",
+            ),
+        )
+        for form in FORMS
+    ],
+)
+def test_every_form_of_a_key_is_hidden(key: str, form: str):
+    text = f"before {FORMS[form](SECRET)} after"
+    assert leaks(text), "else nothing is shown here"
+    hidden = without_secrets(text)
+    assert leaks(hidden) == [] and HIDDEN in hidden
+    assert hidden.startswith("before ") and hidden.endswith(" after")
+
+
+def test_what_is_no_secret_stays(key: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LOCAL_API_KEY", "EMPTY")
+    monkeypatch.setenv("PLAIN_SETTING", "a plain value")
+    text = "EMPTY a plain value sentinel 5a17"
+    assert without_secrets(text) == text
+    monkeypatch.setenv("OTHER_TOKEN", "hf_0123456789")
+    assert without_secrets("it was hf_0123456789") == f"it was {HIDDEN}"
+    data = {"a": [1, None, {f"x {SECRET}": HEADER}], "b": 0.5, "c": True}
+    assert all_without_secrets(data) == {
+        "a": [1, None, {f"x {HIDDEN}": f"Bearer {HIDDEN}"}],
+        "b": 0.5,
+        "c": True,
+    }
+
+
+@pytest.mark.fault(
+    "an exception carries the headers of its request",
+    happens="its one line has [key] in place of the key, also where the line is cut",
+    lost="nothing",
+)
+def test_an_exception_with_headers(key: str):
+    for padding in range(200, 320, 7):
+        line = describe(RuntimeError("x" * padding + HEADER))
+        assert line.startswith("RuntimeError: xxx") and leaks(line) == []
+        assert "sent" not in line and "Bearer s" not in line
+
+
+@pytest.mark.fault(
+    "a traceback ends in a key",
+    happens="what a command prints has [key] in its place",
+    lost="nothing",
+)
+def test_what_is_printed(key: str, capsys: pytest.CaptureFixture[str]):
+    with hiding_output():
+        print(HEADER, file=sys.stderr)
+        try:
+            raise RuntimeError(HEADER)
+        except RuntimeError:
+            traceback.print_exc()
+        print("so", HEADER, end=".")
+        logging.StreamHandler().emit(logging.makeLogRecord({"msg": HEADER}))
+        sys.stdout.writelines([HEADER, "\n"])
+    captured = capsys.readouterr()
+    assert captured.out == f"so Bearer {HIDDEN}.Bearer {HIDDEN}\n"
+    assert captured.err.count(f"Bearer {HIDDEN}") == 3 and leaks(captured.err) == []
+    stream = HidingStream(io.StringIO())
+    assert stream.write(HEADER) == len(HEADER) and stream.getvalue() == f"Bearer {HIDDEN}"
+
+
+@pytest.mark.fault(
+    "a run fails with an error that repeats a key",
+    happens="run_status.json and starts.jsonl have [key] in its place",
+    lost="nothing",
+)
+def test_the_status_of_a_run(key: str, tmp_path: Path):
+    folder = RunFolder(tmp_path)
+    folder.open("seed: 1\n", lambda old: [])
+    folder.restart = (1, f"LearnerError: {HEADER}")
+    folder.record_start(1)
+    folder.write_status("failed", 1, f"RewardError: {HEADER}", f"python launch/rl.py x={SECRET}")
+    for path in (folder.status_path, folder.starts_path):
+        assert leaks(path.read_text()) == [] and HIDDEN in path.read_text()
+    assert folder.read_status()["reason"] == f"RewardError: Bearer {HIDDEN}"
+
+
+# Where a configuration would hold a key.
+
+HOLDING = {
+    "named so": {"api_key": SECRET},
+    "in a list": {"servers": [{"url": "http://h"}, {"API-Key": SECRET}]},
+    "in headers": {"headers": {"Authorization": HEADER}},
+    "of another name": {"headers": {"X-Door": HEADER}},
+    "camel case": {"apiKey": SECRET},
+    "token": {"token": SECRET},
+    "hub token": {"hf_token": SECRET},
+    "secret key": {"aws_secret_key": SECRET},
+    "password": {"passwd": SECRET},
+    "password in an address": {"url": f"http://me:{quote(SECRET, safe='')}@h/v1"},
+    "key in an address": {"url": f"http://h/v1?a=b&api-key={quote(SECRET)}"},
+    "in place of its variable": {"api_key_env": SECRET},
+    "a hexadecimal one in place of its variable": {"api_key_env": "sentinel5a17c0ffee"},
+}
+
+
+def in_yaml(options: dict[str, Any]) -> str:
+    term = {
+        "name": "reasoning",
+        "target": "rewards.reasoning:ReasoningReward",
+        "judged": True,
+        "options": {"judge": "rewards.judges.http:HttpJudge", "judge_options": options},
+    }
+    accuracy = {"name": "accuracy", "target": "rewards.accuracy:AccuracyReward", "weight": 1.0}
+    return f"rewards.terms={json.dumps([accuracy, term])}"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(
+            how,
+            id=how,
+            marks=pytest.mark.fault(
+                f"a configuration holds a key: {how}",
+                happens="refused with the option's name, before anything is written; not quoted",
+                lost="nothing",
+            ),
+        )
+        for how in HOLDING
+    ],
+)
+def test_a_configuration_with_a_key_is_refused_unquoted(how: str):
+    with pytest.raises(ConfigError, match=r"rewards\.terms\.1\.options\.judge_options\.") as caught:
+        load_config(TINY, [in_yaml(HOLDING[how])])
+    assert leaks(str(caught.value)) == [] and "environment" in str(caught.value)
+
+
+def test_options_that_only_sound_like_secrets_are_let_through():
+    options = {
+        "api_key_env": "JUDGE_API_KEY",
+        "max_tokens": 5,
+        "end_token": "<|im_end|>",
+        "url": "http://h:8000/v1?model=a@b",
+        "prompt": "Basic emotions; see http://h/?key=c",
+        "bucket": "s3://bucket/a@b",
+        "password": None,
+    }
+    assert list(secret_problems(options)) == []
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "rl": lambda argv: cli.main("policy", "", argv),
+    "sft": lambda argv: cli.main("sft", "", argv),
+    "judge": lambda argv: cli.main("judge", "", argv),
+    "evaluate": lambda argv: cli.main("evaluate", "", argv),
+    "calibrate": calibrate.main,
+    "doctor": doctor.main,
+}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(
+            command,
+            marks=pytest.mark.fault(
+                f"launch/{command}.py is given a key in place of its variable's name",
+                happens="exit 2; nothing is written, and the key is not shown",
+                lost="nothing",
+            ),
+        )
+        for command in (*COMMANDS, "annotate", "sweep")
+    ],
+)
+def test_no_command_takes_or_shows_a_key(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    options = {"url": "http://h/v1", "model": "m", "api_key_env": SECRET}
+    if command == "annotate":
+        settings = [f"reasoning.{name}={value}" for name, value in options.items()]
+        code = annotate.main(["corpus=ravdess", f"root={tmp_path}", *settings])
+    elif command == "sweep":
+        key, _, value = in_yaml(options).partition("=")
+        trial = {"name": "a", "config": TINY, "set": {key: json.loads(value)}}
+        (tmp_path / "s.yaml").write_text(json.dumps({"name": "s", "trials": [trial]}))
+        code = sweep.main(["--config", "s.yaml"])
+        (tmp_path / "s.yaml").unlink()
+    else:
+        code = COMMANDS[command](["--config", TINY, in_yaml(options)])
+    printed = capfd.readouterr()
+    assert code == 2 and "environment" in printed.err
+    assert leaks(printed.out + printed.err) == []
+    assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.fault(
+    "the environment variable of a judge's key is not set",
+    happens="refused before anything starts, with its name and what to export",
+    lost="nothing",
+)
+def test_a_key_that_is_not_set_is_found_before_the_start(monkeypatch: pytest.MonkeyPatch):
+    for name in ("RAY_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR", "NO_SUCH_DOOR"):
+        monkeypatch.delenv(name, raising=False)
+    options = {"url": "http://h/v1", "model": "m", "api_key_env": "NO_SUCH_DOOR"}
+    config = load_config(TINY, [in_yaml(options)])
+    (problem,) = check_rewards(config)
+    assert problem.level == "error"
+    assert "rewards.terms.1.options: the environment variable NO_SUCH_DOOR" in problem.what
+    monkeypatch.setenv("NO_SUCH_DOOR", "x")
+    assert list(check_rewards(config)) == []
+    monkeypatch.delenv("NO_SUCH_DOOR")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")  # the workers' nodes may have it
+    assert list(check_rewards(config)) == []
+
+
+def test_a_client_is_not_built_with_a_key_for_a_name():
+    limits = dict.fromkeys(("max_concurrent_calls", "timeout_s", "max_attempts"), 1)
+    limits |= dict.fromkeys(("max_reply_bytes", "breaker_failures", "breaker_cooldown_s"), 1)
+    with pytest.raises(ChatError, match="is not the name of an environment variable") as caught:
+        ChatClient("http://h/v1", api_key_env=SECRET, **limits)
+    assert leaks(str(caught.value)) == []
+
+
+# What servers and plug-ins repeat.
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    "the server that writes reasoning repeats the key, in errors and in its texts",
+    happens="the journal, the files and the log of launch/annotate.py have [key] in its place",
+    lost="nothing",
+)
+def test_annotation_with_a_server_that_echoes(
+    key: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    make_corpus(tmp_path / "corpus", 4)
+    items = ["echo 500", "echo 401", "echo 200", f"text {HEADER} is what I was sent"]
+    with running(lambda number, body: items[number % 4]) as server:
+        settings = {
+            "manifest": tmp_path / "corpus" / "manifest.jsonl",
+            "root": tmp_path / "corpus",
+            "output": tmp_path / "out",
+            "splits.by": "keep",
+            "splits.allow": "[speaker, session, transcript, sha256]",
+            "reasoning.source": "server",
+            "reasoning.url": server.url,
+            "reasoning.model": "m",
+            "reasoning.api_key_env": key,
+            "reasoning.concurrency": 1,
+        }
+        code = annotate.main([f"{name}={value}" for name, value in settings.items()])
+        assert {headers["Authorization"] for headers in server.headers} == {HEADER}
+    printed = capfd.readouterr()
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    texts = {path.name: path.read_text(errors="replace") for path in files}
+    assert code == 4 and any(HIDDEN in text for text in texts.values()), (printed, texts)
+    assert [name for name, text in texts.items() if leaks(text)] == []
+    assert leaks(printed.out + printed.err) == []
+
+
+@pytest.fixture
+def workers(key: str) -> Iterator[Path]:
+    """Start Ray for reward workers, which see the key; return the folder of its session."""
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield Path(ray._private.worker._global_node.get_session_dir_path())
+    ray.shutdown()
+
+
+def term(name: str, target: str, **options: Any) -> RewardTermConfig:
+    return RewardTermConfig(name=name, target=target, options=options)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.fault(
+    "a plug-in raises, prints, logs and returns its key",
+    happens="scores, details, reasons and the logs of its worker have [key] in its place",
+    lost="nothing",
+)
+def test_a_plug_in_that_repeats_its_key(workers: Path, key: str, caplog: pytest.LogCaptureFixture):
+    packages = ["rewards", "tests"]
+    pool = RewardPool([term("leaky", "tests.faults.leaky_rewards:Leaky", key_env=key)], packages)
+    groups = [make_group(["<think>a</think><answer>sad</answer>"], id=str(i)) for i in range(8)]
+    found = repr(list(pool.score(groups, {"leaky": 1.0})))
+    pool.close()
+    assert "RuntimeError: 500 for" in found and found.count(HIDDEN) > 4
+    assert leaks(found + caplog.text) == []
+    broken = term("broken", "tests.faults.leaky_rewards:LeakyConstructor", key_env=key)
+    pool = RewardPool([broken], packages)
+    with pytest.raises(RewardError, match="cannot log in with") as caught:
+        pool.ping()
+    pool.close()
+    chain = "".join(traceback.format_exception(caught.value))
+    assert HIDDEN in chain and leaks(chain) == []
+    ray.shutdown()  # what is still buffered is written
+    logs = {p: p.read_text(errors="replace") for p in workers.rglob("*") if p.is_file()}
+    assert any("in a thread: Bearer [key]" in text for text in logs.values())
+    assert any("echo" in text and HIDDEN in text for text in logs.values())
+    assert [path.name for path, text in logs.items() if leaks(text)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    "a plug-in's module cannot be imported and says why with a key",
+    happens="launch/doctor.py shows [key] in its place",
+    lost="nothing",
+)
+def test_a_plug_in_whose_import_repeats_a_key(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    code = f"import os\nraise RuntimeError('sent Bearer ' + os.environ[{key!r}])\n"
+    (tmp_path / "talkative.py").write_text(code)
+    told = {"name": "mine", "target": "talkative:Mine", "weight": 1.0, "options": {"key_env": key}}
+    settings = ["rewards.packages=[talkative]", f"rewards.terms={json.dumps([told])}"]
+    code = doctor.main(["--config", TINY, *settings, "rewards.outcome=mine"])
+    printed = capfd.readouterr()
+    assert code == 3 and f"sent Bearer {HIDDEN}" in printed.out
+    assert leaks(printed.out + printed.err) == []
