@@ -13,6 +13,7 @@ import httpx
 
 from data.records import Group
 from rewards.base import Scores
+from rewards.reasoning import ReasoningReward
 
 logger = logging.getLogger("somebody.else")
 
@@ -47,6 +48,14 @@ class Leaky:
         detail = {"sent": {header: [packed, json.dumps({"h": header})]}} if way == 2 else {}
         num = len(group.completions)
         return Scores((0.5,) * num, (detail,) * num)
+
+
+class AlwaysJudged(ReasoningReward):
+    """Asks the judge about whole completions, so that a policy that knows nothing yet is judged."""
+
+    def reasonings(self, group: Group) -> list[str | None]:
+        """Return the texts, with something in them."""
+        return [f"It says {completion.text}" for completion in group.completions]
 
 
 class LeakyConstructor:

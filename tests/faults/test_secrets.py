@@ -39,11 +39,11 @@ from tests.judge_server import running
 from tests.unit.make_groups import make_group
 from trainer.run_folder import RunFolder
 
-SECRET = 'sentinel-"c0ffee"/5a17+z9'
+SECRET = 'sesame-"c0ffee"/5a17e+z9'
 """With what JSON, addresses and base64 write otherwise."""
 
 HEADER = f"Bearer {SECRET}"
-TRACES = ("c0ffee", "5a17", "sentinel", SECRET.encode().hex())
+TRACES = ("c0ffee", "5a17e", "sesame", SECRET.encode().hex())
 """What no form of the key lacks, but for base64."""
 
 TINY = str(ROOT / "configs" / "tiny.yaml")
@@ -118,7 +118,7 @@ def test_every_form_of_a_key_is_hidden(key: str, form: str):
 def test_what_is_no_secret_stays(key: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LOCAL_API_KEY", "EMPTY")
     monkeypatch.setenv("PLAIN_SETTING", "a plain value")
-    text = "EMPTY a plain value sentinel 5a17"
+    text = "EMPTY a plain value sesame 5a17e"
     assert without_secrets(text) == text
     monkeypatch.setenv("OTHER_TOKEN", "hf_0123456789")
     assert without_secrets("it was hf_0123456789") == f"it was {HIDDEN}"
@@ -139,7 +139,7 @@ def test_an_exception_with_headers(key: str):
     for padding in range(200, 320, 7):
         line = describe(RuntimeError("x" * padding + HEADER))
         assert line.startswith("RuntimeError: xxx") and leaks(line) == []
-        assert "sent" not in line and "Bearer s" not in line
+        assert "sesa" not in line and "Bearer s" not in line
 
 
 @pytest.mark.fault(
@@ -195,7 +195,7 @@ HOLDING = {
     "password in an address": {"url": f"http://me:{quote(SECRET, safe='')}@h/v1"},
     "key in an address": {"url": f"http://h/v1?a=b&api-key={quote(SECRET)}"},
     "in place of its variable": {"api_key_env": SECRET},
-    "a hexadecimal one in place of its variable": {"api_key_env": "sentinel5a17c0ffee"},
+    "a hexadecimal one in place of its variable": {"api_key_env": "sesame5a17ec0ffee"},
 }
 
 
