@@ -25,7 +25,7 @@ from trainer.alarms import Alarms
 from trainer.audit import check_step
 from trainer.checkpoint import CheckpointStore
 from trainer.clock import StepClock
-from trainer.guard import IdleGuard
+from trainer.guard import IdleGuard, may_replace_checkpoints
 from trainer.learner_group import LearnerGroup
 from trainer.lr import learning_rate
 from trainer.metrics import rollout_metrics, sample_rows, throughput
@@ -156,6 +156,7 @@ def finish_step(
     state = state_of(config, parts, step, metrics)
     rescue.ready(step, state)
     due = is_due(step, config.checkpoint.every_steps, config.train.num_steps)
+    due &= may_replace_checkpoints(metrics) or step == config.train.num_steps
     if due and save_if_room(config, parts.store, parts.learner, step, state):
         rescue.saved()
     parts.alarms.stop_if_asked(step)
