@@ -177,7 +177,8 @@ def read_result(
 def write_results(folder: Path, results: SweepResults) -> None:
     """Write results.csv, one line per run with what is missing left empty, and results.json."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    # Texts in quotes: else a carriage return in one would end its line.
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow([*FACTS, *map(csv_text, results.heads)])
     for run in results.runs:
         wall_s = "" if run.wall_s is None else run.wall_s
