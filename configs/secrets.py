@@ -13,7 +13,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import lru_cache
 from typing import Any, cast
@@ -135,7 +135,7 @@ class HidingStream:
 
 
 @contextmanager
-def hiding_output() -> Iterator[None]:
+def hiding_output() -> Generator[None, None, None]:
     """Let nothing that is printed in the block show a secret, tracebacks included."""
     out: Any = HidingStream(sys.stdout)
     err: Any = HidingStream(sys.stderr)
