@@ -23,6 +23,7 @@ from yaml import YAMLError
 from configs.errors import UserError
 from configs.rules import check_rules
 from configs.schema import RunConfig
+from configs.secrets import hide_variables_of, secret_problems
 from configs.section import Section, allowed, choices_of, entry_section, fields_of, keys_below
 
 Schema = TypeVar("Schema", bound=Section)
@@ -86,7 +87,7 @@ def load_sections(path: str | Path, kind: type[Schema], overrides: Sequence[str]
         overrides: As for `load_config`.
 
     Raises:
-        ConfigError: With every unknown key, wrong type and value out of range.
+        ConfigError: With every unknown key, wrong type, value out of range and secret.
     """
     problems: list[str] = []
     layers = _file_layers(Path(path), problems) if path else []
@@ -106,8 +107,11 @@ def load_sections(path: str | Path, kind: type[Schema], overrides: Sequence[str]
             details = error.errors(include_url=False)
             faults = [_fault(kind, tree, entry) for entry in details if _sets(layer, entry["loc"])]
             problems += [f"{where}: {fault}" for fault in dict.fromkeys(faults)]
+    settings = asdict(config)
+    problems += [f"{key}: {problem}" for key, problem in secret_problems(settings)]
     if problems:
         raise ConfigError(path or COMMAND_LINE, *problems)
+    hide_variables_of(settings)
     return config
 
 

@@ -31,9 +31,6 @@ LOCAL_JUDGE = "rewards.judges.local:LocalJudge"
 LOCAL_JUDGE_MEMORY_FRAC = 0.85
 """Share of a GPU's memory that it takes by default."""
 
-SECRET_PATTERN = re.compile(r"(.*_)?(api_key|password|secret|auth_token|access_token)", re.I)
-"""Option names that would hold a secret; `api_key_env`, which holds a name, does not match."""
-
 
 def check_rules(config: RunConfig) -> list[str]:
     """Return one line per broken rule, naming the keys and what to do; empty if all is well."""
@@ -199,12 +196,6 @@ def _reward_terms(config: RunConfig) -> Iterator[str]:
                 f"{', '.join(config.rewards.packages)}; add its top-level package there if you "
                 "trust it"
             )
-        for option in _secret_names(term.options):
-            yield (
-                f"{key}.options.{option}: a secret does not belong in a configuration, which is "
-                f"written to the run folder; put it in the environment and give its name as "
-                f"{option}_env"
-            )
 
 
 def _reward_gpus(config: RunConfig) -> Iterator[str]:
@@ -237,21 +228,6 @@ def _judge(config: RunConfig) -> Iterator[str]:
     judge = config.judge
     if judge.target and not TARGET_PATTERN.fullmatch(judge.target):
         yield f"judge.target: found {judge.target!r}; allowed is module:Class"
-    for option in _secret_names({"options": judge.options, "target_options": judge.target_options}):
-        yield (
-            f"judge.{option}: a secret does not belong in a configuration; put it in the "
-            f"environment and give its name as {option}_env"
-        )
-
-
-def _secret_names(options: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the dotted names of options that would hold a secret, at any depth."""
-    for name, value in options.items():
-        if SECRET_PATTERN.fullmatch(name):
-            yield name
-        elif isinstance(value, Mapping):
-            below = _secret_names(cast(Mapping[str, Any], value))
-            yield from (f"{name}.{inner}" for inner in below)
 
 
 def _reward_sum(config: RunConfig) -> Iterator[str]:

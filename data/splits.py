@@ -163,6 +163,17 @@ def read_benchmark(
     """Read and check the rows of a benchmark; `check` as for `read_data`.
 
     Raises:
+        ManifestError: As `benchmark_rows`.
+    """
+    return benchmark_rows(benchmark, config, check)[0]
+
+
+def benchmark_rows(
+    benchmark: BenchmarkConfig, config: RunConfig, check: RowCheck | None = None
+) -> tuple[list[Example], int]:
+    """Return the rows of a benchmark that can be used, and how many are left out.
+
+    Raises:
         ManifestError: A bad row, split or clip, or a row without a label among its choices.
     """
     data = benchmark_data(config, benchmark)
@@ -178,7 +189,7 @@ def read_benchmark(
     left = [row for row in rows if row.id not in bad]
     if not left:
         raise ManifestError(f"{data.manifest}: no row of benchmark {benchmark.name!r} can be used")
-    return left
+    return left, len(bad)
 
 
 def bad_rows(

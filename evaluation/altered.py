@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ray
 
 from configs.schema import DataConfig
+from data.audio import AudioError
+from data.loader import unusable, usable_prompts
 from data.prompts import PromptBuilder, prompt_function
-from data.records import Example, Prompt
+from data.records import Example, FloatArray, Prompt
 from data.workers import worker_pool
 from evaluation.controls import CONTROLS, alter_clip, shuffled
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 256
 """Clips that are altered before they are asked about: bounds the memory, whatever the corpus."""
@@ -37,6 +43,9 @@ def altered_prompts(
 ) -> Iterator[tuple[str, list[Prompt]]]:
     """Yield control and prompts of all examples, CHUNK of them at a time, in their order.
 
+    A clip that has become unusable since it was first read is left out of its control with a line
+    in the log, or is an error, as `data.bad_clips` says.
+
     Args:
         names: Controls; nothing is yielded without any.
         examples: They stay as they are, whatever clip is heard.
@@ -44,20 +53,26 @@ def altered_prompts(
         data: Audio root, limits and `num_workers`: processes, since taking a clip apart keeps the
             interpreter's lock.
         seed: Draws who gets whose clip in `shuffle`.
+
+    Raises:
+        AudioError: A clip cannot be used; names the example.
     """
     if "shuffle" in names:
         build = prompt_function(builder, data, ray.put)
         heard = shuffled(examples, seed)
+        owners = {other.id: example for example, other in zip(examples, heard, strict=True)}
         for first in range(0, len(examples), CHUNK):
-            here = slice(first, first + CHUNK)
-            pairs = zip(examples[here], heard[here], strict=True)
-            yield "shuffle", [replace(build(other), example=example) for example, other in pairs]
+            prompts = usable_prompts(heard[first : first + CHUNK], build, data.bad_clips)
+            yield (
+                "shuffle",
+                [replace(prompt, example=owners[prompt.example.id]) for prompt in prompts],
+            )
     altering = [name for name in names if name != "shuffle"]
     if not altering:
         return
     root = Path(data.audio_root)
     alter = partial(
-        alter_clip,
+        _alter,
         names=altering,
         min_duration_s=data.min_duration_s,
         max_duration_s=data.max_duration_s,
@@ -67,12 +82,36 @@ def altered_prompts(
             chunk = examples[first : first + CHUNK]
             paths = [root / example.audio for example in chunk]
             clips = list(pool.map(alter, paths, chunksize=BATCH))
+            usable = list(_usable(chunk, clips, data.bad_clips))
             for name in altering:
-                features = (builder.extract_features(altered[name]) for altered in clips)
+                features = (builder.extract_features(altered[name]) for _, altered in usable)
                 yield (
                     name,
                     [
                         builder.build(example, ray.put(frames), frames.shape[1])
-                        for example, frames in zip(chunk, features, strict=True)
+                        for (example, _), frames in zip(usable, features, strict=True)
                     ],
                 )
+
+
+def _alter(path: Path, **options: Any) -> dict[str, FloatArray] | AudioError:
+    """Return what `alter_clip` does, or why the clip cannot be used."""
+    try:
+        return alter_clip(path, **options)
+    except AudioError as error:
+        return error
+
+
+def _usable(
+    examples: Sequence[Example],
+    clips: Sequence[dict[str, FloatArray] | AudioError],
+    bad_clips: str,
+) -> Iterator[tuple[Example, dict[str, FloatArray]]]:
+    """Yield examples with their altered clips; what cannot be used as `data.bad_clips` says."""
+    for example, altered in zip(examples, clips, strict=True):
+        if not isinstance(altered, AudioError):
+            yield example, altered
+        elif bad_clips == "skip":
+            logger.warning("left out example %r of the controls: %s", example.id, altered)
+        else:
+            raise unusable(example, altered) from altered

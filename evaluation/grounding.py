@@ -81,6 +81,8 @@ def control_metrics(
     metrics: dict[str, float] = {}
     answers = {row["id"]: row["answer"] for row in plain}
     for name, rows in controls.items():
+        if not rows:  # none of the clips could be read again
+            continue
         key = f"control_{name}"
         metrics[f"{key}_accuracy"] = sum(bool(row["correct"]) for row in rows) / len(rows)
         changed = sum(row["answer"] != answers[row["id"]] for row in rows)

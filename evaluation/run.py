@@ -16,6 +16,7 @@ from typing import Any
 import ray
 
 from configs.schema import RunConfig
+from data.audio import AudioError
 from data.loader import usable_in_threads, usable_prompts
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Example, Group, Prompt
@@ -26,7 +27,7 @@ from evaluation.answer_reader import (
     prefilled_group,
     prefilled_prompt,
 )
-from evaluation.answers import evaluate
+from evaluation.answers import Answers, evaluate
 from evaluation.efficiency import (
     evenly_spaced,
     latency_metrics,
@@ -72,16 +73,27 @@ class SetEvaluator:
         build = prompt_function(self.builder, questions.data, ray.put)
         usable = usable_prompts(questions.examples, build, questions.data.bad_clips)
         prompts = self._in_mode(islice(usable, 1))
-        evaluate(self.engines, prompts, self._reader(questions))
+        if prompts:
+            evaluate(self.engines, prompts, self._reader(questions), may_lack=True)
         self.engines.activate(0)  # nothing of it stays in a cache
 
     def answer(self, questions: QuestionSet) -> AnsweredSet:
-        """Answer a set: greedily, judged, sampled, and with altered clips, as configured."""
+        """Answer a set: greedily, judged, sampled, and with altered clips, as configured.
+
+        Rows whose clips cannot be used, and prompts that no engine can sample, are left out and
+        counted; a clip is an error instead unless `data.bad_clips` says so.
+
+        Raises:
+            AudioError: A clip cannot be used, or nothing of the set is left.
+        """
         prompts = self._prompts(questions, questions.examples)
-        questions = replace(questions, examples=[prompt.example for prompt in prompts])
         start = time.perf_counter()
-        answers = evaluate(self.engines, prompts, self._reader(questions))
+        answers = self._answers(questions, prompts)
         elapsed_s = time.perf_counter() - start
+        num_rows = questions.num_left_out + len(questions.examples)
+        answered = {group.prompt.example.id for group in answers.groups}
+        prompts = [prompt for prompt in prompts if prompt.example.id in answered]
+        questions = replace(questions, examples=[prompt.example for prompt in prompts])
         judged, judged_rows = self._judged(questions, answers.groups)
         sampled, sampled_rows = self._sampled(questions, prompts)
         rows = [
@@ -92,8 +104,10 @@ class SetEvaluator:
             for row, example in zip(answers.rows, questions.examples, strict=True)
         ]
         controls = self._controls(questions)
+        left_out = num_rows - len(rows)
+        of_all = f" of {num_rows} ({left_out} left out)" if left_out else ""
         logger.info(
-            f"{questions.name}: {len(rows)} clips, accuracy {answers.report.accuracy:.3f}, "
+            f"{questions.name}: {len(rows)}{of_all} clips, accuracy {answers.report.accuracy:.3f}, "
             f"UA {answers.report.ua:.3f}, {len(rows) / elapsed_s:.1f} clips/s"
         )
         return AnsweredSet(
@@ -102,7 +116,8 @@ class SetEvaluator:
             is_probe=questions.is_probe,
             choices=questions.choices,
             rows=rows,
-            metrics=token_metrics(rows)
+            metrics={"skipped_clips": float(left_out)}
+            | token_metrics(rows)
             | throughput_metrics(rows, elapsed_s)
             | judged
             | sampled
@@ -142,6 +157,14 @@ class SetEvaluator:
         with ThreadPoolExecutor(questions.data.num_workers) as pool:
             bad_clips = questions.data.bad_clips
             return self._in_mode(usable_in_threads(pool, examples, build, bad_clips))
+
+    def _answers(self, questions: QuestionSet, prompts: Sequence[Prompt]) -> Answers:
+        if not prompts:
+            raise AudioError(
+                f"{questions.name}: none of its {len(questions.examples)} clips can be used any "
+                f"more; see the lines above, and data.audio_root: {questions.data.audio_root}"
+            )
+        return evaluate(self.engines, prompts, self._reader(questions), may_lack=True)
 
     def _in_mode(self, prompts: Iterable[Prompt]) -> list[Prompt]:
         if self._is_direct:
@@ -187,6 +210,7 @@ class SetEvaluator:
         groups = ordered(
             self.engines.generate(prompts, seed=self.config.seed, num_completions=num_samples),
             prompts,
+            may_lack=True,
         )
         if reader.prefilled:
             groups = [prefilled_group(group) for group in groups]
@@ -201,10 +225,13 @@ class SetEvaluator:
             names, questions.examples, self.builder, questions.data, self.config.seed
         )
         for name, prompts in chunks:
-            answers = evaluate(self.engines, self._in_mode(prompts), self._reader(questions))
+            if not prompts:
+                continue
+            reader = self._reader(questions)
+            answers = evaluate(self.engines, self._in_mode(prompts), reader, may_lack=True)
             rows[name] += [
-                row | self._set_fields(questions, prompt.example)
-                for row, prompt in zip(answers.rows, prompts, strict=True)
+                row | self._set_fields(questions, group.prompt.example)
+                for row, group in zip(answers.rows, answers.groups, strict=True)
             ]
         return rows
 

@@ -9,7 +9,7 @@ from configs.schema import BenchmarkConfig, DataConfig, RunConfig
 from data.manifest import ManifestError
 from data.parsing import normalize_label
 from data.records import Example
-from data.splits import RowCheck, benchmark_data, read_benchmark
+from data.splits import RowCheck, benchmark_data, benchmark_rows
 from evaluation.answer_reader import choices_of
 
 
@@ -25,6 +25,8 @@ class QuestionSet:
     """`config.data` as it is for this set."""
     examples: Sequence[Example]
     """At least one."""
+    num_left_out: int = 0
+    """Rows that the check of the corpus has left out."""
 
     @property
     def is_probe(self) -> bool:
@@ -48,7 +50,7 @@ def read_test_sets(config: RunConfig, check: RowCheck | None = None) -> list[Que
         check: As for `data.splits.read_data`.
 
     Raises:
-        ManifestError: As `data.splits.read_benchmark`, or rows without a clip.
+        ManifestError: As `data.splits.benchmark_rows`, or rows without a clip.
     """
     benchmarks = [
         _read(entry, config, check, is_benchmark=True) for entry in config.eval.benchmarks
@@ -63,11 +65,12 @@ def read_test_sets(config: RunConfig, check: RowCheck | None = None) -> list[Que
 def _read(
     entry: BenchmarkConfig, config: RunConfig, check: RowCheck | None, *, is_benchmark: bool
 ) -> QuestionSet:
-    rows = read_benchmark(entry, config, check)
+    rows, num_left_out = benchmark_rows(entry, config, check)
     silent = [row.id for row in rows if not row.audio]
     if silent:
         raise ManifestError(
             f"{entry.manifest}: {len(silent)} rows have no clip, such as {silent[0]!r}; "
             "an evaluation asks about clips"
         )
-    return QuestionSet(entry.name, is_benchmark, benchmark_data(config, entry), rows)
+    data = benchmark_data(config, entry)
+    return QuestionSet(entry.name, is_benchmark, data, rows, num_left_out)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from configs.errors import UserError
+from configs.secrets import hiding_output
 from data.files import DiskFullError
 
 EXIT_DONE, EXIT_CONFIG, EXIT_PREFLIGHT, EXIT_FAILED, EXIT_PREEMPTED = 0, 2, 3, 4, 75
@@ -57,19 +58,22 @@ def run_command(
 ) -> int:
     """Run the body of a command and return its exit code, one of those above.
 
+    Keys stay out of what it prints, see `configs.secrets`.
+
     Args:
         parser: Of its arguments.
         body: Parsed arguments -> exit code.
         argv: Arguments without the program name; None = those of this process.
     """
     arguments = parser.parse_intermixed_args(argv)
-    show_log()
-    try:
-        return body(arguments)
-    except UserError as error:
-        return fail(EXIT_CONFIG, error)
-    except DiskFullError as error:
-        return fail(EXIT_FAILED, error)
+    with hiding_output():
+        show_log()
+        try:
+            return body(arguments)
+        except UserError as error:
+            return fail(EXIT_CONFIG, error)
+        except DiskFullError as error:
+            return fail(EXIT_FAILED, error)
 
 
 def be_quiet() -> None:

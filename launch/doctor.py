@@ -26,6 +26,7 @@ if __name__ == "__main__":
 
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
+from configs.secrets import hiding_output
 from launch.command import EXIT_CONFIG, EXIT_DONE, EXIT_PREFLIGHT, add_run_arguments, fail
 from launch.memory.estimate import estimate, find_device
 from launch.memory.model_size import ModelSizeError
@@ -50,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_intermixed_args(argv)
     if arguments.overrides and not arguments.config:
         parser.error("settings need --config FILE")
+    with hiding_output():
+        return _check(arguments)
+
+
+def _check(arguments: argparse.Namespace) -> int:
     if not arguments.config:
         report = {"gpus": visible_gpus()}
         problems = sorted(check_machine(), key=lambda problem: problem.level)

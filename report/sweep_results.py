@@ -20,7 +20,7 @@ from scipy import stats
 
 from configs.sweep import MetricConfig, SweepConfig, reported
 from data.files import read_appended, write_atomically
-from report.formats import interval, measured, number
+from report.formats import csv_text, from_csv_text, interval, measured, number
 from report.render import render
 from report.sweep_figure import draw_results
 from trainer.progress import duration
@@ -177,12 +177,14 @@ def read_result(
 def write_results(folder: Path, results: SweepResults) -> None:
     """Write results.csv, one line per run with what is missing left empty, and results.json."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*FACTS, *results.heads])
+    # Texts in quotes: else a carriage return in one would end its line.
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow([*FACTS, *map(csv_text, results.heads)])
     for run in results.runs:
         wall_s = "" if run.wall_s is None else run.wall_s
         values = [run.values.get(name, "") for name in results.heads]
-        writer.writerow([run.trial, run.label, run.seed, run.state, wall_s, *values])
+        names = map(csv_text, (run.trial, run.label))
+        writer.writerow([*names, run.seed, csv_text(run.state), wall_s, *values])
     write_atomically(folder / VALUES, text.getvalue())
     settings = {key: value for key, value in vars(results).items() if key != "runs"}
     write_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
@@ -192,12 +194,13 @@ def read_results(folder: Path) -> SweepResults:
     """Return the results of a sweep, also of an older version, which wrote no results.json."""
     with (folder / VALUES).open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
+        reader.fieldnames = [from_csv_text(name) for name in reader.fieldnames or ()]
         runs = [
             RunResult(
-                trial=row["trial"],
-                label=row["label"],
+                trial=from_csv_text(row["trial"]),
+                label=from_csv_text(row["label"]),
                 seed=int(row["seed"]),
-                state=row["state"],
+                state=from_csv_text(row["state"]),
                 wall_s=float(row["wall_s"]) if row["wall_s"] else None,
                 values={k: float(v) for k, v in row.items() if k not in FACTS and v},
             )

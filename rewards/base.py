@@ -12,6 +12,7 @@ from typing import Any, Protocol, SupportsFloat, cast
 
 from configs.reward_schema import RewardTermConfig
 from configs.schema import RunConfig
+from configs.secrets import all_without_secrets
 from data.records import Group
 from rewards.foreign import Failure, attempt
 
@@ -134,7 +135,8 @@ def reads_features(kind: type[Reward]) -> bool:
 def validate_scores(name: str, group: Group, scores: Scores) -> Scores:
     """Return the scores as plain Python values, or refuse them.
 
-    Bools and scalars of numpy or torch become floats. Missing details become empty ones.
+    Bools and scalars of numpy or torch become floats. Missing details become empty ones, and keys
+    in them are hidden.
 
     Args:
         name: Name of the reward term, for the message.
@@ -164,7 +166,8 @@ def validate_scores(name: str, group: Group, scores: Scores) -> Scores:
     try:
         details = tuple(dict(detail) for detail in scores.details)
         # What comes back is plain: the driver may not know the classes of the plug-in.
-        details = tuple(json.loads(json.dumps(details, allow_nan=False)))
+        plain = json.loads(json.dumps(details, allow_nan=False))
+        details = tuple(all_without_secrets(plain))
     except (TypeError, ValueError) as error:
         raise RewardError(f"{where}: details are not JSON objects: {error}") from error
     if len(details) not in (0, num):

@@ -13,10 +13,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from configs.secrets import without_secrets
+
 Result = TypeVar("Result")
 
 MAX_MESSAGE_CHARS = 300
 """Longest message that is kept of an exception."""
+
+MAX_READ_CHARS = 20_000
+"""What is looked at of a message, for keys in it and for what can be printed."""
 
 
 class BrokenError(RuntimeError):
@@ -44,11 +49,12 @@ def attempt(call: Callable[[], Result]) -> Result | Failure:
 def describe(error: BaseException) -> str:
     """Return an exception as `Type: message (file.py:line)`, in one line, cut if it is long.
 
-    The place is where it was raised; it is left out where that is not known.
+    It may carry the headers of a request: keys are hidden, see `configs.secrets`. The place is
+    where it was raised; it is left out where that is not known.
     """
     kind = type(error).__name__
     try:
-        message = one_line(str(error))
+        message = one_line(without_secrets(str(error)[:MAX_READ_CHARS]))
     except BaseException:
         message = "(its message cannot be read)"
     frames = traceback.extract_tb(error.__traceback__, limit=-1)

@@ -8,6 +8,7 @@ JSON and one line of text leaves its process.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from configs.schema import RewardTermConfig
+from configs.secrets import HidingStream, hide_variables_of
 from data.records import Group, RewardTerms
 from rewards.base import RewardError, Scores, load_reward, reads_features, reward_class
 from rewards.base import validate_scores as validated
@@ -50,7 +52,12 @@ class RewardWorker:
         self._timeout_s = timeout_s
 
     def load(self, options: Mapping[str, Any], packages: Sequence[str]) -> Failure | None:
-        """Build the reward; return what its class raised, if it did."""
+        """Build the reward; return what its class raised, if it did.
+
+        From now on, keys that its options name stay out of what this process prints, too.
+        """
+        hide_variables_of(options)
+        sys.stdout, sys.stderr = HidingStream(sys.stdout), HidingStream(sys.stderr)
         reward = attempt(partial(load_reward, self._target, options, packages))
         if isinstance(reward, Failure):
             return reward

@@ -92,6 +92,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(rest)
         elif word == "raw":
             self._send(200, rest.encode())
+        elif word == "echo":  # the headers of the request, key included
+            echoed = json.dumps({"error": dict(self.headers)})
+            if rest == "200":
+                self._reply(echoed)
+            else:
+                self._send(int(rest), echoed.encode())
         elif word == "429":
             self._send(429, b"{}", {"Retry-After": rest} if rest else {})
         elif word.isdigit():

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from data.files import sync
+from data.files import FULL, DiskFullError, full_disk, sync
 
 CARD, BASE_CARD = "README.md", "README.base.md"
 """Model card of a checkpoint folder, and the name under which an export keeps its start's."""
@@ -30,11 +31,36 @@ def export_checkpoint(start: Path, target: Path, weights: Mapping[str, Tensor]) 
         weights: full tensors under checkpoint names.
 
     Raises:
+        DiskFullError: there is no room for it; nothing of it is left.
         ValueError: a weight has no place in the start checkpoint.
     """
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with _removed_if_full(partial):
+        partial.mkdir(parents=True)
+        _fill(partial, start, weights)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    sync(target.parent)
+
+
+@contextmanager
+def _removed_if_full(partial: Path) -> Iterator[None]:
+    """Say it if the disk has no room for an export, whatever the error is, and remove its parts."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        full = DiskFullError.of(partial, number) if number in FULL else full_disk(partial)
+        shutil.rmtree(partial, ignore_errors=True)
+        if full is None:
+            raise
+        what_to_do = f"{full.strerror}; make room, then run the same command again"
+        raise DiskFullError(full.errno, what_to_do, str(partial)) from error
+
+
+def _fill(partial: Path, start: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write and sync all files of an export into an empty folder."""
     left = dict(weights)
     for source in sorted(start.iterdir()):
         if source.suffix == ".safetensors":
@@ -47,9 +73,6 @@ def export_checkpoint(start: Path, target: Path, weights: Mapping[str, Tensor]) 
         raise ValueError(f"{start}: has no weight named {min(left)!r} ({len(left)} such weights)")
     for file in partial.iterdir():
         sync(file)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
-    sync(target.parent)
 
 
 def _write_shard(source: Path, target: Path, weights: dict[str, Tensor]) -> None:

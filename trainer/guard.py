@@ -26,6 +26,16 @@ class AlarmError(RuntimeError):
     """An alarm of `log.alarm_stop` was raised."""
 
 
+def may_replace_checkpoints(metrics: Mapping[str, float]) -> bool:
+    """Return whether a step may be saved where that ends an older checkpoint.
+
+    Args:
+        metrics: of the step. Where its gradient was not finite, its weights are those of the step
+            before and may have diverged there: many such checkpoints would leave no good one.
+    """
+    return not metrics.get("optim/nonfinite", 0.0) > 0
+
+
 class IdleGuard:
     """Counts steps without an update."""
 
@@ -58,8 +68,9 @@ class IdleGuard:
             raise NoSignalError(
                 f"{self._num_nonfinite} steps in a row had a gradient that is not finite, up to "
                 f"step {step}: the weights have diverged, or the samples of these steps are bad; "
-                "lower optim.lr (resume.allow=[optim.lr]) and delete the checkpoints since the "
-                "first such step; their examples are in the log"
+                "lower optim.lr (resume.allow=[optim.lr]); none of these steps was saved, and if "
+                "the first ones fail again, delete the newest checkpoint too; their examples are "
+                "in the log"
             )
         if self._num_idle >= MAX_IDLE_STEPS:
             raise NoSignalError(

@@ -19,6 +19,7 @@ import deepspeed
 import torch
 
 from configs.schema import RunConfig
+from data.files import DiskFullError
 from data.records import FloatArray, Microbatch
 from rollout.actors import Failure
 from trainer.logprobs import PackedPolicy, PackedRow, to_device
@@ -372,13 +373,22 @@ class Learner:
                 weights[name] = weight.cpu().clone()
         return weights
 
-    def export(self, folder: str) -> None:
-        """Write the weights into a copy of the start checkpoint; collective, rank 0 writes."""
+    def export(self, folder: str) -> DiskFullError | None:
+        """Write the weights into a copy of the start checkpoint; collective, rank 0 writes.
+
+        Returns:
+            What is to be raised if there is no room: a person can mend that, and raised here it
+            would reach the driver as an error of the learner.
+        """
         from trainer.export import export_checkpoint
 
         weights = self.full_weights()
         if self._spec.rank == 0:
-            export_checkpoint(Path(self._config.model.path), Path(folder), weights)
+            try:
+                export_checkpoint(Path(self._config.model.path), Path(folder), weights)
+            except DiskFullError as full:
+                return full
+        return None
 
     def close(self) -> None:
         """Leave the process group; without it a good run can end in an abort."""

@@ -278,8 +278,14 @@ class LearnerGroup:
         self._all("load", str(folder))
 
     def export(self, folder: Path) -> None:
-        """Write a Hugging Face checkpoint."""
-        self._all("export", str(folder))
+        """Write a Hugging Face checkpoint.
+
+        Raises:
+            DiskFullError: there is no room for it.
+        """
+        for full in self._all("export", str(folder)):
+            if full is not None:
+                raise full
 
     def close(self) -> None:
         """Leave the process group and end the actors."""

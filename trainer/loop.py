@@ -24,7 +24,7 @@ from trainer.advantages import to_samples
 from trainer.alarms import Alarms
 from trainer.audit import check_step
 from trainer.clock import StepClock
-from trainer.guard import IdleGuard
+from trainer.guard import IdleGuard, may_replace_checkpoints
 from trainer.learner_group import LearnerGroup
 from trainer.lr import learning_rate
 from trainer.metrics import rollout_metrics, sample_rows, throughput
@@ -154,7 +154,8 @@ def finish_step(
     log_step(step, config.train.num_steps, metrics, alarms)
     state = state_of(config, parts, step, metrics)
     rescue.ready(step, state)
-    if is_due(step, config.checkpoint.every_steps, config.train.num_steps):
+    due = is_due(step, config.checkpoint.every_steps, config.train.num_steps)
+    if due and (step == config.train.num_steps or may_replace_checkpoints(metrics)):
         parts.saver.begin(step, state)
     parts.alarms.stop_if_asked(step)
 

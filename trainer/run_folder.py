@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import UserError
+from configs.secrets import all_without_secrets, without_secrets
 from data.files import (
     DiskFullError,
     append_row,
@@ -159,6 +160,7 @@ class RunFolder:
         """
         assert state in STATES, state
         self._resume_cmd = resume_cmd
+        reason, resume_cmd = without_secrets(reason), without_secrets(resume_cmd)
         status = {"state": state, "step": step, "reason": reason, "resume_cmd": resume_cmd}
         texts = [
             json.dumps(status | {"reason": reason[:length]}, indent=1) + "\n"
@@ -209,7 +211,7 @@ class RunFolder:
         }
         if self.changes:
             row["changed"] = {key: {"old": old, "new": new} for key, old, new in self.changes}
-        append_row(self.starts_path, row)
+        append_row(self.starts_path, all_without_secrets(row))
 
     def starts(self) -> list[dict[str, Any]]:
         """Return the starts of the run, oldest first; none if it did not write them down."""

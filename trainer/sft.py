@@ -13,7 +13,7 @@ from data.loader import PromptLoader
 from data.prompts import PromptBuilder, target_text
 from data.records import Completion, Group, GroupSample, Prompt
 from trainer.clock import StepClock
-from trainer.guard import IdleGuard
+from trainer.guard import IdleGuard, may_replace_checkpoints
 from trainer.learner_group import LearnerGroup
 from trainer.loop import is_due
 from trainer.lr import learning_rate
@@ -112,7 +112,8 @@ def _finish_step(
     log_step(step, num_steps, metrics)
     state = state_of(config, parts, step, metrics)
     rescue.ready(step, state)
-    if is_due(step, config.checkpoint.every_steps, num_steps):
+    due = is_due(step, config.checkpoint.every_steps, num_steps)
+    if due and (step == num_steps or may_replace_checkpoints(metrics)):
         parts.saver.begin(step, state)
 
 

@@ -32,6 +32,9 @@ _NEGATION = re.compile(
     r"|above|un)\b(?:(?!\bbut\b)[^.!?;,]){0,24}$"
 )
 
+_NEGATION_REACH = 48
+"""Characters before a word in which a negation of it begins at the earliest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mention:
@@ -54,7 +57,8 @@ def find_mentions(text: str, labels: Sequence[str]) -> tuple[Mention, ...]:
     return tuple(
         Mention(by_group[match.lastgroup], match.start())
         for match in pattern.finditer(lowered)
-        if match.lastgroup is not None and not _NEGATION.search(lowered[: match.start()])
+        if match.lastgroup is not None
+        and not _NEGATION.search(lowered[max(0, match.start() - _NEGATION_REACH) : match.start()])
     )
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from configs.schema import RunConfig
-from launch.preflight import Problem
+from configs.secrets import variables_named_in
+from launch.preflight import Problem, in_ray_job, joins_cluster
 from launch.preflight.plugins import Plugin, faults
 from rewards.base import REASONING_TARGET, with_run_options
 
 
 def check_rewards(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
-    """Yield classes of rewards and judges that cannot be used, or do not take their options.
+    """Yield classes of rewards and judges that cannot be used, and keys that are not set.
+
+    A class may not be found, not be one, or not take its options.
 
     Args:
         config: The run.
@@ -20,11 +24,13 @@ def check_rewards(config: RunConfig, *, learns: bool = True) -> Iterator[Problem
     if config.loss.kind != "policy":
         return
     plugins: dict[str, Plugin] = {}
+    variables: dict[str, str] = {}
     for index, term in enumerate(with_run_options(config)):
         if not learns and not (term.judged and config.eval.judged):
             continue
         key = f"rewards.terms.{index}"
         plugins[f"{key}.target: {term.target}"] = Plugin(term.target, "score", [*term.options])
+        variables |= dict.fromkeys(variables_named_in(term.options), key)
         judge = term.options.get("judge")
         if term.target == REASONING_TARGET and isinstance(judge, str):
             options = [*term.options.get("judge_options", {})]
@@ -32,3 +38,11 @@ def check_rewards(config: RunConfig, *, learns: bool = True) -> Iterator[Problem
     for what, problem in zip(plugins, faults(list(plugins.values())), strict=True):
         if problem:
             yield Problem("error", f"{what}: {problem}", "correct the name or its options")
+    for name, key in variables.items():
+        # On a cluster it is the nodes of the workers that must have it.
+        if not (os.environ.get(name) or joins_cluster() or in_ray_job()):
+            yield Problem(
+                "error",
+                f"{key}.options: the environment variable {name} is not set",
+                f"export {name}=... with the key",
+            )

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from configs.errors import UserError
+from configs.secrets import VARIABLE_NAME, hide_variables_of, without_secrets
 from rewards.judges.breaker import CircuitBreaker
 
 MAX_USAGE_TOKENS = 2**31
@@ -107,8 +108,8 @@ class ChatClient:
         self._max_reply_bytes = max_reply_bytes
         self._breaker = CircuitBreaker(breaker_failures, breaker_cooldown_s, time.monotonic)
         self._slots = asyncio.Semaphore(max_concurrent_calls)
-        self._key = _key(api_key_env)
-        authorization = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        key = _key(api_key_env)
+        authorization = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.AsyncClient(
             headers={"Accept-Encoding": "identity", **authorization},
             timeout=timeout_s,
@@ -132,8 +133,7 @@ class ChatClient:
         try:
             async with asyncio.timeout_at(deadline):
                 reply = await self._reply(body, call, deadline)
-            text = _read_reply(reply, call)
-            return text.replace(self._key, "[key]") if self._key else text
+            return without_secrets(_read_reply(reply, call))
         except TimeoutError:
             down = True
             raise ChatFailure("deadline", down=True) from None
@@ -218,6 +218,13 @@ def _checked_url(url: str) -> str:
 def _key(api_key_env: str) -> str:
     if not api_key_env:
         return ""
+    if not VARIABLE_NAME.fullmatch(api_key_env):
+        # Not quoted: it may be the key itself.
+        raise ChatError(
+            "api_key_env is not the name of an environment variable, in capitals, such as "
+            "JUDGE_API_KEY; put the key itself in the environment"
+        )
+    hide_variables_of({"api_key_env": api_key_env})
     key = os.environ.get(api_key_env, "").strip()
     if not key:
         raise ChatError(

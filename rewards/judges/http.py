@@ -19,6 +19,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from data.audio import AudioError, read_audio, wav_bytes
+from data.clips import path_inside
 from data.records import Prompt
 from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, Judgement, unscored
 from rewards.judges.chat import ChatCall, ChatClient, ChatError, ChatFailure
@@ -141,10 +142,11 @@ class HttpJudge:
         """Return the clip as base64 WAV; empty for a judge that does not hear it."""
         if self._audio_root is None:
             return ""
-        root = self._audio_root.resolve()
-        path = (root / prompt.example.audio).resolve()
-        if not path.is_relative_to(root):
-            raise AudioError(f"{prompt.example.audio}: leads out of the audio root {root}")
+        path = path_inside(self._audio_root, prompt.example.audio)
+        if path is None:
+            raise AudioError(
+                f"{prompt.example.audio!r}: is not inside the audio root {self._audio_root}"
+            )
         samples = read_audio(path, min_duration_s=0.0, max_duration_s=300.0)
         return base64.b64encode(wav_bytes(samples)).decode("ascii")
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
+import copy
 import errno
 import json
 import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from configs.schema import ModelConfig, RunConfig
 from data.files import DiskFullError, append_row, overwrite, write_atomically
+from launch.command import run_command
+from trainer.learner import Learner, LearnerSpec
+from trainer.learner_group import LearnerGroup
 from trainer.metrics_writer import MetricsWriter
 from trainer.run_folder import RunFolder
 
@@ -204,3 +213,74 @@ def test_a_row_after_a_cut_off_line_starts_a_line_of_its_own(tmp_path: Path):
     path.write_text('{"a": 1}\n{"b"')
     append_row(path, {"c": 3})
     assert path.read_text() == '{"a": 1}\n{"b"\n{"c": 3}\n'
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    """Return a checkpoint of one weight of 40 kB."""
+    folder = tmp_path / "start"
+    folder.mkdir()
+    save_file({"weight": torch.zeros(10_000)}, folder / "model.safetensors")
+    (folder / "tokenizer.json").write_text("{}" * 5_000)
+    return folder
+
+
+class Rank(Learner):
+    """A learner that has its weights already."""
+
+    def __init__(self, start: Path, number: int) -> None:
+        self._config = replace(RunConfig(), model=ModelConfig(path=str(start)))
+        self._spec = LearnerSpec(self._config, number, 2, ())
+
+    def full_weights(self) -> dict[str, Any]:
+        return {"weight": torch.ones(10_000)}
+
+
+class Ranks(LearnerGroup):
+    """Two of them; what comes back has been taken apart and built again, as Ray does."""
+
+    def __init__(self, start: Path) -> None:
+        self._ranks = [Rank(start, number) for number in range(2)]
+
+    def _all(self, method: str, *args: Any) -> list[Any]:
+        return [copy.copy(getattr(rank, method)(*args)) for rank in self._ranks]
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "where"),
+    [
+        pytest.param(
+            num_bytes,
+            where,
+            id=where,
+            marks=pytest.mark.fault(
+                f"a file limit is reached while the learner exports {where}",
+                happens="exit 4 with one line: folder, why, what to do; an older export stays",
+                lost="nothing: the last checkpoint has the weights",
+            ),
+        )
+        for num_bytes, where in ((20_000, "the weights"), (5_000, "the weights' other files"))
+    ],
+)
+def test_an_export_that_finds_no_room(
+    tmp_path: Path, start: Path, num_bytes: int, where: str, capsys: pytest.CaptureFixture[str]
+):
+    if "other" in where:
+        (start / "added.json").write_text("{}" * 5_000)  # before the weights
+    target = tmp_path / "run" / "export"
+    group = Ranks(start)
+    group.export(target)
+    before = (target / "model.safetensors").read_bytes()
+
+    def body(arguments: argparse.Namespace) -> int:
+        with file_limit(num_bytes):
+            group.export(target)
+        return 0
+
+    assert run_command(argparse.ArgumentParser(), body, []) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {target.with_name('.export.partial')}: File too large: ")
+    assert "are free" in line and line.endswith("; make room, then run the same command again")
+    assert (target / "model.safetensors").read_bytes() == before
+    assert [path.name for path in target.parent.iterdir()] == ["export"]
+    group.export(target)  # there is room again

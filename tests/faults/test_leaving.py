@@ -19,6 +19,7 @@ from configs.schema import (
     TrainConfig,
 )
 from tests.faults.loop_run import Run
+from trainer.checkpoint import CheckpointStore
 from trainer.guard import MAX_IDLE_STEPS, MAX_NONFINITE_STEPS, AlarmError, IdleGuard, NoSignalError
 from trainer.learner_group import LearnerError
 from trainer.run_folder import RunFolder
@@ -254,11 +255,31 @@ def test_a_gradient_that_is_not_finite_costs_its_step(
 )
 def test_many_in_a_row_end_the_run(tmp_path: Path):
     run = Run(tmp_path, train=TrainConfig(num_steps=50, prompts_per_step=1))
-    run.update_metrics = lambda step: NONFINITE if step > 2 else {"optim/skipped": 0.0}
-    with pytest.raises(NoSignalError, match=r"10 steps in a row .* up to step 12.*optim\.lr"):
+    run.update_metrics = lambda step: NONFINITE if step > 6 else {"optim/skipped": 0.0}
+    with pytest.raises(NoSignalError, match=r"10 steps in a row .* up to step 16.*optim\.lr"):
         run.train()
-    assert run.steps()[-1] == 2 + MAX_NONFINITE_STEPS
-    assert run.saved()[0] == 10
+    assert run.steps()[-1] == 6 + MAX_NONFINITE_STEPS
+    assert run.saved()[0] == 5
+
+
+@pytest.mark.fault(
+    "the weights diverge while only the last checkpoint is kept",
+    happens="steps whose gradient is not finite are not saved: the one before them stays",
+    lost="the steps since that checkpoint, if the run ends",
+)
+def test_diverged_weights_do_not_push_out_the_good_checkpoint(tmp_path: Path):
+    keep_one = CheckpointConfig(every_steps=1, keep_last=1)
+    run = Run(tmp_path, train=TrainConfig(num_steps=9, prompts_per_step=1), checkpoint=keep_one)
+    run.store = CheckpointStore(run.folder.checkpoints_dir, 1)
+    kept: list[int] = []
+    run.at = {("rollout", step): lambda: kept.append(run.saved()[0]) for step in range(2, 10)}
+    bad = (3, 4, 5, 8, 9)
+    run.update_metrics = lambda step: NONFINITE if step in bad else {"optim/skipped": 0.0}
+    assert run.train() == 9
+    assert [step for place, step in run.fired] == [*range(2, 10)]
+    # Seen at the start of steps 2 to 9.
+    assert kept == [1, 2, 2, 2, 2, 6, 7, 7]
+    assert run.saved()[0] == 9, "the end of a run is saved whatever it is"
 
 
 def test_steps_without_any_update_end_the_run_too():
