@@ -166,8 +166,8 @@ def _execute(
     nodes: list[NodeAddress] = []
     stop = StopRequest(folder.stop_path)
     try:
-        nodes = connect(config, learns=kind != "evaluate")
-        stop.install()  # Ray has set its own handlers
+        with stop.lent():
+            nodes = connect(config, learns=kind != "evaluate")
         Watchdog(config.log.stall_s)
         step = runs[kind](config, folder, data, stop)
     except BaseException as error:

@@ -214,7 +214,7 @@ def table(checks: Checks, seed: int) -> str:
     lines += [f"| {f['step']} | {f['kind']} | {f['back_s']:.1f} s |" for f in faulty.fired]
     lines += [
         "",
-        "| run | process | lives judged | private memory | its growth | with shared | files | growth |",
+        "| run | process | lives | private memory | growth | with shared memory | files | growth |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from trainer.guard import MAX_IDLE_STEPS, MAX_NONFINITE_STEPS, AlarmError, IdleG
 from trainer.learner_group import LearnerError
 from trainer.run_folder import RunFolder
 from trainer.saving import unpack_row
-from trainer.stop import Stopped, StopRequest
+from trainer.stop import SAME_REQUEST_S, Stopped, StopRequest
 
 
 @pytest.fixture(autouse=True)
@@ -219,12 +220,41 @@ def test_a_second_signal_kills(tmp_path: Path):
         try:
             StopRequest().hold()
             ask()
+            time.sleep(SAME_REQUEST_S + 0.1)
             ask()
             time.sleep(30)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM
+
+
+@pytest.mark.fault(
+    "the same signal twice in a moment, as GNU `timeout` sends it",
+    happens="one request: the step ends, is saved, and the run leaves with exit code 75",
+    lost="nothing",
+)
+def test_signals_in_one_moment_are_one_request():
+    stop = StopRequest()
+    stop.hold()
+    ask()
+    ask()
+    ask(signal.SIGINT)
+    assert stop()
+
+
+@pytest.mark.fault(
+    "SIGTERM while Ray starts, which takes the signal for its own",
+    happens="the run leaves with exit code 75",
+    lost="nothing",
+)
+def test_a_signal_that_a_library_turns_into_an_exit_is_a_request():
+    stop = StopRequest()
+    with pytest.raises(KeyboardInterrupt), stop.lent():
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        ask()
+    assert stop()
+    assert signal.getsignal(signal.SIGTERM) == stop._on_signal
 
 
 NONFINITE = {"optim/skipped": 1.0, "optim/nonfinite": 1.0, "optim/grad_norm": float("inf")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.faults.soak_report import growths, order_problems, slope_growth
 def test_each_fault_has_healed_before_the_next(seed: int, steps: int):
     plan = make_plan(seed, steps)
     assert plan and plan[0].step >= 1
-    for fault, after in zip(plan, plan[1:], strict=False):
+    for fault, after in pairwise(plan):
         assert fault.until <= after.step
     # Room for the turn of a broken clip, and for a step after that.
     assert plan[-1].step + 3 < steps
