@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what follows is heavy, and a typing error should not wait f
     from data.splits import Splits
     from evaluation.test_sets import QuestionSet
     from trainer.run_folder import RunFolder
+    from trainer.stop import StopRequest
 
     Data = Splits | list[QuestionSet]
 
@@ -71,6 +72,20 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
 
 
 def _check_and_run(kind: str, command: str, arguments: argparse.Namespace) -> int:
+    from trainer.stop import StopRequest
+
+    stop = StopRequest()
+    try:
+        return _run(kind, command, arguments, stop)
+    except KeyboardInterrupt:
+        if not stop():
+            raise
+        # Rows may take minutes to check, and whoever asks to stop tries 75 again.
+        logger.info("asked to stop before the run began; run the same command again to start it")
+        return EXIT_PREEMPTED
+
+
+def _run(kind: str, command: str, arguments: argparse.Namespace, stop: StopRequest) -> int:
     environment = dict(os.environ)
     be_quiet()
     config = load_config(arguments.config, arguments.overrides)
@@ -85,7 +100,7 @@ def _check_and_run(kind: str, command: str, arguments: argparse.Namespace) -> in
 
         print(describe_plan(config, data))
         return EXIT_DONE
-    return _execute(kind, config, data, command, environment)
+    return _execute(kind, config, data, command, environment, stop)
 
 
 def _report_data(kind: str, config: RunConfig, problems: Sequence[Problem]) -> None:
@@ -138,7 +153,12 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
 
 
 def _execute(
-    kind: str, config: RunConfig, data: Data, command: str, environment: Mapping[str, str]
+    kind: str,
+    config: RunConfig,
+    data: Data,
+    command: str,
+    environment: Mapping[str, str],
+    stop: StopRequest,
 ) -> int:
     """Open the folder, connect Ray, run, and write the outcome down."""
     from launch.build import open_folder, run_rl, run_sft
@@ -149,7 +169,7 @@ def _execute(
     from trainer.guard import AlarmError, NoSignalError
     from trainer.run_folder import RunFolder
     from trainer.sealed import CheckpointFullError
-    from trainer.stop import Stopped, StopRequest
+    from trainer.stop import Stopped
 
     folder = RunFolder(Path(config.output_dir) / config.name)
     restarts = Restarts.of(environment)
@@ -164,7 +184,7 @@ def _execute(
         "evaluate": run_evaluation,
     }
     nodes: list[NodeAddress] = []
-    stop = StopRequest(folder.stop_path)
+    stop.watch(folder.stop_path)
     try:
         with stop.lent():
             nodes = connect(config, learns=kind != "evaluate")

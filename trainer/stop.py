@@ -35,18 +35,16 @@ class StopRequest:
     main thread. From then on it waits to be asked for, except within `interruptible`.
     """
 
-    def __init__(self, stop_file: Path | None = None) -> None:
-        """Take the signals; `install` takes them again from a library that has set its own.
-
-        Args:
-            stop_file: asks to stop once it exists.
-        """
+    def __init__(self) -> None:
+        """Take the signals."""
         self._asked_at: float | None = None
         self._owner = os.getpid()
         self._delay_s: float | None = 0.0
         self.install()
-        if stop_file is not None:
-            threading.Thread(target=self._watch, args=(stop_file,), daemon=True).start()
+
+    def watch(self, stop_file: Path) -> None:
+        """Look for a file from now on, which asks to stop once it exists."""
+        threading.Thread(target=self._watch, args=(stop_file,), daemon=True).start()
 
     def install(self) -> None:
         """Take SIGTERM, SIGINT and SIGALRM."""

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,8 @@ from configs.schema import (
     LogConfig,
     TrainConfig,
 )
+from launch.cli import main
+from launch.preflight import ROOT
 from tests.faults.loop_run import Run
 from trainer.guard import MAX_IDLE_STEPS, MAX_NONFINITE_STEPS, AlarmError, IdleGuard, NoSignalError
 from trainer.learner_group import LearnerError
@@ -26,16 +28,7 @@ from trainer.run_folder import RunFolder
 from trainer.saving import unpack_row
 from trainer.stop import SAME_REQUEST_S, Stopped, StopRequest
 
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """Give the signals back."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+TINY = ROOT / "configs" / "tiny.yaml"
 
 
 def fail(kind: type[Exception], text: str) -> Callable[[], None]:
@@ -255,6 +248,22 @@ def test_a_signal_that_a_library_turns_into_an_exit_is_a_request():
         ask()
     assert stop()
     assert signal.getsignal(signal.SIGTERM) == stop._on_signal
+
+
+@pytest.mark.fault(
+    "SIGTERM while the rows of a run are read",
+    happens="the command leaves with exit code 75, as a scheduler expects of it",
+    lost="nothing: the run has not begun",
+)
+def test_a_signal_before_the_run_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("launch.cli.preflight", lambda *_, **__: [])
+    monkeypatch.setattr("launch.cli._read_data", lambda *_: ask())
+    with caplog.at_level("INFO"):
+        assert main("policy", "", ["--config", str(TINY), f"output_dir={tmp_path}"]) == 75
+    assert "asked to stop before the run began; run the same command again" in caplog.text
+    assert not list(tmp_path.iterdir())
 
 
 NONFINITE = {"optim/skipped": 1.0, "optim/nonfinite": 1.0, "optim/grad_norm": float("inf")}
