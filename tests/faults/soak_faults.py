@@ -26,8 +26,8 @@ EVIDENCE = {
     "engine frozen": r"engine 0 gave no answer in .*another takes its place",
     "judge answers 503": r"judge/reasoning_missing_frac",
     "judge hangs": r"judge/reasoning_missing_frac",
-    "clip damaged": r"left out example '{id}'|'{id}'.*left out",
-    "clip poisoned": r"left out example '{id}'|'{id}'.*left out",
+    "clip damaged": r"left out example '{id}'|leaving out \d+ of",
+    "clip poisoned": r"left out example '{id}'|leaving out \d+ of",
     "SIGTERM": r"stop requested: saving",
     "SIGTERM to the group": r"stop requested: saving",
     "driver killed": r"resuming after step",
@@ -44,9 +44,9 @@ EXITS = {
 }
 """Exit codes of the command after faults that end it."""
 
-FILE_LIMIT = 2**18
-"""Bytes a file of the learner may have while its disk is full: less than the parts of a checkpoint,
-more than its logs."""
+FILE_LIMIT = 2**21
+"""Bytes a file may have while the disk is full: less than the parts of a checkpoint, more than the
+run's other files."""
 
 
 class Faults:
@@ -102,7 +102,7 @@ class Faults:
             case "driver killed":
                 os.kill(driver, signal.SIGKILL)
             case "disk full under a checkpoint":
-                self._limit_learner(FILE_LIMIT)
+                self._limit_files(FILE_LIMIT)
                 self._healing = fault
             case "disk full under the driver":
                 # The row of the next step does not fit any more; another process has no limit.
@@ -118,12 +118,13 @@ class Faults:
             self._judge.server.released.set()
             self._judge.server.released.clear()
         else:
-            self._limit_learner(resource.RLIM_INFINITY)
+            self._limit_files(resource.RLIM_INFINITY)
 
-    def _limit_learner(self, num_bytes: int) -> None:
+    def _limit_files(self, num_bytes: int) -> None:
         (learner,) = self._run.pids("ray::LearnerActor")
-        limit = (num_bytes, resource.RLIM_INFINITY)
-        psutil.Process(learner).rlimit(psutil.RLIMIT_FSIZE, limit)
+        for pid in (learner, self._run.process.pid):
+            limit = (num_bytes, resource.RLIM_INFINITY)
+            psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, limit)
 
     def _break_clip(self, step: int, *, poison: bool) -> str:
         """Break the last clip whose turn comes `CLIP_LEAD` steps on, and return its id."""

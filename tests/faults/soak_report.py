@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TEST_QUESTIONS = 540
 """Of the demo's test split."""
 
-PROMPTS, GROUP_SIZE = 16, 8
+PROMPTS, GROUP_SIZE = 8, 8
 """Groups of a step, and completions of a group."""
 
 LAST = 20
