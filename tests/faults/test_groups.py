@@ -62,5 +62,6 @@ def test_a_signal_to_the_group_is_a_request_to_stop(
     assert (status["state"], status["step"]) == ("preempted", step)
     if phase == "step":
         assert "saved after step 2" in output.read_text()
-        assert [row["step"] for row in run.rows()] == [0, 1, 2]
+        # The row of step 2 waits for its evaluation, which the signal has ended as well.
+        assert [row["step"] for row in run.rows()] == [0, 1]
     wait_until(lambda: not shell.processes(), "Ray ends with its driver", 60)
