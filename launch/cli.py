@@ -152,6 +152,16 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
         )
 
 
+def _body(kind: str) -> Callable[..., int]:
+    """Return what a command does once its folder is open and Ray is there."""
+    from launch.build import run_rl, run_sft
+    from launch.evaluation import run_evaluation
+    from launch.judge_training import run_judge
+
+    runs = {"policy": run_rl, "sft": run_sft, "judge": run_judge, "evaluate": run_evaluation}
+    return runs[kind]
+
+
 def _execute(
     kind: str,
     config: RunConfig,
@@ -161,10 +171,8 @@ def _execute(
     stop: StopRequest,
 ) -> int:
     """Open the folder, connect Ray, run, and write the outcome down."""
-    from launch.build import open_folder, run_rl, run_sft
+    from launch.build import open_folder
     from launch.cluster import NodeAddress, connect, describe_lost_nodes
-    from launch.evaluation import run_evaluation
-    from launch.judge_training import run_judge
     from launch.watchdog import Watchdog
     from trainer.guard import AlarmError, NoSignalError
     from trainer.run_folder import RunFolder
@@ -177,19 +185,13 @@ def _execute(
     open_folder(config, folder)
     folder.write_status("running", 0, "", command)
     logger.info(f"run folder: {folder.root.resolve()}")
-    runs: dict[str, Callable[..., int]] = {
-        "policy": run_rl,
-        "sft": run_sft,
-        "judge": run_judge,
-        "evaluate": run_evaluation,
-    }
     nodes: list[NodeAddress] = []
     stop.watch(folder.stop_path)
     try:
         with stop.lent():
             nodes = connect(config, learns=kind != "evaluate")
         Watchdog(config.log.stall_s)
-        step = runs[kind](config, folder, data, stop)
+        step = _body(kind)(config, folder, data, stop)
     except BaseException as error:
         if isinstance(error, Stopped) or (isinstance(error, KeyboardInterrupt) and stop()):
             return _stopped(folder, getattr(error, "step", folder.last_step()), command)
