@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what follows is heavy, and a typing error should not wait f
     from data.splits import Splits
     from evaluation.test_sets import QuestionSet
     from trainer.run_folder import RunFolder
+    from trainer.stop import StopRequest
 
     Data = Splits | list[QuestionSet]
 
@@ -71,6 +72,20 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
 
 
 def _check_and_run(kind: str, command: str, arguments: argparse.Namespace) -> int:
+    from trainer.stop import StopRequest
+
+    stop = StopRequest()
+    try:
+        return _run(kind, command, arguments, stop)
+    except KeyboardInterrupt:
+        if not stop():
+            raise
+        # Rows may take minutes to check, and whoever asks to stop tries 75 again.
+        logger.info("asked to stop before the run began; run the same command again to start it")
+        return EXIT_PREEMPTED
+
+
+def _run(kind: str, command: str, arguments: argparse.Namespace, stop: StopRequest) -> int:
     environment = dict(os.environ)
     be_quiet()
     config = load_config(arguments.config, arguments.overrides)
@@ -85,7 +100,7 @@ def _check_and_run(kind: str, command: str, arguments: argparse.Namespace) -> in
 
         print(describe_plan(config, data))
         return EXIT_DONE
-    return _execute(kind, config, data, command, environment)
+    return _execute(kind, config, data, command, environment, stop)
 
 
 def _report_data(kind: str, config: RunConfig, problems: Sequence[Problem]) -> None:
@@ -137,19 +152,32 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
         )
 
 
-def _execute(
-    kind: str, config: RunConfig, data: Data, command: str, environment: Mapping[str, str]
-) -> int:
-    """Open the folder, connect Ray, run, and write the outcome down."""
-    from launch.build import open_folder, run_rl, run_sft
-    from launch.cluster import NodeAddress, connect, describe_lost_nodes
+def _body(kind: str) -> Callable[..., int]:
+    """Return what a command does once its folder is open and Ray is there."""
+    from launch.build import run_rl, run_sft
     from launch.evaluation import run_evaluation
     from launch.judge_training import run_judge
+
+    runs = {"policy": run_rl, "sft": run_sft, "judge": run_judge, "evaluate": run_evaluation}
+    return runs[kind]
+
+
+def _execute(
+    kind: str,
+    config: RunConfig,
+    data: Data,
+    command: str,
+    environment: Mapping[str, str],
+    stop: StopRequest,
+) -> int:
+    """Open the folder, connect Ray, run, and write the outcome down."""
+    from launch.build import open_folder
+    from launch.cluster import NodeAddress, connect, describe_lost_nodes
     from launch.watchdog import Watchdog
     from trainer.guard import AlarmError, NoSignalError
     from trainer.run_folder import RunFolder
     from trainer.sealed import CheckpointFullError
-    from trainer.stop import Stopped, StopRequest
+    from trainer.stop import Stopped
 
     folder = RunFolder(Path(config.output_dir) / config.name)
     restarts = Restarts.of(environment)
@@ -157,19 +185,13 @@ def _execute(
     open_folder(config, folder)
     folder.write_status("running", 0, "", command)
     logger.info(f"run folder: {folder.root.resolve()}")
-    runs: dict[str, Callable[..., int]] = {
-        "policy": run_rl,
-        "sft": run_sft,
-        "judge": run_judge,
-        "evaluate": run_evaluation,
-    }
     nodes: list[NodeAddress] = []
-    stop = StopRequest(folder.stop_path)
+    stop.watch(folder.stop_path)
     try:
-        nodes = connect(config, learns=kind != "evaluate")
-        stop.install()  # Ray has set its own handlers
+        with stop.lent():
+            nodes = connect(config, learns=kind != "evaluate")
         Watchdog(config.log.stall_s)
-        step = runs[kind](config, folder, data, stop)
+        step = _body(kind)(config, folder, data, stop)
     except BaseException as error:
         if isinstance(error, Stopped) or (isinstance(error, KeyboardInterrupt) and stop()):
             return _stopped(folder, getattr(error, "step", folder.last_step()), command)

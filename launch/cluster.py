@@ -8,6 +8,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -62,7 +63,8 @@ def connect(config: RunConfig, *, learns: bool = True) -> list[NodeAddress]:
     A local instance has no dashboard, needs its token, and listens on 127.0.0.1 alone if
     `launch.preflight` was imported before Ray. Workers find the repository on their path; in a job
     it is the working directory. Logs of the actors stay in Ray's session folder. Ray takes over
-    SIGTERM here: install your own handler afterwards.
+    SIGTERM here, and raises SystemExit at it: see `StopRequest.lent`. A local Ray is in process
+    groups of its own.
 
     Args:
         learns: Whether it trains; an evaluation needs GPUs for its engines and judges alone.
@@ -137,11 +139,41 @@ def _nodes() -> list[dict[str, Any]]:
     return sorted(alive, key=lambda node: (node["NodeID"] != here, node["NodeManagerAddress"]))
 
 
+_in_groups_of_their_own = False
+"""Whether processes that are forked leave this one's group."""
+
+
+def _leave_group() -> None:
+    if _in_groups_of_their_own:
+        os.setpgrp()
+
+
+# Called in children that run Python before they become another program, as Ray's do.
+os.register_at_fork(after_in_child=_leave_group)
+
+
+@contextmanager
+def own_groups() -> Iterator[None]:
+    """Put processes that Ray starts meanwhile in process groups of their own.
+
+    A terminal (Ctrl-C), GNU `timeout` and some schedulers signal the whole group of a command. That
+    asks this process to save and leave, for which it needs Ray; Ray's daemons end at a SIGTERM, and
+    with them the actors. They still end with this process, however it ends: the kernel sees to it.
+    """
+    global _in_groups_of_their_own
+    _in_groups_of_their_own = True
+    try:
+        yield
+    finally:
+        _in_groups_of_their_own = False
+
+
 def _start(config: RunConfig, options: dict[str, Any]) -> None:
     token = Path.home() / ".ray" / "auth_token"
     is_new = not token.exists()
     num_gpus = {"num_gpus": 0} if config.device == "cpu" else {}
-    ray.init(address="local", include_dashboard=False, **num_gpus, **options)
+    with own_groups():
+        ray.init(address="local", include_dashboard=False, **num_gpus, **options)
     if is_new and token.exists():
         # Ray has just made it, with the default mode of new files.
         token.chmod(0o600)

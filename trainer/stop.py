@@ -16,6 +16,10 @@ logger = logging.getLogger(__name__)
 POLL_S = 1.0
 """Seconds between two looks for the stop file."""
 
+SAME_REQUEST_S = 0.5
+"""Signals within so many seconds of the first are one request: GNU `timeout` signals the command
+and then its group, a sweep passes on what its runs may have got as well."""
+
 
 class Stopped(Exception):
     """The run was asked to stop and leaves; what is sound has been saved."""
@@ -25,30 +29,43 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Turns the first SIGTERM, Ctrl-C or stop file into a request; a second signal kills.
+    """Turns the first SIGTERM, Ctrl-C or stop file into a request; a later signal kills.
 
     Until `hold` is called there is nothing to save, and a request raises KeyboardInterrupt in the
     main thread. From then on it waits to be asked for, except within `interruptible`.
     """
 
-    def __init__(self, stop_file: Path | None = None) -> None:
-        """Take the signals; `install` takes them again from a library that has set its own.
-
-        Args:
-            stop_file: asks to stop once it exists.
-        """
+    def __init__(self) -> None:
+        """Take the signals."""
         self._asked_at: float | None = None
         self._owner = os.getpid()
         self._delay_s: float | None = 0.0
         self.install()
-        if stop_file is not None:
-            threading.Thread(target=self._watch, args=(stop_file,), daemon=True).start()
+
+    def watch(self, stop_file: Path) -> None:
+        """Look for a file from now on, which asks to stop once it exists."""
+        threading.Thread(target=self._watch, args=(stop_file,), daemon=True).start()
 
     def install(self) -> None:
         """Take SIGTERM, SIGINT and SIGALRM."""
         signal.signal(signal.SIGALRM, self._on_alarm)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let a library take the signals, one that raises SystemExit at them; take them back.
+
+        Raises:
+            KeyboardInterrupt: it did, which was a request to stop.
+        """
+        try:
+            yield
+        except SystemExit as error:
+            self._asked_at = time.monotonic()
+            raise KeyboardInterrupt from error
+        finally:
+            self.install()
 
     def __call__(self) -> bool:
         """Return whether the run was asked to stop."""
@@ -92,7 +109,10 @@ class StopRequest:
             raise KeyboardInterrupt
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if os.getpid() != self._owner or self._asked_at is not None:
+        is_owner = os.getpid() == self._owner
+        if is_owner and self._asked_at and time.monotonic() - self._asked_at < SAME_REQUEST_S:
+            return
+        if not is_owner or self._asked_at is not None:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return

@@ -73,7 +73,8 @@ class Run:
         self.store = CheckpointStore(self.folder.checkpoints_dir, 9)
         self.schedule = Schedule(TERMS, "accuracy")
         self.alarms = Alarms(self.config.log, [])
-        self.stop = StopRequest(self.folder.stop_path)
+        self.stop = StopRequest()
+        self.stop.watch(self.folder.stop_path)
         self.at: dict[tuple[str, int], Callable[[], None]] = {}
         self.fired: list[tuple[str, int]] = []
         self.update_metrics: Callable[[int], dict[str, float]] = lambda step: {"optim/skipped": 0.0}

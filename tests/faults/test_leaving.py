@@ -6,9 +6,10 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,24 +19,17 @@ from configs.schema import (
     LogConfig,
     TrainConfig,
 )
+from launch.cli import main
+from launch.preflight import ROOT
 from tests.faults.loop_run import Run
 from trainer.checkpoint import CheckpointStore
 from trainer.guard import MAX_IDLE_STEPS, MAX_NONFINITE_STEPS, AlarmError, IdleGuard, NoSignalError
 from trainer.learner_group import LearnerError
 from trainer.run_folder import RunFolder
 from trainer.saving import unpack_row
-from trainer.stop import Stopped, StopRequest
+from trainer.stop import SAME_REQUEST_S, Stopped, StopRequest
 
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """Give the signals back."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+TINY = ROOT / "configs" / "tiny.yaml"
 
 
 def fail(kind: type[Exception], text: str) -> Callable[[], None]:
@@ -220,12 +214,57 @@ def test_a_second_signal_kills(tmp_path: Path):
         try:
             StopRequest().hold()
             ask()
+            time.sleep(SAME_REQUEST_S + 0.1)
             ask()
             time.sleep(30)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM
+
+
+@pytest.mark.fault(
+    "the same signal twice in a moment, as GNU `timeout` sends it",
+    happens="one request: the step ends, is saved, and the run leaves with exit code 75",
+    lost="nothing",
+)
+def test_signals_in_one_moment_are_one_request():
+    stop = StopRequest()
+    stop.hold()
+    ask()
+    ask()
+    ask(signal.SIGINT)
+    assert stop()
+
+
+@pytest.mark.fault(
+    "SIGTERM while Ray starts, which takes the signal for its own",
+    happens="the run leaves with exit code 75",
+    lost="nothing",
+)
+def test_a_signal_that_a_library_turns_into_an_exit_is_a_request():
+    stop = StopRequest()
+    with pytest.raises(KeyboardInterrupt), stop.lent():
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        ask()
+    assert stop()
+    assert signal.getsignal(signal.SIGTERM) == stop._on_signal
+
+
+@pytest.mark.fault(
+    "SIGTERM while the rows of a run are read",
+    happens="the command leaves with exit code 75, as a scheduler expects of it",
+    lost="nothing: the run has not begun",
+)
+def test_a_signal_before_the_run_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("launch.cli.preflight", lambda *_, **__: [])
+    monkeypatch.setattr("launch.cli._read_data", lambda *_: ask())
+    with caplog.at_level("INFO"):
+        assert main("policy", "", ["--config", str(TINY), f"output_dir={tmp_path}"]) == 75
+    assert "asked to stop before the run began; run the same command again" in caplog.text
+    assert not list(tmp_path.iterdir())
 
 
 NONFINITE = {"optim/skipped": 1.0, "optim/nonfinite": 1.0, "optim/grad_norm": float("inf")}

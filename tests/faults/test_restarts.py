@@ -21,6 +21,7 @@ from configs.load import config_differences, dump_config, load_config
 import launch.cli, launch.cluster
 from rollout.supervision import EngineLostError
 from trainer.checkpoint import CheckpointStore
+from trainer.stop import StopRequest
 
 folder, how, limit = sys.argv[1:]
 launch.cluster.connect = lambda config, learns: []
@@ -54,7 +55,8 @@ for name in ("build", "evaluation", "judge_training"):
     sys.modules[stub.__name__] = stub
 settings = [f"output_dir={folder}", "name=run", f"train.max_restarts={limit}", "log.report=false"]
 config = load_config("configs/tiny.yaml", settings)
-sys.exit(launch.cli._execute("policy", config, None, "python launch/rl.py", dict(os.environ)))
+again, environment = "python launch/rl.py", dict(os.environ)
+sys.exit(launch.cli._execute("policy", config, None, again, environment, StopRequest()))
 """
 
 

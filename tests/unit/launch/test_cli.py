@@ -18,6 +18,7 @@ import resource, signal, sys
 from configs.load import load_config
 import launch.build, launch.cli, launch.cluster
 from trainer.metrics_writer import MetricsWriter
+from trainer.stop import StopRequest
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write fails with an error, as on a full disk
 launch.cluster.connect = lambda config, learns: []
@@ -31,7 +32,8 @@ def run(config, folder, data, stop):
 
 launch.build.run_rl = run
 config = load_config("configs/tiny.yaml", [f"output_dir={sys.argv[1]}", "name=full"])
-sys.exit(launch.cli._execute("policy", config, None, "python launch/rl.py again", {}))
+command = "python launch/rl.py again"
+sys.exit(launch.cli._execute("policy", config, None, command, {}, StopRequest()))
 """
 
 
