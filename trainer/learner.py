@@ -19,7 +19,7 @@ import deepspeed
 import torch
 
 from configs.schema import RunConfig
-from data.files import DiskFullError
+from data.files import DiskFullError, full_disk
 from data.records import FloatArray, Microbatch
 from rollout.actors import Failure
 from trainer.logprobs import PackedPolicy, PackedRow, to_device
@@ -30,6 +30,7 @@ from trainer.resharding import load_state
 from trainer.snapshot import SnapshotWriter
 from trainer.weight_sync import EngineClient, Sender, open_sender
 from trainer.weights import WeightSource
+from trainer.zero import deepspeed_config
 
 CHECKPOINT_TAG = "learner"
 
@@ -46,31 +47,6 @@ class LearnerSpec(NamedTuple):
 def learner_environment(config: RunConfig) -> dict[str, str]:
     """Return the environment variables a rank's process needs before DeepSpeed is imported."""
     return {"DS_ACCELERATOR": config.device, "TOKENIZERS_PARALLELISM": "false"}
-
-
-def deepspeed_config(config: RunConfig) -> dict[str, Any]:
-    """Return DeepSpeed's own configuration of a run."""
-    stage, in_bfloat16 = config.learner.zero_stage, config.model.dtype == "bfloat16"
-    settings = {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        # `step()` is the boundary: ranks and steps may differ in their number of rows.
-        "managed_gradient_accumulation": False,
-        "zero_optimization": {
-            "stage": stage,
-            # Else ZeRO-3 gathers on the stream that computes, which then waits for every layer.
-            "overlap_comm": stage == 3 and config.device == "cuda",
-        },
-        "bf16": {"enabled": in_bfloat16},
-        "gradient_clipping": config.optim.grad_clip,
-        "zero_allow_untested_optimizer": True,
-        "steps_per_print": 2**62,
-    }
-    if in_bfloat16 and stage > 1:
-        # Rows of a step add up, and ranks are reduced, in float32. For ZeRO-1 the same setting
-        # would choose another optimizer of DeepSpeed's, which was not tried.
-        settings["data_types"] = {"grad_accum_dtype": "fp32"}
-    return settings
 
 
 class Learner:
@@ -337,14 +313,20 @@ class Learner:
                 exclude_frozen_parameters=True,
             )
 
-    def saved_files(self, folder: str) -> dict[str, int]:
+    def saved_files(self, folder: str) -> dict[str, int] | DiskFullError:
         """Wait until what `save` began is written; updates may go on meanwhile.
 
         Returns:
-            Path below the folder -> bytes of every file that this rank's node sees there.
+            Path below the folder -> bytes of every file that this rank's node sees there. If there
+            is no room, what is to be raised: looked for here, as the limit may be this process's.
         """
-        if self._writer is not None:
-            self._writer.written()
+        try:
+            if self._writer is not None:
+                self._writer.written()
+        except (OSError, RuntimeError):
+            if full := full_disk(Path(folder)):
+                return full
+            raise
         files = (path for path in Path(folder).rglob("*") if path.is_file())
         return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 

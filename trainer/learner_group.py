@@ -14,12 +14,14 @@ import psutil
 import ray
 
 from configs.schema import RunConfig
+from data.files import DiskFullError
 from data.records import FloatArray, Group, GroupSample, Microbatch
 from rollout.actors import Failure, LostActorError, wait_for_all, with_environment
 from rollout.stacks import listen
 from trainer.audit import check_rows
 from trainer.learner import Learner, LearnerSpec, accumulate, learner_environment
 from trainer.packing import PADDING_ID, build_row, num_row_tokens, pack_rows, plan_update
+from trainer.sealed import CheckpointFullError
 
 FETCH_TIMEOUT_S = 300.0
 """Longest wait for the clips of a row, which lie in the driver's memory, maybe on another node."""
@@ -63,7 +65,7 @@ class LearnerActor:
         return self._learner.update([_fetch_features(rows) for rows in minibatches], lr)
 
     @ray.method(concurrency_group="saving")
-    def saved_files(self, folder: str) -> dict[str, int]:
+    def saved_files(self, folder: str) -> dict[str, int] | DiskFullError:
         """Run `Learner.saved_files` beside whatever else the rank does."""
         assert self._learner is not None
         return self._learner.saved_files(folder)
@@ -264,11 +266,14 @@ class LearnerGroup:
             shared file system another node may see it later, or shorter.
 
         Raises:
+            CheckpointFullError: a rank found no room for its part.
             LearnerError: a rank failed to write its part.
         """
         calls = [actor.saved_files.remote(str(folder)) for actor in self._actors]
         sizes: dict[str, int] = {}
         for seen in self._wait(calls, "saving"):
+            if isinstance(seen, DiskFullError):
+                raise CheckpointFullError(str(seen))
             for name, size in seen.items():
                 sizes[name] = max(size, sizes.get(name, 0))
         return sizes
