@@ -307,7 +307,7 @@ def test_many_in_a_row_end_the_run(tmp_path: Path):
     lost="the steps since that checkpoint, if the run ends",
 )
 def test_diverged_weights_do_not_push_out_the_good_checkpoint(tmp_path: Path):
-    keep_one = CheckpointConfig(every_steps=1, keep_last=1)
+    keep_one = CheckpointConfig(every_steps=1, keep_last=1, background=False)
     run = Run(tmp_path, train=TrainConfig(num_steps=9, prompts_per_step=1), checkpoint=keep_one)
     run.store = CheckpointStore(run.folder.checkpoints_dir, 1)
     kept: list[int] = []
