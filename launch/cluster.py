@@ -282,9 +282,8 @@ def _reserve(needed: list[Bundle]) -> PlacementGroup:
 def thread_environment(num_threads: int) -> dict[str, str]:
     """Return the environment of an actor that computes with threads on cores that others use too.
 
-    A thread that waits for another of its process sleeps after about 10 us: one that goes on
-    looking keeps the other off the core (docs/performance.md). Who has chosen how threads wait is
-    not overruled.
+    A thread that waits for another of its process sleeps early: one that goes on looking keeps the
+    other off the core (docs/performance.md). Who has chosen how threads wait is not overruled.
     """
     variables = {"OMP_NUM_THREADS": str(num_threads)}
     if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
