@@ -154,16 +154,23 @@ def make_prompts(
         shared: features as references into Ray's shared memory instead of arrays.
     """
     draw = np.random.default_rng(seed)
+    examples = [make_example(config, f"clip-{seed}-{i}", i) for i in range(num_prompts)]
+    return [make_prompt(builder, e, make_clip(duration_s, draw), shared=shared) for e in examples]
+
+
+def make_example(config: RunConfig, name: str, number: int) -> Example:
+    """Return an example with one of the labels of a run."""
     choices = tuple(config.data.choices)
-    prompts = []
-    for i in range(num_prompts):
-        features = builder.extract_features(make_clip(duration_s, draw))
-        label = choices[i % len(choices)]
-        example = Example(f"clip-{seed}-{i}", f"{i}.wav", label, config.data.question, choices)
-        prompts.append(
-            builder.build(example, ray.put(features) if shared else features, features.shape[1])
-        )
-    return prompts
+    label = choices[number % len(choices)]
+    return Example(name, f"{number}.wav", label, config.data.question, choices)
+
+
+def make_prompt(
+    builder: PromptBuilder, example: Example, clip: FloatArray, *, shared: bool
+) -> Prompt:
+    """Return the prompt of an example about a clip [S]; `shared` as in `make_prompts`."""
+    features = builder.extract_features(clip)
+    return builder.build(example, ray.put(features) if shared else features, features.shape[1])
 
 
 def make_samples(

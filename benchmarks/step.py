@@ -1,13 +1,14 @@
 #!/usr/bin/env python
 """One step of the loop: seconds of its parts, completions and completion tokens per second.
 
-python benchmarks/step.py [--quick] [--prompts 8] [--tokens 64] [--clips 1.3 8] [--steps 10]
-                          [--profile] [key=value ...]
+python benchmarks/step.py [--quick] [--prompts 8] [--tokens 64] [--clips 1.6 8] [--steps 10]
+                          [--staleness 0 1] [--profile] [key=value ...]
 
 The job on which other trainers were measured: 8 prompts with 8 completions of 64 tokens, a KL term
-against a reference, 1.3 million weights. The objects are those of a run (engine pool, reward pool
-with format and accuracy, learner group, weight sync) in the order of `trainer/loop.py`, without
-metrics, samples and checkpoints. Every step has new clips; features are computed within the step.
+against a reference, 1.3 million weights. The objects are those of a run (loader, engines, rewards,
+learner, weight sync) in the order of `trainer/loop.py`, without metrics, samples and
+checkpoints. Every step has new clips. With a staleness of 1 the engines sample the next step while
+the learner updates; `rollout.cpu_threads=1 learner.cpu_threads=1` gives both a core of their own.
 With `device=cuda` learner and engine share a GPU; `rollout.colocate=false sync.transport=nccl`
 gives every rank and engine one of its own.
 
@@ -18,9 +19,12 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import itertools
 import pstats
 import statistics
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,8 +36,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.options import Option, parse_options
 from benchmarks.setup import (
+    make_clip,
     make_engines,
+    make_example,
     make_learner,
+    make_prompt,
     make_prompts,
     make_samples,
     start_learner,
@@ -41,27 +48,33 @@ from benchmarks.setup import (
     with_drawn_advantages,
 )
 from benchmarks.timing import print_machine, print_table
-from configs.schema import RunConfig
+from configs.schema import AsyncConfig, RunConfig
+from data.loader import PromptLoader
 from data.prompts import PromptBuilder
+from data.records import Example, Prompt
 from launch.cluster import connect, place
 from rewards.base import with_run_options
-from rewards.combine import CombineRules, combine
+from rewards.combine import CombineRules
 from rewards.pool import RewardPool
 from rewards.schedule import Schedule
 from rollout.pool import EnginePool
 from trainer.clock import StepClock
 from trainer.learner_group import LearnerGroup
-from trainer.loop import in_prompt_order, sync_weights
+from trainer.loop import sync_weights
 from trainer.packing import plan_update
+from trainer.rollouts import Rollouts
 
 NUM_WARMUP_STEPS = 3
+MAX_STEPS = 200
+"""Steps with clips of their own."""
 PARTS = ("data", "rollout", "reward", "update", "sync")
 
 OPTIONS = {
     "prompts": Option(8, "prompts per step", quick=2),
     "tokens": Option(64, "tokens per completion", quick=16),
-    "clips": Option((1.3, 8.0), "clip lengths in seconds"),
-    "steps": Option(10, "steps that count, per clip length", quick=2),
+    "clips": Option((1.6, 8.0), "clip lengths in seconds"),
+    "staleness": Option((0, 1), "values of async.max_staleness"),
+    "steps": Option(10, "steps that count, per row", quick=2),
     "profile": Option(False, "profile a learner update instead"),
 }
 
@@ -78,88 +91,112 @@ class Job:
         self._config = config
         self._builder = builder
         places = place(config)
-        self._learner: LearnerGroup = make_learner(config, builder, places)
-        self._learner.start()
-        self._engines: EnginePool = make_engines(config, builder, places)
+        self.learner: LearnerGroup = make_learner(config, builder, places)
+        self.learner.start()
+        self.engines: EnginePool = make_engines(config, builder, places)
         terms = with_run_options(config)
-        self._rewards = RewardPool(terms, config.rewards.packages)
+        self.rewards = RewardPool(terms, config.rewards.packages)
         self._schedule = Schedule(terms, config.rewards.outcome)
-        self._rules = CombineRules.from_config(config.rewards)
         self._draw = np.random.default_rng(0)
         self._step = 0
-        self._engines.start()
-        self._rewards.ping()
-        self._learner.connect(self._engines.actors)
+        self.engines.start()
+        self.rewards.ping()
+        self.learner.connect(self.engines.actors)
 
-    def step(self, duration_s: float) -> dict[str, float]:
-        """Run one step on clips of this length and return its figures.
+    def run(self, duration_s: float, staleness: int, num_steps: int) -> Iterator[dict[str, float]]:
+        """Run some steps on clips of this length and yield the figures of each.
 
-        Returns:
-            `time/PART_s` and `time/step_s` as in a run, and `tokens`: mean tokens per completion.
+        Yields:
+            `time/PART_s` and `time/step_s` as in a run, `time/sampling_s`: from the first request
+            of the step to its last completion, and `tokens`: mean tokens per completion.
         """
-        clock = StepClock()
-        prompts = make_prompts(
-            self._builder,
+        end = self._step + num_steps
+        config = replace(
             self._config,
-            num_prompts=self._config.train.prompts_per_step,
-            duration_s=duration_s,
-            seed=self._step,
-            shared=True,
+            async_=AsyncConfig(max_staleness=staleness),
+            train=replace(self._config.train, num_steps=end),
         )
+        rules = CombineRules.from_config(config.rewards)
+        loader = self._loader(duration_s)
+        parts = (loader, self.engines, self.rewards, rules, self._schedule)
+        with Rollouts(config, *parts) as rollouts:
+            while self._step < end:
+                yield self._run_step(rollouts)
+        loader.close()
+
+    def _loader(self, duration_s: float) -> PromptLoader:
+        """Return a loader of clips that are made when they are asked for, none twice."""
+        num_prompts = self._config.train.prompts_per_step
+        names = [f"{self._step}-{n}" for n in range(MAX_STEPS * num_prompts)]
+
+        def build(example: Example) -> Prompt:
+            draw = np.random.default_rng([int(part) for part in example.id.split("-")])
+            return make_prompt(self._builder, example, make_clip(duration_s, draw), shared=True)
+
+        return PromptLoader(
+            [make_example(self._config, name, n) for n, name in enumerate(names)],
+            build,
+            prompts_per_step=num_prompts,
+            seed=0,
+            num_workers=self._config.data.num_workers,
+        )
+
+    def _run_step(self, rollouts: Rollouts) -> dict[str, float]:
+        clock = StepClock()
+        rollouts.begin(self._step)
         clock.lap("data")
-        weights = self._schedule.weights()
-        groups = self._engines.generate(prompts, seed=self._step)
-        stream = clock.until_exhausted("rollout", groups)
-        scored = [
-            combine(group, terms, weights, self._rules)
-            for group, terms in self._rewards.score(stream, weights)
-        ]
-        scored = in_prompt_order(scored)
-        samples = [with_drawn_advantages(item.group, self._draw) for item in scored]
+        batch = rollouts.scored(self._step, clock)
+        samples = [with_drawn_advantages(item.group, self._draw) for item in batch.groups]
         clock.lap("reward")
-        self._engines.sleep()
-        figures = self._learner.update(samples, self._config.optim.lr)
+        self.engines.sleep()
+        with self.engines.updating(self._step + 1):
+            figures = self.learner.update(samples, self._config.optim.lr)
         clock.lap("update")
         self._step += 1
-        sync_weights(self._learner, self._engines, self._step)
+        rollouts.drain()
+        clock.lap("rollout")
+        sync_weights(self.learner, self.engines, self._step)
         clock.lap("sync")
         if figures["optim/skipped"]:
             raise RuntimeError("the update was skipped: something was not finite")
-        lengths = [len(c.token_ids) for item in scored for c in item.group.completions]
-        return clock.metrics() | {"tokens": statistics.mean(lengths)} | figures
+        lengths = [len(c.token_ids) for item in batch.groups for c in item.group.completions]
+        sizes = {"tokens": statistics.mean(lengths), "time/sampling_s": batch.sampling_s}
+        return clock.metrics() | sizes | figures
 
     def close(self) -> None:
         """End all actors."""
-        self._rewards.close()
-        self._engines.close()
-        self._learner.close()
+        self.rewards.close()
+        self.engines.close()
+        self.learner.close()
 
 
-def measure(job: Job, duration_s: float, num_steps: int) -> dict[str, float]:
+def measure(job: Job, duration_s: float, staleness: int, num_steps: int) -> dict[str, float]:
     """Return the medians of all figures over the steps after the warm-up."""
-    for _ in range(NUM_WARMUP_STEPS):
-        job.step(duration_s)
-    steps = [job.step(duration_s) for _ in range(num_steps)]
+    steps = list(job.run(duration_s, staleness, NUM_WARMUP_STEPS + num_steps))[NUM_WARMUP_STEPS:]
     return {name: statistics.median(step[name] for step in steps) for name in steps[0]}
 
 
 def print_steps(config: RunConfig, builder: PromptBuilder, parsed: argparse.Namespace) -> None:
-    """Measure the steps and print a row per clip length."""
+    """Measure the steps and print a row per clip length and staleness."""
     connect(config)
     job = Job(config, builder)
     size = config.train.prompts_per_step * config.rollout.group_size
     rows = []
-    for duration_s in parsed.clips:
-        medians = measure(job, duration_s, parsed.steps)
-        seconds = medians["time/step_s"]
+    for duration_s, staleness in itertools.product(parsed.clips, parsed.staleness):
+        medians = measure(job, duration_s, staleness, parsed.steps)
+        seconds, sampling_s = medians["time/step_s"], medians["time/sampling_s"]
+        longer = max(sampling_s, medians["time/update_s"])
         rows.append(
             [
                 f"{duration_s:g} s",
+                str(staleness),
                 *[f"{medians[f'time/{part}_s']:.3f}" for part in PARTS],
                 f"{seconds:.3f}",
+                f"{sampling_s:.3f}",
+                f"{seconds / longer:.2f}",
                 f"{size / seconds:.0f}",
                 f"{size * medians['tokens'] / seconds:.0f}",
-                f"{size * medians['tokens'] / medians['time/rollout_s']:.0f}",
+                f"{size * medians['tokens'] / sampling_s:.0f}",
                 f"{medians['tokens']:.1f}",
                 f"{medians['policy/logprob_gap_max']:.0e}",
             ]
@@ -172,11 +209,14 @@ def print_steps(config: RunConfig, builder: PromptBuilder, parsed: argparse.Name
     print_table(
         [
             "clips",
+            "staleness",
             *PARTS,
             "step",
+            "sampling",
+            "step / longer of sampling and update",
             "completions/s",
             "completion tokens/s",
-            "in the rollout",
+            "in the sampling",
             "tokens per completion",
             "largest log-prob gap",
         ],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -24,7 +24,15 @@ from configs.errors import UserError
 from configs.rules import check_rules
 from configs.schema import RunConfig
 from configs.secrets import hide_variables_of, secret_problems
-from configs.section import Section, allowed, choices_of, entry_section, fields_of, keys_below
+from configs.section import (
+    Section,
+    allowed,
+    choices_of,
+    entry_section,
+    fields_of,
+    keys_below,
+    tree_of,
+)
 
 Schema = TypeVar("Schema", bound=Section)
 
@@ -94,7 +102,7 @@ def load_sections(path: str | Path, kind: type[Schema], overrides: Sequence[str]
     layers += _override_layers(overrides, problems)
     schema = TypeAdapter(kind)
     config = kind()
-    tree: Node = asdict(config)
+    tree: Node = tree_of(config)
     for where, layer in layers:
         leaves = _flatten("", layer).items()
         problems += [
@@ -107,7 +115,7 @@ def load_sections(path: str | Path, kind: type[Schema], overrides: Sequence[str]
             details = error.errors(include_url=False)
             faults = [_fault(kind, tree, entry) for entry in details if _sets(layer, entry["loc"])]
             problems += [f"{where}: {fault}" for fault in dict.fromkeys(faults)]
-    settings = asdict(config)
+    settings = tree_of(config)
     problems += [f"{key}: {problem}" for key, problem in secret_problems(settings)]
     if problems:
         raise ConfigError(path or COMMAND_LINE, *problems)
@@ -117,7 +125,7 @@ def load_sections(path: str | Path, kind: type[Schema], overrides: Sequence[str]
 
 def dump_config(config: RunConfig) -> str:
     """Return the whole configuration as YAML that `load_config` reads back to an equal one."""
-    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+    return OmegaConf.to_yaml(OmegaConf.create(tree_of(config)))
 
 
 def config_differences(old_yaml_text: str, config: RunConfig) -> list[tuple[str, Any, Any]]:
@@ -125,7 +133,7 @@ def config_differences(old_yaml_text: str, config: RunConfig) -> list[tuple[str,
 
     The old text is what `dump_config` gave; `ABSENT` is the value where a side has no such key.
     """
-    new = _flatten("", asdict(config))
+    new = _flatten("", tree_of(config))
     old = _flatten("", cast(Node, OmegaConf.to_container(OmegaConf.create(old_yaml_text))))
     keys = [*new, *(key for key in old if key not in new)]
     pairs = ((key, old.get(key, ABSENT), new.get(key, ABSENT)) for key in keys)

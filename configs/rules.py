@@ -35,6 +35,7 @@ LOCAL_JUDGE_MEMORY_FRAC = 0.85
 def check_rules(config: RunConfig) -> list[str]:
     """Return one line per broken rule, naming the keys and what to do; empty if all is well."""
     policy_only = (
+        *_staleness(config),
         *_reward_sum(config),
         *_step_size(config),
         *_reward_gpus(config),
@@ -100,6 +101,22 @@ def _placement(config: RunConfig) -> Iterator[str]:
         yield (
             f"rollout.num_engines: {num_engine_gpus} engine GPUs beside learner.num_ranks: "
             f"{config.learner.num_ranks}; rollout.colocate needs as many"
+        )
+
+
+def _staleness(config: RunConfig) -> Iterator[str]:
+    if not config.async_.max_staleness:
+        return
+    found = f"async.max_staleness: found {config.async_.max_staleness}"
+    if config.rollout.colocate:
+        yield (
+            f"{found}; with rollout.colocate engines sleep while the learner works, so nothing can "
+            "be sampled meanwhile: give them GPUs of their own (rollout.colocate: false)"
+        )
+    if config.loss.importance_cap == 0:
+        yield (
+            f"{found}; completions of older weights need their importance weights: "
+            "loss.importance_cap above 0, such as 2"
         )
 
 

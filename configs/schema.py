@@ -167,6 +167,16 @@ class SyncConfig(Section):
 
 
 @dataclass
+class AsyncConfig(Section):
+    """Generation beside the learner: see docs/architecture.md#pipelining."""
+
+    max_staleness: int = Field(default=0, ge=0, le=8)
+    """Most updates between the weights that sample a completion and those that learn from it. 0:
+    strictly on-policy. 1: the next step is sampled while this one is scored and learned. More:
+    steps after it too, which hides slow scores and steps of uneven length."""
+
+
+@dataclass
 class AdvantageConfig(Section):
     """From rewards to advantages, within a group."""
 
@@ -368,6 +378,8 @@ class RunConfig(Section):
     data: DataConfig = Field(default_factory=DataConfig)
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
     sync: SyncConfig = Field(default_factory=SyncConfig)
+    # A word of Python's own: the key is `async`.
+    async_: AsyncConfig = Field(default_factory=AsyncConfig, alias="async")
     rewards: RewardsConfig = Field(default_factory=RewardsConfig)
     advantage: AdvantageConfig = Field(default_factory=AdvantageConfig)
     loss: LossConfig = Field(default_factory=LossConfig)

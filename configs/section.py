@@ -38,6 +38,9 @@ SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
         allow_inf_nan=False,
         coerce_numbers_to_str=True,
         use_attribute_docstrings=True,
+        # In Python a section takes the names of its fields, in YAML its keys.
+        validate_by_name=True,
+        validate_by_alias=True,
     )
 )
 class Section:
@@ -65,8 +68,15 @@ def _same_kind(value: Any, checked: Any) -> bool:
 
 
 def fields_of(section: Any) -> Mapping[str, FieldInfo]:
-    """Return the fields of a section by name."""
-    return section.__pydantic_fields__
+    """Return the fields of a section by key."""
+    fields: Mapping[str, FieldInfo] = section.__pydantic_fields__
+    return {field.alias or name: field for name, field in fields.items()}
+
+
+def tree_of(section: Any) -> dict[str, Any]:
+    """Return the values of a section and of those below it by key."""
+    values = asdict(section)
+    return dict(zip(fields_of(section), values.values(), strict=True))
 
 
 def entry_section(kind: Any) -> Any:

@@ -37,6 +37,7 @@ from trainer.loop import Parts, sync_weights, train
 from trainer.metrics_writer import MetricsWriter
 from trainer.parity import check_parity, measure_parity
 from trainer.resume import input_digests, log_rate_change
+from trainer.rollouts import Rollouts
 from trainer.run_folder import RunFolder
 from trainer.saving import Saver, best_of, unpack_row
 from trainer.sft import SftParts, target_sample, train_sft
@@ -64,15 +65,21 @@ def run_rl(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: S
     store = _store(config, folder)
     _trial(config, builder, data.train, learner, engines)
     engines.sleep()
-    parts_saved = {"loader": loader, "schedule": schedule, "alarms": alarms}
+    rules = CombineRules.from_config(config.rewards)
+    rollouts = Rollouts(config, loader, engines, rewards, rules, schedule)
+    parts_saved = {
+        "loader": loader,
+        "sampled": rollouts,
+        "schedule": schedule,
+        "alarms": alarms,
+    }
     step, row = _resume(config, folder, store, learner, parts_saved)
     writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
     evaluate = Evaluator(config, engines, rewards, build_prompt)
     parts = Parts(
-        loader=loader,
+        rollouts=rollouts,
         engines=engines,
-        rewards=rewards,
-        rules=CombineRules.from_config(config.rewards),
+        rules=rules,
         schedule=schedule,
         alarms=alarms,
         learner=learner,
@@ -290,7 +297,7 @@ def _resume(
     folder: RunFolder,
     store: CheckpointStore,
     learner: LearnerGroup,
-    others: Mapping[str, PromptLoader | Schedule | Alarms],
+    others: Mapping[str, PromptLoader | Rollouts | Schedule | Alarms],
 ) -> tuple[int, dict[str, float] | None]:
     """Load the newest good checkpoint, if any, and drop what was written after it.
 
@@ -303,7 +310,8 @@ def _resume(
         return 0, None
     learner.load(checkpoint.path)
     for name, part in others.items():
-        part.load_state_dict(checkpoint.state[name])
+        # Checkpoints of runs before `async.max_staleness` have nothing sampled ahead.
+        part.load_state_dict(checkpoint.state.get(name, {}))
     row = unpack_row(checkpoint.state.get("row"))
     folder.truncate_after(checkpoint.step, has_row=row is None)
     logger.info(

@@ -12,6 +12,7 @@ from typing import Any, cast
 import yaml
 
 from configs.schema import LogConfig, RewardTermConfig, RunConfig
+from configs.section import tree_of
 from data.files import Row, read_rows
 from trainer.alarms import Alarms
 from trainer.run_folder import RunFolder
@@ -98,7 +99,7 @@ def read_facts(run: Path) -> RunFacts:
 
 def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration with the defaults of keys that did not exist when it was written."""
-    complete = _over(asdict(RunConfig()), config)
+    complete = _over(tree_of(RunConfig()), config)
     term = asdict(RewardTermConfig())
     complete["rewards"]["terms"] = [_over(term, given) for given in complete["rewards"]["terms"]]
     return complete

@@ -107,6 +107,7 @@ class RewardPool:
         self._terms = {term.name: term for term in terms}
         self._num_restarts = dict.fromkeys(self._terms, 0)
         self._warned: set[str] = set()
+        self._closed = False
         self._workers = {
             term.name: [
                 WorkerCalls(term, features[term.name], options, _start(term, options))
@@ -182,7 +183,8 @@ class RewardPool:
             yield from batch.finished()
 
     def close(self) -> None:
-        """End all workers; nothing can be scored afterwards."""
+        """End all workers; whoever scores meanwhile gets an error."""
+        self._closed = True
         for worker in self._all_workers():
             ray.kill(worker.actor, no_restart=True)
         self._starting.clear()
@@ -258,6 +260,8 @@ class RewardPool:
 
     def _restart(self, worker: WorkerCalls, reason: str) -> None:
         """Replace a worker's process; afterwards the worker is `broken` or can score again."""
+        if self._closed:
+            raise RewardError("the reward workers have ended")
         term = worker.term
         self._num_restarts[term.name] += 1
         if self._num_restarts[term.name] > MAX_RESTARTS:

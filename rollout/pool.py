@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -80,7 +83,12 @@ class EnginePool:
             with_environment(options, engine_environment(spec)) for options in actor_options
         ]
         self._silence_s = spec.rollout.progress_timeout_s
-        self._version = 0
+        self._versions: defaultdict[int, int] = defaultdict(int)
+        """Policy version that each engine serves."""
+        self._newest = 0
+        """Policy version of the learner's weights."""
+        self._weights = threading.RLock()
+        """Whoever has it either changes the learner's weights or sends them."""
         self._send: Send | None = None
         self._down: dict[int, Failure] = {}
         """Engines that failed while none was needed."""
@@ -88,6 +96,7 @@ class EnginePool:
         self._num_replaced = 0
         self._num_left_out = 0
         self._left_out_in_a_row = 0
+        self._closed = False
         self.actors = [self._make(number) for number in range(len(actor_options))]
         """The engines in service; another actor takes the place of one that fails."""
 
@@ -120,6 +129,9 @@ class EnginePool:
         min_tokens: int = 0,
     ) -> Iterator[Group]:
         """Sample completions on all engines and yield every group the moment it is complete.
+
+        The engines begin at once, after what they were asked for before; whether they are well is
+        seen while the groups are taken.
 
         Args:
             prompts: features as references into shared memory.
@@ -155,10 +167,20 @@ class EnginePool:
             left_out[ids[position]] = reason
             self._note_left_out(left_out)
 
-        sampling = Sampling(self, self._budget, open_stream, leave_out, self._silence_s)
+        sampling = Sampling(self, self._budget, open_stream, leave_out, shares, self._silence_s)
+        return self._groups(sampling, prompts, num_completions, left_out)
+
+    def _groups(
+        self,
+        sampling: Sampling,
+        prompts: Sequence[Prompt],
+        num_completions: int,
+        left_out: Mapping[str, str],
+    ) -> Iterator[Group]:
+        """Put together what `generate` yields."""
         waiting: dict[int, dict[int, tuple[Completion, ...]]] = {}
         num_groups = 0
-        for number, part, completions in sampling.run(shares):
+        for number, part, completions in sampling.run():
             self._check_version(number, completions)
             parts = waiting.setdefault(part.position, {})
             parts[part.first] = completions
@@ -168,15 +190,15 @@ class EnginePool:
                 num_groups += 1
                 del waiting[part.position]
                 yield Group(prompts[part.position], whole, part.position)
-        if ids and not num_groups:
+        if prompts and not num_groups:
             raise RolloutError(f"no prompt could be sampled: {_last(left_out)}")
 
     def _check_version(self, number: int, completions: Sequence[Completion]) -> None:
         versions = {completion.policy_version for completion in completions}
-        if versions != {self._version}:
+        if versions != {self._versions[number]}:
             raise RolloutError(
                 f"engine {number} sampled with policy versions {sorted(versions)}, "
-                f"the learner is at {self._version}"
+                f"and should serve {self._versions[number]}"
             )
 
     def _note_left_out(self, left_out: Mapping[str, str]) -> None:
@@ -197,8 +219,10 @@ class EnginePool:
         replacements are charged here.
 
         Raises:
-            RolloutError: replacements failed more often than they may.
+            RolloutError: replacements failed more often than they may, or the pool is closed.
         """
+        if self._closed:
+            raise RolloutError("the engines have ended")
         lost = dict(failures)
         while lost:
             numbers = self._restart(lost)
@@ -242,11 +266,30 @@ class EnginePool:
     def _bring(self, numbers: Sequence[int]) -> dict[int, Failure]:
         """Send the current weights to some engines and put them in service; return who failed."""
         failed: dict[int, Failure] = {}
-        if self._send is not None and numbers:
-            sent = self._send([self.actors[number] for number in numbers])
-            failed = {numbers[position]: failure for position, failure in sent.items()}
+        with self._weights:
+            version = self._newest
+            if self._send is not None and numbers:
+                sent = self._send([self.actors[number] for number in numbers])
+                failed = {numbers[position]: failure for position, failure in sent.items()}
         served = [number for number in numbers if number not in failed]
-        return failed | self._ask("activate", served, self._spec.rollout.timeout_s, self._version)
+        return failed | self._activate(served, version)
+
+    def _activate(self, numbers: Sequence[int], version: int) -> dict[int, Failure]:
+        """Put weights that engines have in service; return who failed."""
+        for number in numbers:
+            self._versions[number] = version
+        return self._ask("activate", numbers, self._spec.rollout.timeout_s, version)
+
+    @contextmanager
+    def updating(self, version: int) -> Iterator[None]:
+        """Mark an update that leads to policy `version`.
+
+        An engine that fails while another thread samples gets its weights after the update, and
+        serves that version.
+        """
+        with self._weights:
+            yield
+            self._newest = version
 
     def take(self, version: int, send: Send) -> None:
         """Bring all engines to the learner's new weights, and serve them as policy `version`.
@@ -259,7 +302,7 @@ class EnginePool:
         Raises:
             RolloutError: engines failed more often than they may.
         """
-        self._send, self._version = send, version
+        self._send, self._newest = send, version
         numbers = range(len(self.actors))
         asleep = [number for number in numbers if number not in self._down]
         # A transport that is one group of processes cannot do with a member that is gone.
@@ -278,9 +321,8 @@ class EnginePool:
         Raises:
             RolloutError: engines failed more often than they may.
         """
-        self._version = version
-        numbers = range(len(self.actors))
-        lost = self._ask("activate", numbers, self._spec.rollout.timeout_s, version)
+        self._newest = version
+        lost = self._activate(range(len(self.actors)), version)
         self._budget.spend(_named(lost))
         self.replace(lost)
 
@@ -302,7 +344,8 @@ class EnginePool:
         return metrics
 
     def close(self) -> None:
-        """End the engines."""
+        """End the engines; whoever samples meanwhile gets an error."""
+        self._closed = True
         for actor in self.actors:
             ray.kill(actor)
 

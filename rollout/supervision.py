@@ -84,6 +84,8 @@ class _Stream:
 
     number: int
     """Of the engine."""
+    actor: Any
+    """The engine itself; another may have its number by now."""
     parts: list[Part]
     alone: bool
     """One prompt that may be at fault, by itself."""
@@ -107,6 +109,8 @@ class _Incident:
 class Sampling:
     """The requests of one call on all engines, until each is answered or left out.
 
+    The engines begin when it is made, one call after another; `run` looks after them.
+
     An engine that dies or is silent is replaced, and what it has not finished is sampled again with
     the same seeds, first together, after a second death one by one. A prompt whose sampling raises
     is tried once more by itself, on another engine where there is one; raises that too, the prompt
@@ -117,6 +121,7 @@ class Sampling:
         budget: what failures of engines are charged to.
         open_stream: (actor, its parts) -> stream of lists of (position, result).
         leave_out: told the position of a prompt that is left out, and why.
+        shares: parts of each engine.
         timeout_s: longest silence of an engine at work.
     """
 
@@ -126,6 +131,7 @@ class Sampling:
         budget: RestartBudget,
         open_stream: Callable[[Any, list[Part]], Any],
         leave_out: Callable[[int, str], None],
+        shares: Sequence[list[Part]],
         timeout_s: float,
     ) -> None:
         self._left_out: set[int] = set()
@@ -141,21 +147,19 @@ class Sampling:
         """Parts to be tried alone, with the engine that they failed on."""
         self._deaths: Counter[Part] = Counter()
         self._incidents: dict[Part, _Incident] = {}
+        for number, parts in enumerate(shares):
+            if parts:
+                self._open(number, parts)
 
-    def run(
-        self, shares: Sequence[list[Part]]
-    ) -> Iterator[tuple[int, Part, tuple[Completion, ...]]]:
+    def run(self) -> Iterator[tuple[int, Part, tuple[Completion, ...]]]:
         """Yield (engine, part, its completions) as they come.
-
-        Args:
-            shares: parts of each engine.
 
         Raises:
             EngineLostError: the budget is spent.
         """
-        for number, parts in enumerate(shares):
-            if parts:
-                self._open(number, parts)
+        for stream in self._streams.values():
+            # Till now it may have waited for the call before.
+            stream.seen = time.monotonic()
         while self._streams or self._suspects or self._failed:
             self._try_suspects()
             for ref in self._ready():
@@ -176,8 +180,9 @@ class Sampling:
                 self._recover()
 
     def _open(self, number: int, parts: list[Part], *, alone: bool = False) -> None:
-        ref = self._open_stream(self._engines.actors[number], parts)
-        self._streams[ref] = _Stream(number, parts, alone, time.monotonic())
+        actor = self._engines.actors[number]
+        ref = self._open_stream(actor, parts)
+        self._streams[ref] = _Stream(number, actor, parts, alone, time.monotonic())
 
     def _shift(self, seconds: float) -> None:
         """Leave out a time in which nobody looked: signs of it are still to be read."""
@@ -228,10 +233,13 @@ class Sampling:
     def _recover(self) -> None:
         """Replace the engines that failed, and sample again what they have not finished."""
         failed, self._failed = self._failed, []
-        lost = [f"engine {s.number}{failure.reason}" for s, failure in failed if failure.is_lost]
+        in_service = [
+            (s, failure) for s, failure in failed if self._engines.actors[s.number] is s.actor
+        ]
+        lost = [f"engine {s.number}{f.reason}" for s, f in in_service if f.is_lost]
         self._budget.spend(lost)
         start = time.monotonic()
-        self._engines.replace({stream.number: failure for stream, failure in failed})
+        self._engines.replace({stream.number: failure for stream, failure in in_service})
         taken_s = time.monotonic() - start
         self._shift(taken_s)
         num_again = sum(len(stream.unfinished) for stream, _ in failed)
@@ -241,6 +249,10 @@ class Sampling:
         )
         for stream, failure in failed:
             rest = [stream.parts[position] for position in sorted(stream.unfinished)]
+            if (stream, failure) not in in_service:
+                # It went with what it was asked for before, and was replaced then.
+                self._open(stream.number, rest)
+                continue
             if failure.is_lost:
                 self._sample_again(stream.number, rest)
                 continue

@@ -47,7 +47,7 @@ def check_step(
     by_index = {item.group.index: item for item in scored}
     _require(len(by_index) == len(scored), scored, "two groups have the same index")
     for item in scored:
-        _check_completions(item, version)
+        _check_completions(item, version, config.async_.max_staleness)
         _check_rewards(item, config.rewards)
     ends = {
         int(completion.token_ids[-1])
@@ -121,14 +121,14 @@ def _check_place(row: Microbatch, part: np.ndarray) -> None:
         )
 
 
-def _check_completions(item: ScoredGroup, version: int) -> None:
+def _check_completions(item: ScoredGroup, version: int, max_staleness: int) -> None:
     for completion in item.group.completions:
         num_tokens, num_logprobs = len(completion.token_ids), len(completion.rollout_logprobs)
-        if completion.policy_version != version:
+        if not version - max_staleness <= completion.policy_version <= version:
             raise _error(
                 item,
                 f"it was sampled by policy version {completion.policy_version}; the step "
-                f"updates version {version}",
+                f"updates version {version} and async.max_staleness is {max_staleness}",
             )
         if num_tokens != num_logprobs or not num_tokens:
             raise _error(item, f"{num_tokens} tokens with {num_logprobs} log-probabilities")

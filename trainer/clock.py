@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 class StepClock:
@@ -16,23 +12,16 @@ class StepClock:
         self._start = self._last = time.perf_counter()
         self._parts: dict[str, float] = {}
 
-    def lap(self, part: str) -> None:
-        """Count the time since the last lap (or the start) as `part`."""
-        now = time.perf_counter()
+    def lap(self, part: str, until: float | None = None) -> None:
+        """Count the time since the last lap (or the start) as `part`.
+
+        Args:
+            until: an earlier moment at which the part ended, on the clock of `time.perf_counter`;
+                what comes after it counts as the next part. Before the last lap it is no time.
+        """
+        now = time.perf_counter() if until is None else max(until, self._last)
         self._parts[part] = self._parts.get(part, 0.0) + now - self._last
         self._last = now
-
-    def until_exhausted(self, part: str, items: Iterable[T]) -> Iterator[T]:
-        """Pass items through; the time until the last one came counts as `part`.
-
-        What a consumer does between items is part of it: it overlaps with the producer.
-        """
-        yield from items
-        self.lap(part)
-
-    def seconds(self, part: str) -> float:
-        """Return the time of a part so far."""
-        return self._parts.get(part, 0.0)
 
     def metrics(self) -> dict[str, float]:
         """Return `time/PART_s` of every part and `time/step_s` since the start."""

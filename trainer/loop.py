@@ -1,23 +1,22 @@
 """The main loop: one step from prompts to new weights in the engines. Read this first.
 
-Strictly on-policy: every completion of a step is sampled with the weights that the step updates.
-Generation, scoring and learning are Ray actors behind the objects in `Parts`; groups stream, so
-rewards are computed while other groups still generate. What is left out on purpose: a critic, a
-replay buffer, stale rollouts.
+Strictly on-policy, unless `async.max_staleness` is above 0: every completion of a step is sampled
+with the weights that the step updates. With 1 the engines sample the next step with these weights
+meanwhile, with more also those after it. Generation, scoring and learning are Ray actors behind the
+objects in `Parts`; groups stream, so rewards are computed while other groups still generate. What
+is left out on purpose: a critic, a replay buffer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from configs.schema import RunConfig
-from data.loader import PromptLoader
-from data.records import Example, Prompt, ScoredGroup
-from rewards.combine import CombineRules, combine
+from data.records import Example
+from rewards.combine import CombineRules
 from rewards.missing import enough_scores
-from rewards.pool import RewardPool
 from rewards.schedule import Schedule
 from rollout.pool import EnginePool
 from trainer.advantages import to_samples
@@ -27,10 +26,11 @@ from trainer.clock import StepClock
 from trainer.guard import IdleGuard, may_replace_checkpoints
 from trainer.learner_group import LearnerGroup
 from trainer.lr import learning_rate
-from trainer.metrics import rollout_metrics, sample_rows, throughput
+from trainer.metrics import rollout_metrics, sample_rows, staleness, throughput
 from trainer.metrics_writer import MetricsWriter
 from trainer.progress import log_step
 from trainer.rescue import Rescue
+from trainer.rollouts import Rollouts
 from trainer.saving import Saver, pack_row, score_of
 from trainer.stop import StopRequest
 
@@ -42,9 +42,8 @@ Row = dict[str, float]
 class Parts:
     """What a run is made of; `launch.build` builds it."""
 
-    loader: PromptLoader
+    rollouts: Rollouts
     engines: EnginePool
-    rewards: RewardPool
     rules: CombineRules
     schedule: Schedule
     alarms: Alarms
@@ -77,64 +76,49 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
     parts.stop.hold()
     guard = IdleGuard()
     rescue = Rescue(parts.saver, enabled=config.checkpoint.every_steps > 0)
-    with rescue:
+    with parts.rollouts, rescue:
         rescue.ready(step, state_of(config, parts, step, row or {}, unfinished=row is not None))
         if row is not None:
             finish_step(config, parts, rescue, step, dict(row), StepClock())
         while step < config.train.num_steps and not parts.stop():
             clock = StepClock()
-            weights = parts.schedule.weights()
             with parts.stop.interruptible(config.train.stop_grace_s):
-                prompts = parts.loader.next_batch()
+                parts.rollouts.begin(step)
                 clock.lap("data")
-                scored = sample_and_score(config, parts, step, prompts, weights, clock)
-            parts.schedule.observe(scored)
-            samples = to_samples(scored, config.advantage)
-            check_step(scored, samples, step, config)
-            trusted = enough_scores(scored, weights, config.rewards)
+                batch = parts.rollouts.scored(step, clock)
+            samples = to_samples(batch.groups, config.advantage)
+            check_step(batch.groups, samples, step, config)
+            trusted = enough_scores(batch.groups, batch.weights, config.rewards)
             clock.lap("reward")
 
             parts.engines.sleep()
             rescue.updating()
             rate = learning_rate(step, config.train.num_steps, config.optim)
-            metrics = parts.learner.update(samples if trusted else [], rate)
+            metrics = staleness(batch.groups, step)
+            with parts.engines.updating(version=step + 1):
+                metrics |= parts.learner.update(samples if trusted else [], rate)
             step += 1
-            metrics |= rollout_metrics(scored, len(samples), parts.rules)
-            metrics |= parts.schedule.metrics() | throughput(scored, clock.seconds("rollout"))
-            metrics |= parts.engines.metrics() | {"data/skipped_clips": parts.loader.num_skipped}
+            metrics |= rollout_metrics(batch.groups, len(samples), parts.rules)
+            metrics |= parts.schedule.metrics() | throughput(batch.groups, batch.sampling_s)
+            metrics |= parts.engines.metrics() | {"data/skipped_clips": batch.num_skipped}
             lines = parts.alarms.observe(metrics)
             rescue.ready(step, state_of(config, parts, step, metrics, unfinished=True))
             clock.lap("update")
 
             if is_due(step, config.log.samples_every, config.train.num_steps):
                 aliases = config.rewards.aliases
-                parts.writer.write_samples(step, sample_rows(step, scored, samples, aliases))
+                parts.writer.write_samples(step, sample_rows(step, batch.groups, samples, aliases))
+            with parts.stop.interruptible(config.train.stop_grace_s):
+                parts.rollouts.drain()
+            clock.lap("rollout")
             sync_weights(parts.learner, parts.engines, version=step)
             clock.lap("sync")
             finish_step(config, parts, rescue, step, metrics, clock, lines)
-            guard.observe(step, metrics, [prompt.example.id for prompt in prompts])
+            guard.observe(step, metrics, [prompt.example.id for prompt in batch.prompts])
         if parts.stop():
             parts.saver.save(step, state_of(config, parts, step, {}))
         parts.saver.finish()
     return step
-
-
-def sample_and_score(
-    config: RunConfig,
-    parts: Parts,
-    step: int,
-    prompts: Sequence[Prompt],
-    weights: Mapping[str, float],
-    clock: StepClock,
-) -> list[ScoredGroup]:
-    """Return the step's groups with their rewards; groups are scored while others generate."""
-    groups = parts.engines.generate(prompts, seed=rollout_seed(config.seed, step))
-    stream = clock.until_exhausted("rollout", groups)
-    scored = [
-        combine(group, terms, weights, parts.rules)
-        for group, terms in parts.rewards.score(stream, weights)
-    ]
-    return in_prompt_order(scored)
 
 
 def finish_step(
@@ -167,6 +151,7 @@ def due_evaluations(config: RunConfig, parts: Parts, step: int) -> Row:
     if not (due or last):
         return {}
     with parts.stop.interruptible():
+        parts.rollouts.settle()
         metrics = parts.evaluate("eval", parts.eval_examples) if due else {}
         return metrics | (parts.evaluate("test_after", parts.test_examples) if last else {})
 
@@ -177,7 +162,8 @@ def state_of(
     """Return what a checkpoint holds besides the learner; of an unfinished step its row too."""
     return {
         "step": step,
-        "loader": parts.loader.state_dict(),
+        "loader": parts.rollouts.position(),
+        "sampled": parts.rollouts.state_dict(),
         "schedule": parts.schedule.state_dict(),
         "alarms": parts.alarms.state_dict(),
         "score": score_of(config.checkpoint, metrics),
@@ -190,19 +176,9 @@ def sync_weights(learner: LearnerGroup, engines: EnginePool, version: int) -> No
     engines.take(version, learner.send_weights)
 
 
-def in_prompt_order(scored: Sequence[ScoredGroup]) -> list[ScoredGroup]:
-    """Undo the order of completion, which no run repeats."""
-    return sorted(scored, key=lambda item: item.group.index)
-
-
 def is_due(step: int, every_steps: int, num_steps: int) -> bool:
     """Return whether something is due after `step`.
 
     On its period and at the end; with a period of 0 never, not at the end either.
     """
     return every_steps > 0 and (step % every_steps == 0 or step == num_steps)
-
-
-def rollout_seed(seed: int, step: int) -> int:
-    """Return the sampling seed of a step; steps of runs with different seeds never share one."""
-    return seed * 10_000_019 + step

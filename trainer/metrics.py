@@ -41,6 +41,19 @@ def rollout_metrics(
     return metrics
 
 
+def staleness(scored: Sequence[ScoredGroup], version: int) -> dict[str, float]:
+    """Return by how many updates the weights that sampled a step are older than those it updates.
+
+    Args:
+        version: updates before the step's own.
+    """
+    behind = [version - c.policy_version for item in scored for c in item.group.completions]
+    return {
+        "rollout/staleness_mean": statistics.fmean(behind),
+        "rollout/staleness_max": float(max(behind)),
+    }
+
+
 def throughput(scored: Sequence[ScoredGroup], rollout_s: float) -> dict[str, float]:
     """Return completions and completion tokens per second of generation."""
     completions = [completion for item in scored for completion in item.group.completions]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ from trainer.alarms import Alarms
 from trainer.checkpoint import CheckpointStore
 from trainer.loop import Parts, train
 from trainer.metrics_writer import MetricsWriter
+from trainer.rollouts import Rollouts
 from trainer.run_folder import RunFolder
 from trainer.saving import Saver
 from trainer.stop import StopRequest
@@ -135,13 +137,17 @@ class Run:
             send_weights=lambda: self.hook("sync", self.updates),
             take=lambda version, send: send(),
             metrics=dict,
+            updating=lambda version: nullcontext(),
+            close=lambda: None,
         )
         self.updates = step
+        rules = CombineRules.from_config(self.config.rewards)
+        loader, stand_in = cast(Any, self.loader), cast(Any, nothing)
+        self.rollouts = Rollouts(self.config, loader, stand_in, stand_in, rules, self.schedule)
         parts = Parts(
-            loader=cast(Any, self.loader),
-            engines=cast(Any, nothing),
-            rewards=cast(Any, nothing),
-            rules=CombineRules.from_config(self.config.rewards),
+            rollouts=self.rollouts,
+            engines=stand_in,
+            rules=rules,
             schedule=self.schedule,
             alarms=self.alarms,
             learner=cast(Any, nothing),
