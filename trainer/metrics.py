@@ -54,13 +54,18 @@ def staleness(scored: Sequence[ScoredGroup], version: int) -> dict[str, float]:
     }
 
 
-def throughput(scored: Sequence[ScoredGroup], rollout_s: float) -> dict[str, float]:
-    """Return completions and completion tokens per second of generation."""
+def throughput(scored: Sequence[ScoredGroup], sampling_s: float) -> dict[str, float]:
+    """Return how long a step was sampled, and completions and completion tokens per second of it.
+
+    Args:
+        sampling_s: from the first request of the step to its last completion, in seconds.
+    """
     completions = [completion for item in scored for completion in item.group.completions]
     num_tokens = sum(len(completion.token_ids) for completion in completions)
     return {
-        "perf/completions_per_s": len(completions) / rollout_s,
-        "perf/completion_tokens_per_s": num_tokens / rollout_s,
+        "time/sampling_s": sampling_s,
+        "perf/completions_per_s": len(completions) / sampling_s,
+        "perf/completion_tokens_per_s": num_tokens / sampling_s,
     }
 
 

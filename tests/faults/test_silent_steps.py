@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from configs.schema import AdvantageConfig, LogConfig, RewardsConfig, RunConfig
+from configs.schema import AdvantageConfig, AsyncConfig, LogConfig, RewardsConfig, RunConfig
 from data.records import Completion, GroupSample, Microbatch, RewardTerms, ScoredGroup
 from rewards.accuracy import AccuracyReward
 from rewards.combine import CombineRules, combine
@@ -40,9 +40,10 @@ class Step(NamedTuple):
     samples: list[GroupSample]
     ranks: list[list[Microbatch]]
 
-    def check(self) -> None:
+    def check(self, max_staleness: int = 0) -> None:
         """Do what the loop and the learner group do."""
-        check_step(self.scored, self.samples, VERSION, RunConfig(rewards=REWARDS))
+        config = RunConfig(rewards=REWARDS, async_=AsyncConfig(max_staleness=max_staleness))
+        check_step(self.scored, self.samples, VERSION, config)
         check_rows(self.ranks, self.samples)
 
 
@@ -119,6 +120,15 @@ def with_completions(change: Callable[[Completion], Completion]) -> Step:
 def test_stale_completions():
     step = with_completions(lambda completion: replace(completion, policy_version=VERSION - 1))
     refused(step, "'clip-1'.* policy version 2; the step updates version 3")
+    step.check(max_staleness=1)
+
+
+@silent("a completion is older than `async.max_staleness` allows, or newer than the learner")
+@pytest.mark.parametrize("version", [VERSION - 2, VERSION + 1])
+def test_completions_beyond_the_bound(version: int):
+    step = with_completions(lambda completion: replace(completion, policy_version=version))
+    with pytest.raises(AuditError, match=f"version {version}; .*async.max_staleness is 1"):
+        step.check(max_staleness=1)
 
 
 @silent("the end token is cut off before training")
