@@ -22,13 +22,23 @@ class Part(NamedTuple):
     """See `SampleRequest`."""
 
 
+def cost(part: Part, num_prompt_tokens: int, max_completion_tokens: int) -> int:
+    """Return the work of a part for the purpose of sharing it out, in tokens.
+
+    How long completions get is not known, so each counts as the longest: engines first get equally
+    many completions, and then equally long prompts.
+    """
+    return num_prompt_tokens + part.num_completions * max_completion_tokens
+
+
 def plan_requests(
     ids: Sequence[str], num_completions: int, num_engines: int, seed: int
 ) -> list[Part]:
     """Split the completions of a call into what single engines sample.
 
-    A prompt stays whole, since its clip is then encoded once; where that would leave engines idle
-    (fewer prompts than engines), its completions are shared out.
+    A prompt stays whole, since its clip is then encoded once. Those that are left when every engine
+    has equally many (all, with fewer prompts than engines) are shared out, completion by
+    completion: 10 prompts of 8 on 4 engines are 20 completions for each instead of 24 for two.
 
     Args:
         ids: of the example of each prompt; an id may occur more than once.
@@ -39,13 +49,15 @@ def plan_requests(
         example and the completion's number, and neither from the split nor from the other prompts.
     """
     parts = []
-    num_parts = min(num_completions, -(-num_engines // max(len(ids), 1)))
+    num_left = len(ids) % num_engines
     occurrences: Counter[str] = Counter()
     for position, example_id in enumerate(ids):
         digest = hashlib.sha256(f"{seed} {occurrences[example_id]} {example_id}".encode()).digest()
         occurrences[example_id] += 1
         # 62 bits: the number of a completion is added, and vLLM keeps seeds in 63.
         base = int.from_bytes(digest[:8], "big") >> 2
+        is_left = position >= len(ids) - num_left
+        num_parts = min(num_completions, -(-num_engines // num_left)) if is_left else 1
         for chunk in np.array_split(np.arange(num_completions), num_parts):
             first = int(chunk[0])
             parts.append(Part(position, first, len(chunk), base + first))

@@ -24,7 +24,7 @@ from rollout.engine import (
     SampleRequest,
     engine_environment,
 )
-from rollout.plan import Part, plan_requests
+from rollout.plan import Part, cost, plan_requests
 from rollout.stacks import listen
 from rollout.supervision import EngineLostError, RestartBudget, Sampling
 
@@ -151,7 +151,8 @@ class EnginePool:
         num_completions = num_completions or (1 if greedy else self._spec.rollout.group_size)
         ids = [prompt.example.id for prompt in prompts]
         plan = plan_requests(ids, num_completions, len(self.actors), seed)
-        costs = [len(prompts[part.position].token_ids) for part in plan]
+        longest = self._spec.rollout.max_completion_tokens
+        costs = [cost(part, len(prompts[part.position].token_ids), longest) for part in plan]
 
         def open_stream(actor: Any, parts: list[Part]) -> Any:
             work = [

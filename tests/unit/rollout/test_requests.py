@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rollout.plan import plan_requests
+from data.balance import balanced_shares
+from rollout.plan import cost, plan_requests
 
 
 def seeds(ids: list[str], num_engines: int, seed: int = 7) -> dict[tuple[int, int], int]:
@@ -21,6 +22,23 @@ def test_prompts_stay_whole_while_there_are_enough_of_them() -> None:
         (1, 0, 8),
         (2, 0, 8),
     ]
+
+
+def test_prompts_that_are_left_over_are_shared_out() -> None:
+    parts = plan_requests([str(n) for n in range(10)], 8, num_engines=4, seed=0)
+    assert [p.num_completions for p in parts] == [8] * 8 + [4] * 4
+    assert [(p.position, p.first) for p in parts[8:]] == [(8, 0), (8, 4), (9, 0), (9, 4)]
+
+
+def test_engines_get_equally_many_completions_whatever_the_prompts_are() -> None:
+    # One clip of 30 s among short ones: by prompt tokens alone it would have an engine to itself.
+    lengths = [800, *[50] * 9]
+    parts = plan_requests([str(n) for n in range(10)], 8, num_engines=4, seed=0)
+    costs = [cost(part, lengths[part.position], max_completion_tokens=512) for part in parts]
+    assert costs[0] == 800 + 8 * 512
+    shares = balanced_shares(costs, 4)
+    assert [sum(parts[i].num_completions for i in share) for share in shares] == [20] * 4
+    assert shares[0][0] == 0, "the longest first"
 
 
 def test_more_engines_than_prompts_share_a_prompt() -> None:
