@@ -28,7 +28,10 @@ class Engine:
 
     def stream(self, requests: Any, greedy: bool) -> Iterator[list[Any]]:
         self.ping()
-        yield [(place, make_group(["a", "b"]).completions) for place in range(len(requests))]
+        yield [
+            (place, make_group(["a"] * request.num_completions).completions)
+            for place, request in enumerate(requests)
+        ]
 
 
 class Caller:
