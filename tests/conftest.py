@@ -53,7 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take longest first, and leave the others in their order."""
+    """Put the files that take longest first, where several processes share them."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
     rank = {file: number for number, file in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
 
