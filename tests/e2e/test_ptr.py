@@ -30,7 +30,7 @@ rollout:
   max_completion_tokens: 48
 train:
   num_steps: 100
-  prompts_per_step: 32
+  prompts_per_step: 16
 parity:
   num_clips: 0
 """
