@@ -41,8 +41,9 @@ from data.records import Completion, Example, FloatArray, Group, GroupSample, Pr
 from demo.checkpoint import SPECIAL_TOKENS, build_checkpoint
 from launch.cluster import Places
 from rollout.pool import EnginePool
-from trainer.learner import Learner, LearnerSpec
+from trainer.learner import Learner
 from trainer.learner_group import LearnerGroup
+from trainer.learner_spec import LearnerSpec
 
 CONFIG = Path(__file__).resolve().parent.parent / "configs" / "tiny.yaml"
 """The shipped CPU configuration: what is measured is what a user runs."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from transformers import Qwen2_5OmniProcessor
+
+# Not the processor's class, nor an Auto class: they load the code for images, video and generation,
+# for 3 s of every command.
+from transformers import Qwen2Tokenizer, WhisperFeatureExtractor
 
 from configs.errors import UserError
 from configs.schema import DataConfig
@@ -32,7 +36,17 @@ class PromptError(UserError):
     """A checkpoint or an example that does not give a valid prompt; the message names it."""
 
 
-def load_processor(checkpoint_path: str | Path) -> Qwen2_5OmniProcessor:
+class Processor(NamedTuple):
+    """What of a checkpoint's processor is about texts and clips."""
+
+    tokenizer: Any
+    feature_extractor: WhisperFeatureExtractor
+    chat_template: str
+    audio_token: str
+    """The placeholder of a clip in a text."""
+
+
+def load_processor(checkpoint_path: str | Path) -> Processor:
     """Return the processor of a checkpoint folder; nothing is downloaded, no foreign code is run.
 
     Raises:
@@ -43,16 +57,31 @@ def load_processor(checkpoint_path: str | Path) -> Qwen2_5OmniProcessor:
     if not path.is_dir():
         raise PromptError(f"{path}: is not a folder; set model.path to a Qwen2.5-Omni checkpoint")
     try:
-        processor = Qwen2_5OmniProcessor.from_pretrained(str(path), local_files_only=True)
+        tokenizer: Any = Qwen2Tokenizer.from_pretrained(str(path), local_files_only=True)
+        extractor = WhisperFeatureExtractor.from_pretrained(str(path), local_files_only=True)
+        template = _chat_template(path)
+        audio_token = tokenizer.audio_token
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise PromptError(
             f"{path}: its tokenizer and feature extractor cannot be loaded ({reason}); fetch the "
             "whole checkpoint again"
         ) from error
-    if processor.chat_template is None:
+    if not template:
         raise PromptError(f"{path}: has no chat template; copy it from the original checkpoint")
-    return processor
+    return Processor(tokenizer, extractor, template, audio_token)
+
+
+def _chat_template(checkpoint: Path) -> str | None:
+    """Return the template of the processor, wherever releases of transformers have put it."""
+    for name in ("processor_config.json", "chat_template.json"):
+        file = checkpoint / name
+        if file.is_file():
+            template = json.loads(file.read_text(encoding="utf-8")).get("chat_template")
+            if template:
+                return template
+    file = checkpoint / "chat_template.jinja"
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def target_text(example: Example) -> str:

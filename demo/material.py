@@ -14,6 +14,7 @@ from pathlib import Path
 from annotate.measurements import annotate
 from configs.schema import DataConfig
 from data.manifest import read_manifest
+from data.workers import worker_pool
 from demo.corpus import build_corpus
 
 
@@ -43,24 +44,35 @@ def prepare(
     seed it was built with; remove it to build it anew.
     """
     material = Material(checkpoint=root / "checkpoint", corpus=root / "corpus")
-    if not material.checkpoint.exists():
-        from demo.checkpoint import build_checkpoint  # imports torch: seconds, not for a look
-
-        build_checkpoint(material.checkpoint, seed=seed)
-    if not material.corpus.exists():
-        with tempfile.TemporaryDirectory(dir=root) as unfinished:
-            corpus = Path(unfinished) / "corpus"
-            manifest = build_corpus(
-                corpus,
-                num_train=num_train,
-                num_eval=num_eval,
-                num_test=num_test,
-                num_cold_start=num_cold_start,
-                seed=seed,
-            )
-            annotate_manifest(manifest, corpus)
-            corpus.rename(material.corpus)
+    root.mkdir(parents=True, exist_ok=True)
+    # One beside the other: the corpus keeps one core busy, as espeak's next clip depends on its
+    # last.
+    with worker_pool(1) as pool:
+        checkpoint = None
+        if not material.checkpoint.exists():
+            checkpoint = pool.submit(_build_checkpoint, material.checkpoint, seed)
+        if not material.corpus.exists():
+            with tempfile.TemporaryDirectory(dir=root) as unfinished:
+                corpus = Path(unfinished) / "corpus"
+                manifest = build_corpus(
+                    corpus,
+                    num_train=num_train,
+                    num_eval=num_eval,
+                    num_test=num_test,
+                    num_cold_start=num_cold_start,
+                    seed=seed,
+                )
+                annotate_manifest(manifest, corpus)
+                corpus.rename(material.corpus)
+        if checkpoint is not None:
+            checkpoint.result()
     return material
+
+
+def _build_checkpoint(folder: Path, seed: int) -> None:
+    from demo.checkpoint import build_checkpoint  # imports torch: seconds, not for a look
+
+    build_checkpoint(folder, seed=seed)
 
 
 def annotate_manifest(manifest: Path, corpus: Path) -> None:

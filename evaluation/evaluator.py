@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from configs.schema import RewardTermConfig, RunConfig
-from data.loader import usable_prompts
+from data.loader import usable_in_threads
 from data.records import Example, Group, Prompt, RewardTerms
 from evaluation.answer_reader import AnswerReader
 from evaluation.answers import evaluate
@@ -45,7 +46,9 @@ class Evaluator:
         if not examples:
             return {}
         config = self.config
-        prompts = list(usable_prompts(examples, self.build_prompt, config.data.bad_clips))
+        with ThreadPoolExecutor(config.data.num_workers) as pool:
+            bad_clips = config.data.bad_clips
+            prompts = usable_in_threads(pool, examples, self.build_prompt, bad_clips)
         choices = config.data.choices
         reader = AnswerReader.of(choices, config.rewards.aliases)
         answers = evaluate(self.engines, prompts, reader, may_lack=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.errors import UserError
+from configs.imports import without_collections
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
 from data.files import DiskFullError
@@ -94,7 +95,8 @@ def _run(kind: str, command: str, arguments: argparse.Namespace, stop: StopReque
     if stop_run(problems):
         _report_data(kind, config, problems)
         return EXIT_PREFLIGHT
-    data = _read_data(kind, config)
+    with without_collections():
+        data = _read_data(kind, config)
     if arguments.dry_run:
         from launch.plan import describe_plan
 
@@ -154,9 +156,10 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
 
 def _body(kind: str) -> Callable[..., int]:
     """Return what a command does once its folder is open and Ray is there."""
-    from launch.build import run_rl, run_sft
-    from launch.evaluation import run_evaluation
-    from launch.judge_training import run_judge
+    with without_collections():
+        from launch.build import run_rl, run_sft
+        from launch.evaluation import run_evaluation
+        from launch.judge_training import run_judge
 
     runs = {"policy": run_rl, "sft": run_sft, "judge": run_judge, "evaluate": run_evaluation}
     return runs[kind]

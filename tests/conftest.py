@@ -25,6 +25,41 @@ settings.load_profile("untimed")
 MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
+LONGEST_FIRST = (
+    "tests/e2e/test_two_nodes.py",
+    "tests/e2e/test_ptr.py",
+    "tests/faults/test_engines.py",
+    "tests/e2e/test_slurm.py",
+    "tests/e2e/test_sweep.py",
+    "tests/e2e/test_learner_ranks.py",
+    "tests/e2e/test_job.py",
+    "tests/e2e/test_evaluation.py",
+    "tests/e2e/test_judge_training.py",
+    "tests/faults/test_groups.py",
+    "tests/e2e/test_parity.py",
+    "tests/e2e/test_pipeline.py",
+    "tests/faults/test_secrets_stack.py",
+    "tests/e2e/test_errors.py",
+    "tests/e2e/test_seeds.py",
+    "tests/e2e/test_local_judge.py",
+)
+"""Files that keep a process busy for a minute and more: begun last, one would run alone."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have files dealt out in their order here, where pytest-xdist would go by numbers of tests."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first, where several processes share them."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    rank = {file: number for number, file in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
+
+
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
     """Give back the signals that a command takes when it is called in the process of the tests."""

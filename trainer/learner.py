@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import copy
 import gc
-import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import deepspeed
 import torch
 
-from configs.schema import RunConfig
 from data.files import DiskFullError, full_disk
 from data.records import FloatArray, Microbatch
 from rollout.actors import Failure
+from trainer.learner_spec import LearnerSpec, accumulate
 from trainer.logprobs import PackedPolicy, PackedRow, to_device
 from trainer.losses import FrozenScores, policy_terms, sft_loss
 from trainer.offload import OptimizerOffload
@@ -33,20 +32,6 @@ from trainer.weights import WeightSource
 from trainer.zero import deepspeed_config
 
 CHECKPOINT_TAG = "learner"
-
-
-class LearnerSpec(NamedTuple):
-    """What a rank must know to join its group."""
-
-    config: RunConfig
-    rank: int
-    num_ranks: int
-    forbidden_token_ids: tuple[int, ...]
-
-
-def learner_environment(config: RunConfig) -> dict[str, str]:
-    """Return the environment variables a rank's process needs before DeepSpeed is imported."""
-    return {"DS_ACCELERATOR": config.device, "TOKENIZERS_PARALLELISM": "false"}
 
 
 class Learner:
@@ -377,14 +362,3 @@ class Learner:
         torch.distributed.barrier()
         self._engine.destroy()
         torch.distributed.destroy_process_group()
-
-
-def accumulate(totals: dict[str, float], stats: dict[str, float], share: float = 1.0) -> None:
-    """Add the metrics of a row or a rank: `share` of each, but of keys in `_max` the maximum."""
-    for name, value in stats.items():
-        if name.endswith("_max"):
-            # Of a number and NaN, `max` returns the first: a NaN would vanish.
-            seen = (totals.get(name, 0.0), value)
-            totals[name] = math.nan if any(map(math.isnan, seen)) else max(seen)
-        else:
-            totals[name] = totals.get(name, 0.0) + share * value

@@ -7,21 +7,25 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 import ray
 
+from configs.imports import without_collections
 from configs.schema import RunConfig
 from data.files import DiskFullError
 from data.records import FloatArray, Group, GroupSample, Microbatch
 from rollout.actors import Failure, LostActorError, wait_for_all, with_environment
 from rollout.stacks import listen
 from trainer.audit import check_rows
-from trainer.learner import Learner, LearnerSpec, accumulate, learner_environment
+from trainer.learner_spec import LearnerSpec, accumulate, learner_environment
 from trainer.packing import PADDING_ID, build_row, num_row_tokens, pack_rows, plan_update
 from trainer.sealed import CheckpointFullError
+
+if TYPE_CHECKING:  # a rank's libraries, which would take the driver 3 s
+    from trainer.learner import Learner
 
 FETCH_TIMEOUT_S = 300.0
 """Longest wait for the clips of a row, which lie in the driver's memory, maybe on another node."""
@@ -51,6 +55,8 @@ class LearnerActor:
 
     def start(self, address: str, port: int) -> None:
         """Build the learner; collective over the ranks."""
+        with without_collections():
+            from trainer.learner import Learner
         # gloo would look its own name up, which on many nodes gives an address of this node alone.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface_towards(address))
         self._learner = Learner(self._spec, address, port)

@@ -116,6 +116,8 @@ if not joins_cluster():
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     # By default Ray's workers yield to every other process of the machine, the driver included.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Workers that are started ahead of any actor lack its environment, so that no actor gets one.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
 
 def _setup() -> ConfigParser:

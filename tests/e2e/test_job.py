@@ -59,7 +59,8 @@ def submit(
         "rewards.packages": "[rewards, tests]",
         "rewards.terms": TERMS.format(trace=run.trace),
         "rewards.outcome": "letters",
-        "rollout.num_engines": 2,
+        # The second job has one: what is sampled does not depend on it.
+        "rollout.num_engines": 2 if zero_stage == 2 else 1,
         "rollout.group_size": 4,
         "rollout.cpu_threads": 1,
         "rollout.max_completion_tokens": 16,

@@ -42,6 +42,8 @@ class Outcome(NamedTuple):
     figures: list[Mapping[str, float]]
     logprobs: list[FloatArray]
     weights: Mapping[str, torch.Tensor]
+    saved: Path | None = None
+    """The state after the first of them."""
 
 
 class World(NamedTuple):
@@ -111,7 +113,9 @@ def flat_logprobs(learner: LearnerGroup, samples: Sequence[GroupSample]) -> list
     return [logprobs for group in groups for logprobs in group]
 
 
-def run_twice(world: World, num_ranks: int, zero_stage: int, chunk_tokens: int = 1024) -> Outcome:
+def run_twice(
+    world: World, num_ranks: int, zero_stage: int, chunk_tokens: int = 1024, *, saved: Path
+) -> Outcome:
     learner = world.start(
         num_ranks,
         zero_stage,
@@ -121,7 +125,10 @@ def run_twice(world: World, num_ranks: int, zero_stage: int, chunk_tokens: int =
     )
     # Groups that two ranks cannot share evenly, in one row and in several.
     figures = [learner.update(world.samples[:3], LEARNING_RATE)]
+    learner.save(saved)
+    # What was saved is the state of that moment, though it is written during the next update.
     figures.append(learner.update(world.samples[3:], LEARNING_RATE))
+    assert len(learner.saved_files(saved)) > num_ranks
     logprobs = flat_logprobs(learner, world.samples)
     # Each completion keeps its place, whatever shares its row.
     for i in (1, 6):
@@ -130,11 +137,25 @@ def run_twice(world: World, num_ranks: int, zero_stage: int, chunk_tokens: int =
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE)
     weights = learner._all("full_weights")[0]
     learner.close()
-    return Outcome(figures, logprobs, weights)
+    return Outcome(figures, logprobs, weights, saved)
 
 
-def test_ranks_and_stages_give_the_same_policy(world: World) -> None:
-    expected, *others = (run_twice(world, *mode) for mode in MODES.values())
+@pytest.fixture(scope="module")
+def outcomes(
+    world: World, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[tuple[int, ...], Outcome]:
+    """Return what comes of two updates, by mode."""
+    folder = tmp_path_factory.mktemp("states")
+    return {
+        mode: run_twice(world, *mode, saved=folder / f"{number}" / "step_000001")
+        for number, mode in enumerate(MODES.values())
+    }
+
+
+def test_ranks_and_stages_give_the_same_policy(
+    outcomes: Mapping[tuple[int, ...], Outcome],
+) -> None:
+    expected, *others = outcomes.values()
     # The reference policy is the start policy: the same before the first update, not after it.
     assert expected.figures[0]["policy/kl"] == pytest.approx(0, abs=1e-8)
     assert expected.figures[1]["policy/kl"] > 1e-4
@@ -190,17 +211,12 @@ def test_adapters_are_compared_with_the_model_below_them(world: World) -> None:
 
 @pytest.mark.parametrize("zero_stage", [2, 3])
 def test_another_number_of_ranks_goes_on_with_a_saved_state(
-    world: World, tmp_path: Path, zero_stage: int
+    world: World, outcomes: Mapping[tuple[int, ...], Outcome], zero_stage: int
 ) -> None:
-    by_two, by_one = tmp_path / "step_000001", tmp_path / "step_000002"
-    learner = world.start(2, zero_stage)
-    learner.update(world.samples[:3], LEARNING_RATE)
-    learner.save(by_two)
-    # What was saved is the state of that moment, though it is written during the next update.
-    expected = learner.update(world.samples[3:], LEARNING_RATE)
-    assert len(learner.saved_files(by_two)) > 3
-    weights = learner._all("full_weights")[0]
-    learner.close()
+    _, whole = outcomes[2, zero_stage].figures
+    weights, by_two = outcomes[2, zero_stage].weights, outcomes[2, zero_stage].saved
+    assert by_two is not None
+    by_one = by_two.parent / "step_000002"
     # Written by two ranks and read by one, then written by that one and read by two.
     for num_ranks, saved in ((1, by_two), (2, by_one)):
         learner = world.start(num_ranks, zero_stage)
@@ -209,10 +225,10 @@ def test_another_number_of_ranks_goes_on_with_a_saved_state(
             learner.save(by_one)
             learner.saved_files(by_one)
         figures = learner.update(world.samples[3:], LEARNING_RATE)
-        for name in expected.keys() - {"perf/packing_frac"}:
-            assert figures[name] == pytest.approx(expected[name], rel=1e-5, abs=1e-6), name
+        for name in whole.keys() - {"perf/packing_frac"}:
+            assert figures[name] == pytest.approx(whole[name], rel=1e-5, abs=1e-6), name
         for name, weight in learner._all("full_weights")[0].items():
             error = torch.linalg.norm(weight - weights[name]) / torch.linalg.norm(weights[name])
             assert error < TOLERANCE, (num_ranks, name, error)
         learner.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_000001", "step_000002"]
+    assert sorted(path.name for path in by_two.parent.iterdir()) == ["step_000001", "step_000002"]

@@ -35,11 +35,11 @@ class Probe:
 
 @pytest.fixture(scope="module")
 def two_nodes() -> Iterator[None]:
-    """Run a cluster of two nodes of 8 GPUs each, and of 32 CPUs."""
+    """Run a cluster of two nodes of 4 GPUs each, and of 16 CPUs."""
     with pytest.MonkeyPatch.context() as patch:
         cluster = Cluster()
         for _ in range(2):
-            cluster.add_node(num_cpus=32, num_gpus=8, include_dashboard=False)
+            cluster.add_node(num_cpus=16, num_gpus=4, include_dashboard=False)
         patch.setenv("RAY_ADDRESS", cluster.address)
         ray.init(address=cluster.address, log_to_driver=False)
         yield
@@ -74,32 +74,33 @@ def taken(found: dict[str, list[Any]]) -> Counter[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", ["omni_3b", "omni_7b"])
 def test_a_split_run_has_every_gpu_to_itself(two_nodes: None, name: str) -> None:
-    layout = ["learner.num_ranks=8", "rollout.num_engines=7", "train.prompts_per_step=16"]
+    layout = ["learner.num_ranks=4", "rollout.num_engines=3", "train.prompts_per_step=16"]
     places = place(config_of(name, *layout))
     found = start(places)
     places.release()
     assert {role: len(where) for role, where in found.items()} == {
-        "learner": 8,
-        "engine": 7,
+        "learner": 4,
+        "engine": 3,
         "reasoning": 1,
     }
-    assert set(taken(found).values()) == {1} and len(taken(found)) == 16
+    assert set(taken(found).values()) == {1} and len(taken(found)) == 8
     # Both nodes have the address of this machine, and are told apart all the same.
-    assert sorted(map(len, places.nodes.values())) == [8, 8]
+    assert sorted(map(len, places.nodes.values())) == [4, 4]
     # The ranks, which speak at every layer, fill one node; the rest has the other.
     assert len({node for node, _ in found["learner"]}) == 1
 
 
 def test_tensor_parallel_engines_lie_on_one_node(two_nodes: None) -> None:
-    places = place(config_of("omni_7b", "rollout.tensor_parallel=4", "rollout.num_engines=2"))
+    layout = ["learner.num_ranks=3", "rollout.tensor_parallel=2", "rollout.num_engines=2"]
+    places = place(config_of("omni_7b", *layout))
     found = start(places)
     places.release()
-    assert [len(gpus) for _, gpus in found["engine"]] == [4, 4]
-    assert set(taken(found).values()) == {1} and len(taken(found)) == 4 + 8 + 1
+    assert [len(gpus) for _, gpus in found["engine"]] == [2, 2]
+    assert set(taken(found).values()) == {1} and len(taken(found)) == 3 + 4 + 1
 
 
 def test_colocated_pairs_share_a_gpu_whoever_starts_first(two_nodes: None) -> None:
-    layout = ["learner.num_ranks=14", "rollout.num_engines=14", "train.prompts_per_step=16"]
+    layout = ["learner.num_ranks=6", "rollout.num_engines=6", "train.prompts_per_step=12"]
     places = place(config_of("omni_7b", *COLOCATED, *layout))
     engines = start(Places([], places.engines, {}, {}))["engine"]
     found = start(places)
@@ -117,10 +118,10 @@ def test_a_judge_that_is_a_server_takes_no_gpu(two_nodes: None) -> None:
 
 
 def test_the_judge_of_a_judge_run_takes_a_gpu_that_its_learner_had(two_nodes: None) -> None:
-    config = config_of("omni_judge", "learner.num_ranks=16")
+    config = config_of("omni_judge", "learner.num_ranks=8")
     learners = place(config)
     every = taken(start(learners))
-    assert len(every) == 16
+    assert len(every) == 8
     learners.release()
     places = place(config, learns=False)
     (gpu,) = taken(start(places))
@@ -129,9 +130,9 @@ def test_the_judge_of_a_judge_run_takes_a_gpu_that_its_learner_had(two_nodes: No
 
 
 def test_a_run_larger_than_the_cluster_is_refused_by_its_sum(two_nodes: None) -> None:
-    layout = ["learner.num_ranks=10", "rollout.num_engines=10"]
+    layout = ["learner.num_ranks=5", "rollout.num_engines=5"]
     ray.shutdown()
-    with pytest.raises(ClusterError, match=r"10 x learner \+ 10 x engine .* = 21 GPUs, and there"):
+    with pytest.raises(ClusterError, match=r"5 x learner \+ 5 x engine .* = 11 GPUs, and there"):
         connect(config_of("omni_7b", *layout))
     assert not ray.is_initialized()
     ray.init(address="auto", log_to_driver=False)
@@ -143,7 +144,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_gpus_of_another_run_are_waited_for_and_not_taken(two_nodes: None, impatient: None) -> None:
-    first = place(config_of("omni_7b", "learner.num_ranks=8"))
-    with pytest.raises(ClusterError, match=r"= 8 GPUs and 8 CPUs.* in 2 s: 4 GPUs and"):
+    first = place(config_of("omni_7b", "learner.num_ranks=1"))
+    with pytest.raises(ClusterError, match=r"= 8 GPUs and 8 CPUs.* in 2 s: 3 GPUs and"):
         place(config_of("omni_7b"))
     first.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from launch.preflight import ROOT
 from tests.e2e.command import RunFiles, Shell, command, open_shell
 from tests.e2e.conftest import WriteConfig
-from tests.judge_server import always, running
+from tests.judge_server import running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -29,7 +30,7 @@ rollout:
   max_completion_tokens: 48
 train:
   num_steps: 100
-  prompts_per_step: 32
+  prompts_per_step: 16
 parity:
   num_clips: 0
 """
@@ -182,45 +183,61 @@ def http_options(url: str) -> dict[str, object]:
     }
 
 
+@pytest.fixture(scope="module")
+def judged_from_the_start(
+    tmp_path_factory: pytest.TempPathFactory,
+    shell: Shell,
+    write_config: WriteConfig,
+    cold_started: Path,
+) -> RunFiles:
+    """Return a run whose judge is out in the first step, and fails now and then in the others."""
+    folder = tmp_path_factory.mktemp("http")
+    first = RunFiles(folder).root / "samples" / "step_000001.jsonl"
+    later = count()  # safe in threads
+
+    def script(_: int, body: dict[str, Any]) -> str:
+        if not first.exists():
+            return "503"
+        number = next(later)
+        return FAULTS[number // 4 % len(FAULTS)] if number % 4 == 0 else f"ok {1 + number % 5}"
+
+    with running(script) as server:
+        run = run_ptr(
+            folder, shell, write_config, cold_started, http_options(server.url), **FROM_THE_START
+        )
+    assert next(later) > 2 * len(FAULTS) * 4
+    return run
+
+
 FROM_THE_START = {
     "rewards.terms.2.schedule.kind": "constant",
     "rewards.terms.2.concurrency": 16,
-    "train.num_steps": 2,
+    "train.num_steps": 3,
     "eval.judged": False,
 }
 
 
 def test_training_goes_on_past_a_judge_that_fails_now_and_then(
-    tmp_path: Path, shell: Shell, write_config: WriteConfig, cold_started: Path
+    judged_from_the_start: RunFiles,
 ) -> None:
-    def script(number: int, body: dict[str, Any]) -> str:
-        return FAULTS[number // 4 % len(FAULTS)] if number % 4 == 0 else f"ok {1 + number % 5}"
-
-    with running(script) as server:
-        run = run_ptr(
-            tmp_path, shell, write_config, cold_started, http_options(server.url), **FROM_THE_START
-        )
-        assert len(server.bodies) > 2 * len(FAULTS) * 4
-    for row in run.rows()[1:]:
+    for row in judged_from_the_start.rows()[2:]:
         assert row["optim/skipped"] == 0
         assert 0.1 < row["judge/reasoning_missing_frac"] < 0.4
         assert row["reward/reasoning_weight"] > 0
     reasons = {
-        row["details"]["reasoning"].get("missing") for step in (1, 2) for row in samples(run, step)
+        row["details"]["reasoning"].get("missing")
+        for step in (2, 3)
+        for row in samples(judged_from_the_start, step)
     }
     expected = {"http 500", "http 429", "connection", "not json", "out of range", "timeout"}
     assert expected | {"not an integer", "reply too large", ""} <= reasons
 
 
-def test_a_step_without_a_judge_is_withheld(
-    tmp_path: Path, shell: Shell, write_config: WriteConfig, cold_started: Path
-) -> None:
-    with running(always("503")) as server:
-        run = run_ptr(
-            tmp_path, shell, write_config, cold_started, http_options(server.url), **FROM_THE_START
-        )
-    for row in run.rows()[1:]:
-        assert row["optim/skipped"] == 1
-        assert row["reward/reasoning_coverage"] == 0 and "judge/reasoning_right_mean" not in row
-        assert row["judge/reasoning_missing_frac"] == 1
-    assert all(row["terms"]["reasoning"] is None for row in samples(run, 1))
+def test_a_step_without_a_judge_is_withheld(judged_from_the_start: RunFiles) -> None:
+    row = judged_from_the_start.rows()[1]
+    assert row["optim/skipped"] == 1
+    assert row["reward/reasoning_coverage"] == 0 and "judge/reasoning_right_mean" not in row
+    assert row["judge/reasoning_missing_frac"] == 1
+    rows = samples(judged_from_the_start, 1)
+    assert all(row["terms"]["reasoning"] is None for row in rows)
+    assert {row["details"]["reasoning"].get("missing") for row in rows} >= {"http 503"}

@@ -1,4 +1,4 @@
-"""A run that was killed and asked to stop ends like one that was left alone; what it writes."""
+"""A run that was killed, asked to stop and tried out ends like one left alone; what it writes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import json
 import re
 import signal
 import statistics
+import subprocess
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -31,38 +33,72 @@ def export_digests(run: RunFiles) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def life(shell: Shell, config: Path, run: RunFiles, number: signal.Signals) -> int:
+class Broken(NamedTuple):
+    """A run that was killed in its third step, asked to stop in the same one, and then finished."""
+
+    run: RunFiles
+    config: Path
+    killed: int
+    """Its exit code."""
+    status: dict[str, Any]
+    """What it left."""
+    steps: list[int]
+    """Of its rows."""
+    stopped: int
+    stopped_status: dict[str, Any]
+    finished: subprocess.CompletedProcess[str]
+
+    @property
+    def output(self) -> str:
+        """What the killed and the stopped one printed."""
+        return (self.run.folder / "output.txt").read_text()
+
+
+def life(shell: Shell, words: Sequence[str], run: RunFiles, number: signal.Signals) -> int:
     """Run until the next step after the checkpoint is being scored, send a signal, wait."""
     before = run.groups_scored()
     if before == 0:
         before = CHECKPOINT_STEP * GROUPS_PER_STEP
     output = run.folder / "output.txt"
-    process = shell.start(*command("rl", config), output=output)
+    process = shell.start(*words, output=output)
     wait_until(lambda: run.groups_scored() > before or process.poll() is not None, "step 3 begins")
     assert process.poll() is None, output.read_text()
     process.send_signal(number)
     return process.wait(timeout=480)
 
 
+@pytest.fixture(scope="module")
+def broken(
+    tmp_path_factory: pytest.TempPathFactory, shell: Shell, write_config: WriteConfig
+) -> Broken:
+    """Return a run of three lives; the first of them tries the largest step before its own."""
+    run = RunFiles(tmp_path_factory.mktemp("broken"))
+    config = write_config(run.folder)
+    killed = life(shell, command("rl", config, {"train.trial_step": "true"}), run, signal.SIGKILL)
+    status, steps = run.status(), [row["step"] for row in run.rows()]
+    wait_until(lambda: not shell.processes(), "Ray ends with a driver that was killed")
+    stopped = life(shell, command("rl", config), run, signal.SIGTERM)
+    stopped_status = run.status()
+    finished = shell.run(*command("rl", config))
+    return Broken(run, config, killed, status, steps, stopped, stopped_status, finished)
+
+
 @pytest.mark.exact
 def test_a_killed_and_a_stopped_run_end_like_an_unbroken_one(
-    tmp_path: Path, shell: Shell, write_config: WriteConfig, finished_run: RunFiles
+    broken: Broken, finished_run: RunFiles
 ) -> None:
-    run = RunFiles(tmp_path)
-    config = write_config(tmp_path)
-    assert life(shell, config, run, signal.SIGKILL) == -signal.SIGKILL
-    assert run.status()["state"] == "running"
-    assert [row["step"] for row in run.rows()] == [0, 1, 2]
-    wait_until(lambda: not shell.processes(), "Ray ends with a driver that was killed")
+    assert broken.killed == -signal.SIGKILL
+    assert broken.status["state"] == "running"
+    assert broken.steps == [0, 1, 2]
 
-    assert life(shell, config, run, signal.SIGTERM) == 75
-    status = run.status()
+    assert broken.stopped == 75
+    status = broken.stopped_status
     assert (status["state"], status["step"]) == ("preempted", 3)
-    assert str(config) in status["resume_cmd"]
+    assert str(broken.config) in status["resume_cmd"]
 
-    done = shell.run(*command("rl", config))
-    assert done.returncode == 0, done.stderr
-    assert "resuming after step 3" in done.stdout
+    assert broken.finished.returncode == 0, broken.finished.stderr
+    assert "resuming after step 3" in broken.finished.stdout
+    run = broken.run
     assert run.status()["state"] == "finished"
 
     assert export_digests(run) == export_digests(finished_run)
@@ -82,7 +118,7 @@ def test_a_pipelined_run_that_was_killed_ends_like_an_unbroken_one(
     commands = {}
     for run in (whole, killed):
         run.folder.mkdir()
-        commands[run] = (*command("rl", write_config(run.folder)), "async.max_staleness=1")
+        commands[run] = command("rl", write_config(run.folder), {"async.max_staleness": "1"})
     done = shell.run(*commands[whole])
     assert done.returncode == 0, done.stderr
 
@@ -104,6 +140,21 @@ def test_a_pipelined_run_that_was_killed_ends_like_an_unbroken_one(
     for step in range(1, NUM_STEPS + 1):
         name = f"samples/step_{step:06d}.jsonl"
         assert (killed.root / name).read_text() == (whole.root / name).read_text()
+
+
+@pytest.mark.exact
+def test_a_trial_changes_no_number(broken: Broken, finished_run: RunFiles) -> None:
+    # The longest clip that leaves room for 24 tokens in 512; 14 groups of 488 + 4 x 24 tokens fill
+    # the budget of 8192 but for 16.
+    sizes = "trial step at the largest size: prompts of 488 tokens, a row of 8176"
+    assert broken.output.count(sizes) == broken.output.count("trial step done in") == 1
+    assert numbers(broken.run) == numbers(finished_run)
+
+
+def numbers(run: RunFiles) -> list[dict[str, float]]:
+    """All metrics of a run but those of the clock."""
+    timed = ("time/", "perf/completion")
+    return [{k: v for k, v in row.items() if not k.startswith(timed)} for row in run.rows()]
 
 
 def without_times(row: dict[str, Any]) -> dict[str, Any]:

@@ -90,12 +90,19 @@ def no_processes_left(shell: Shell) -> Iterator[None]:
     shell.end_processes()
 
 
-def test_a_stopped_sweep_goes_on_where_it_was(
-    tmp_path: Path, shell: Shell, write_config: WriteConfig
+def test_a_sweep_with_a_failed_trial_is_stopped_and_goes_on_where_it_was(
+    tmp_path: Path, shell: Shell, write_config: WriteConfig, tiny_checkpoint: Path
 ) -> None:
     settings = {**SHORT, "train.num_steps": 3, "eval.test_split": "test"}
     path = write_sweep(tmp_path, write_config(tmp_path), settings)
     folder = tmp_path / "runs" / "pair"
+    late = tmp_path / "late"
+    sweep = json.loads(path.read_text())
+    sweep["trials"][0]["set"]["model.path"] = str(late)
+    path.write_text(json.dumps(sweep))
+    failed_log = folder / "logs" / "plain" / "seed_0.log"
+
+    # The first trial has no checkpoint. The other one runs, and is stopped.
     output = tmp_path / "sweep.txt"
     process = shell.start(*sweep_command(path), output=output)
     second = folder / "letters" / "seed_0" / "metrics.jsonl"
@@ -109,17 +116,35 @@ def test_a_stopped_sweep_goes_on_where_it_was(
     assert process.poll() is None, output.read_text()
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=480) == 75, output.read_text()
-    assert statuses(folder) == {"plain/seed_0": "finished", "letters/seed_0": "preempted"}
-    assert "Unfinished: 1 of 2 runs" in (folder / "results.md").read_text()
+    assert statuses(folder) == {"letters/seed_0": "preempted"}
+    assert "Unfinished: 0 of 2 runs" in (folder / "results.md").read_text()
 
     plan = shell.run(*sweep_command(path), "--dry-run")
-    assert "2 runs: 1 done, 1 half-done, 0 new" in plan.stdout
+    assert "2 runs: 0 done, 1 half-done, 1 new" in plan.stdout
 
+    # What was stopped ends, and what failed is named.
+    failed = shell.run(*sweep_command(path))
+    assert failed.returncode == 4, failed.stdout + failed.stderr
+    assert f"failed: plain/seed_0 (exit code 3): {failed_log}" in failed.stdout
+    assert str(late) in failed_log.read_text()
+    assert statuses(folder) == {"letters/seed_0": "finished"}
+    assert "resuming after step" in (folder / "logs" / "letters" / "seed_0.log").read_text()
+    assert "Unfinished: 1 of 2 runs" in (folder / "results.md").read_text()
+
+    late.symlink_to(tiny_checkpoint)
+    plan = shell.run(*sweep_command(path), "--dry-run")
+    assert "2 runs: 1 done, 0 half-done, 1 new" in plan.stdout
     done = shell.run(*sweep_command(path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 runs, 1 done before" in done.stdout
-    assert attempts(folder) == [("plain/seed_0", 0), ("letters/seed_0", 75), ("letters/seed_0", 0)]
-    assert "resuming after step" in (folder / "logs" / "letters" / "seed_0.log").read_text()
+    assert attempts(folder) == [
+        ("plain/seed_0", 3),
+        ("letters/seed_0", 75),
+        ("plain/seed_0", 3),
+        ("letters/seed_0", 0),
+        ("plain/seed_0", 0),
+    ]
+    assert statuses(folder) == {"plain/seed_0": "finished", "letters/seed_0": "finished"}
     rows = list(csv.DictReader((folder / "results.csv").open()))
     assert [(row["trial"], row["state"]) for row in rows] == [
         ("plain", "done"),
@@ -131,21 +156,6 @@ def test_a_stopped_sweep_goes_on_where_it_was(
     page = (folder / "results.md").read_text()
     assert "Unfinished" not in page
     assert "One seed shows no difference" in page
-
-
-def test_a_failed_trial_is_named_and_the_other_one_runs(
-    tmp_path: Path, shell: Shell, write_config: WriteConfig
-) -> None:
-    path = write_sweep(tmp_path, write_config(tmp_path), SHORT)
-    sweep = json.loads(path.read_text())
-    sweep["trials"][0]["set"]["model.path"] = "/nowhere"
-    path.write_text(json.dumps(sweep))
-    done = shell.run(*sweep_command(path))
-    log_path = tmp_path / "runs" / "pair" / "logs" / "plain" / "seed_0.log"
-    assert done.returncode == 4, done.stdout + done.stderr
-    assert f"failed: plain/seed_0 (exit code 3): {log_path}" in done.stdout
-    assert "/nowhere" in log_path.read_text()
-    assert statuses(tmp_path / "runs" / "pair") == {"letters/seed_0": "finished"}
 
 
 def test_trials_as_jobs_of_a_cluster(

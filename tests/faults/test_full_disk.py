@@ -21,8 +21,9 @@ from safetensors.torch import save_file
 from configs.schema import ModelConfig, RunConfig
 from data.files import DiskFullError, append_row, overwrite, write_atomically
 from launch.command import run_command
-from trainer.learner import Learner, LearnerSpec
+from trainer.learner import Learner
 from trainer.learner_group import LearnerGroup
+from trainer.learner_spec import LearnerSpec
 from trainer.metrics_writer import MetricsWriter
 from trainer.run_folder import RunFolder
 

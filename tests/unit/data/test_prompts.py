@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import Qwen2_5OmniProcessor
 
 from configs.schema import DataConfig
 from data.audio import AudioError
@@ -73,7 +75,8 @@ def test_tokens_and_features_equal_those_of_the_processor(
     samples = tone(440.0, duration_s=duration_s)
     features = builder.extract_features(samples)
     prompt = builder.build(EXAMPLE, features, features.shape[1])
-    batch = load_processor(checkpoint)(text=[prompt.text], audio=[samples], return_tensors="np")
+    processor = Qwen2_5OmniProcessor.from_pretrained(checkpoint)
+    batch = processor(text=[prompt.text], audio=[samples], return_tensors="np")
     assert prompt.token_ids.tolist() == batch["input_ids"][0].tolist()
     assert features.shape[1] == batch["feature_attention_mask"][0].sum()
     assert np.array_equal(features, batch["input_features"][0][:, : features.shape[1]])
@@ -88,6 +91,22 @@ def test_a_template_in_the_released_style_gives_the_same_prompt(
     assert no_system.render(EXAMPLE).startswith(
         "<|im_start|>system\nDefault instructions.<|im_end|>"
     )
+
+
+@pytest.mark.parametrize("file", ["chat_template.json", "processor_config.json"])
+def test_the_template_is_found_where_the_processor_finds_it(
+    checkpoint: Path, tmp_path: Path, file: str
+) -> None:
+    path = with_template(checkpoint, tmp_path, "")
+    (path / "chat_template.jinja").unlink()
+    known = json.loads((path / file).read_text()) if (path / file).exists() else {}
+    (path / file).write_text(json.dumps(known | {"chat_template": "ours"}))
+    expected = Qwen2_5OmniProcessor.from_pretrained(path)
+    found = load_processor(path)
+    assert found.chat_template == expected.chat_template == "ours"
+    assert found.audio_token == expected.audio_token
+    assert found.tokenizer.get_vocab() == expected.tokenizer.get_vocab()
+    assert found.feature_extractor.to_dict() == expected.feature_extractor.to_dict()
 
 
 def test_without_a_system_prompt_there_is_no_system_message(checkpoint: Path) -> None:
@@ -155,7 +174,7 @@ def test_all_special_tokens_but_the_end_are_forbidden(
 def test_answer_tags_that_are_tokens_of_their_own_stay_allowed(
     checkpoint: Path, builder: PromptBuilder, tmp_path: Path
 ) -> None:
-    processor = load_processor(checkpoint)
+    processor = Qwen2_5OmniProcessor.from_pretrained(checkpoint)
     processor.tokenizer.add_tokens(["<think>", "</think>", "<tool_call>"])
     processor.save_pretrained(tmp_path / "tags")
     tags = PromptBuilder(tmp_path / "tags", CONFIG)

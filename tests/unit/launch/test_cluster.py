@@ -97,7 +97,7 @@ def test_of_the_nodes_of_a_run_that_failed_those_are_named_that_take_no_connecti
         assert describe_lost_nodes([gone]) == describe_lost_nodes([]) == ""
 
 
-@pytest.mark.e2e
+@pytest.mark.slow
 def test_local_ray_listens_to_this_machine_and_imports_our_modules(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     done = subprocess.run(

@@ -24,7 +24,7 @@ from data.records import (
 from evaluation.statistics import classification_report
 from rewards.combine import CombineRules
 from rewards.schedule import Schedule
-from trainer.learner import accumulate
+from trainer.learner_spec import accumulate
 from trainer.metrics import rollout_metrics, sample_rows
 from trainer.metrics_writer import MetricsWriter
 from trainer.progress import duration, progress_line
