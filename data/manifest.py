@@ -9,12 +9,25 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from configs.errors import UserError
 from data.manifest_row import ALIASES, RowReader, is_unicode
 from data.records import Example
+from data.workers import worker_map
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+PART_BYTES = 2**22
+"""A manifest is read in parts of this size, whose lines are in memory one at a time."""
+
+LARGE_BYTES = 2**26
+"""A manifest above this size is worth the start of other processes."""
 
 MAX_LISTED = 20
 """Problems that one error message lists; the rest is counted."""
@@ -44,6 +57,7 @@ def read_manifest(
     audio_root: str | Path,
     choices: Sequence[str],
     question_template: str,
+    num_workers: int = 1,
 ) -> list[Example]:
     """Return the rows of a manifest, all of them checked.
 
@@ -54,6 +68,7 @@ def read_manifest(
         audio_root: folder that the clips' paths are relative to and may not leave.
         choices: labels that a row may have; a row's own `choices` must be among them.
         question_template: question of the rows that carry none; `{choices}` is filled per row.
+        num_workers: processes that read a file of more than `LARGE_BYTES`.
 
     Raises:
         ManifestError: the first problems as `file:line: what, what to do`, and their number.
@@ -61,21 +76,34 @@ def read_manifest(
     root = Path(audio_root)
     if not root.is_dir():
         raise ManifestError(f"{root}: audio root is not a folder; fix data.audio_root")
-    reader = RowReader(os.path.realpath(root), tuple(choices), question_template)
+    read_part = partial(
+        _read_part, Path(path), (os.path.realpath(root), tuple(choices), question_template)
+    )
     examples: list[Example] = []
     problems: list[str] = []
     lines_by_id: dict[str, int] = {}
+    before = 0
     try:
-        for number, line in _numbered(Path(path)):
-            example, faults = reader.read(line)
-            if example is not None:
-                first = lines_by_id.setdefault(example.id, number)
-                if first != number:
+        size = os.path.getsize(path)
+        for part in worker_map(
+            read_part,
+            [(start, start + PART_BYTES) for start in range(0, size, PART_BYTES)],
+            num_workers if size > LARGE_BYTES else 1,
+        ):
+            faults = part.faults
+            for number, example in zip(part.numbers, part.examples, strict=True):
+                first = lines_by_id.setdefault(example.id, before + number)
+                if first != before + number:
                     faults.append(
-                        f"id {example.id!r} is already on line {first}; ids must be unique"
+                        (
+                            number,
+                            f"id {example.id!r} is already on line {first}; ids must be unique",
+                        )
                     )
-                examples.append(example)
-            problems.extend(f"{path}:{number}: {what}" for what in faults)
+            faults.sort(key=lambda fault: fault[0])
+            problems.extend(f"{path}:{before + number}: {what}" for number, what in faults)
+            examples += part.examples
+            before += part.num_lines
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror}; fix data.manifest") from error
     if problems:
@@ -97,7 +125,7 @@ def read_leniently(path: Path, audio_root: Path) -> list[dict[str, Any]]:
     """
     root = os.path.realpath(audio_root)
     rows: list[dict[str, Any]] = []
-    for number, line in _numbered(path):
+    for number, line in _numbered(path, (0, path.stat().st_size)):
         try:
             fields = json.loads(line)
         except (ValueError, RecursionError):
@@ -114,6 +142,20 @@ def read_leniently(path: Path, audio_root: Path) -> list[dict[str, Any]]:
             if os.path.commonpath([root, clip]) == root:
                 rows.append(row)
     return rows
+
+
+def clips_of(path: Path) -> Iterator[str]:
+    """Yield the clips of a manifest that was checked before; a row of text alone has none."""
+    decode = msgspec.json.Decoder(_Clip).decode
+    for _, line in _numbered(path, (0, path.stat().st_size)):
+        if line.strip() and (clip := decode(line).audio):
+            yield clip
+
+
+class _Clip(msgspec.Struct):
+    """What `clips_of` takes from a row."""
+
+    audio: str | None = None
 
 
 def without_aliases(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,10 +178,43 @@ def select_split(examples: Sequence[Example], split: str) -> list[Example]:
     return chosen
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that are not blank, each with its number."""
+@dataclass(slots=True)
+class _Part:
+    """Some lines of a manifest; lines are counted from its own first."""
+
+    num_lines: int = 0
+    examples: list[Example] = field(default_factory=list[Example])
+    numbers: list[int] = field(default_factory=list[int])
+    """The line of each example."""
+    faults: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    """Line, and what is wrong with it."""
+
+
+def _read_part(path: Path, how: tuple[str, tuple[str, ...], str], span: tuple[int, int]) -> _Part:
+    """Read the lines that start in a span of bytes; `how` is what `RowReader` takes."""
+    part, reader = _Part(), RowReader(*how)
+    for number, line in _numbered(path, span):
+        part.num_lines = number
+        if not line.strip():
+            continue
+        example, faults = reader.read(line)
+        part.faults += [(number, what) for what in faults]
+        if example is not None:
+            part.examples.append(example)
+            part.numbers.append(number)
+    return part
+
+
+def _numbered(path: Path, span: tuple[int, int]) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that start in a span of bytes, each with its number in it."""
+    start, end = span
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if not content.isspace() and content:
-                yield number, content
+        if start:
+            # The byte before it is the end of a line, or lies in a line that started before.
+            file.seek(start - 1)
+            start += len(file.readline()) - 1
+        number = 0
+        while start < end and (line := file.readline()):
+            number += 1
+            yield number, line if start else line.removeprefix(BYTE_ORDER_MARK)
+            start += len(line)

@@ -20,6 +20,8 @@ from data.records import Example
 ALIASES = {"audio": "audio_path", "label": "emotion", "text": "transcription"}
 """Field -> other name that is accepted for it, as in the EmotionCoT release."""
 
+_ALIAS_NAMES = frozenset(ALIASES.values())
+
 FOREIGN = {
     "messages": "a chat",
     "conversations": "a chat",
@@ -36,7 +38,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=lambda packed: None).encode
 
 Value = TypeVar("Value")
 
@@ -71,7 +73,7 @@ class RowReader:
 
     def read(self, line: bytes) -> tuple[Example | None, list[str]]:
         """Return the row, unless its JSON or id is unusable, and its problems."""
-        fields = _plain_fields(line)
+        fields = self.plain_fields(line)
         if fields is None:
             fields, problem = _any_fields(line)
             if problem:
@@ -92,12 +94,28 @@ class RowReader:
             self._questions[key] = fill_choices(question, choices)
         return self._questions[key]
 
-    def packed(self, value: dict[str, Any]) -> Mapping[str, Any]:
-        """Return an object of a row as it is kept in memory."""
+    def plain_fields(self, line: bytes) -> Any:
+        """Return what a line holds by a fast decoder; None where that may not see what is wrong.
+
+        It takes the same JSON for the same values as Python's own, but for a key that is given
+        twice: then the line has more colons than its objects written anew.
+        """
         try:
-            return Packed(self.shared(tuple(value)), _encode(list(value.values())))
-        except OverflowError:  # an integer of more than 64 bits
-            return value
+            fields = _decode(line)
+            num_colons = 0
+            if type(fields) is dict and type(prosody := fields.get("prosody")) is dict:
+                fields["prosody"] = packed = self.packed(prosody)
+                num_colons = len(prosody) + packed.values_json.count(b":")
+            num_colons += _encode(fields).count(b":")
+            if num_colons != line.count(b":") or b"\\u003" in line:
+                return None
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+            return None
+        return fields
+
+    def packed(self, value: dict[str, Any]) -> Packed:
+        """Return an object of a row as it is kept in memory."""
+        return Packed(self.shared(tuple(value)), _encode(list(value.values())))
 
     def real_folder(self, audio: str) -> str:
         """Return the real path of a clip's folder."""
@@ -105,21 +123,6 @@ class RowReader:
         if folder not in self._folders:
             self._folders[folder] = os.path.realpath(os.path.join(self.root, folder))
         return self._folders[folder]
-
-
-def _plain_fields(line: bytes) -> Any:
-    """Return what a line holds by a fast decoder; None where that may not see what is wrong.
-
-    It takes the same JSON for the same values as Python's own, but for a key that is given twice,
-    which would be missing when the object is written anew, its colon too.
-    """
-    try:
-        fields = _decode(line)
-        if b"\\u003" in line or _encode(fields).count(b":") != line.count(b":"):
-            return None
-    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
-        return None
-    return fields
 
 
 def _any_fields(line: bytes) -> tuple[Any, str]:
@@ -149,6 +152,7 @@ class _Row:
         self.fields = fields
         self.reader = reader
         self.problems: list[str] = []
+        self.is_aliased = not _ALIAS_NAMES.isdisjoint(fields)
 
     def example(self) -> Example | None:
         """Return the row as an example; fields with a problem are left empty."""
@@ -198,8 +202,13 @@ class _Row:
 
     def text(self, name: str, *, required: bool = False) -> str | None:
         """Return a text field by its name or alias; null and blank count as absent."""
-        alias = ALIASES.get(name)
         value = self.fields.get(name)
+        if not self.is_aliased:  # what most fields of most rows are, first
+            if value is None and not required:
+                return None
+            if type(value) is str and value.isascii() and value and not value.isspace():
+                return value
+        alias = ALIASES.get(name)
         if alias is not None and alias in self.fields:
             if name in self.fields:
                 self.problems.append(f"has both {name!r} and {alias!r}; keep one of them")
@@ -238,13 +247,15 @@ class _Row:
     def prosody(self) -> Mapping[str, Any] | None:
         """Return the measured prosody, if it is an object."""
         value = self.fields.get("prosody")
-        if value is not None and not isinstance(value, dict):
+        if value is not None and not isinstance(value, dict | Packed):
             self.problems.append(f"'prosody' is {_shown(value)}; write an object")
             return None
-        return None if value is None else self.reader.packed(value)
+        return value
 
     def check_foreign(self) -> None:
         """Note fields that say what our own say, in the form of other trainers."""
+        if FOREIGN.keys().isdisjoint(self.fields):
+            return
         for name in sorted(self.fields.keys() & FOREIGN.keys()):
             self.problems.append(
                 f"has {name!r}, {FOREIGN[name]}, which is not read; write the user's text as "

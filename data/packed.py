@@ -15,17 +15,17 @@ class Packed(Mapping[str, Any]):
     asked for something.
     """
 
-    __slots__ = ("_names", "_values", "_whole")
+    __slots__ = ("_names", "_whole", "values_json")
 
-    def __init__(self, names: tuple[str, ...], values: bytes) -> None:
+    def __init__(self, names: tuple[str, ...], values_json: bytes) -> None:
         """Make a mapping.
 
         Args:
             names: Its keys, in their order.
-            values: The JSON list of its values.
+            values_json: The JSON list of its values.
         """
         self._names = names
-        self._values = values
+        self.values_json = values_json
         self._whole: dict[str, Any] | None = None
 
     def __getitem__(self, name: str) -> Any:
@@ -41,10 +41,10 @@ class Packed(Mapping[str, Any]):
         return repr(self._dict())
 
     def __reduce__(self) -> tuple[type[Packed], tuple[tuple[str, ...], bytes]]:
-        return Packed, (self._names, self._values)
+        return Packed, (self._names, self.values_json)
 
     def _dict(self) -> dict[str, Any]:
         if self._whole is None:
-            values = msgspec.json.decode(self._values)
+            values = msgspec.json.decode(self.values_json)
             self._whole = dict(zip(self._names, values, strict=True))
         return self._whole
