@@ -91,24 +91,32 @@ class Job:
         self._rewards.ping()
         self._learner.connect(self._engines.actors)
 
-    def step(self, duration_s: float) -> dict[str, float]:
+    def step(
+        self, duration_s: float, *, num_prompts: int = 0, group_size: int | None = None
+    ) -> dict[str, float]:
         """Run one step on clips of this length and return its figures.
 
+        Args:
+            duration_s: Of every clip.
+            num_prompts: 0 = as configured.
+            group_size: None = as configured.
+
         Returns:
-            `time/PART_s` and `time/step_s` as in a run, and `tokens`: mean tokens per completion.
+            `time/PART_s` and `time/step_s` as in a run, `tokens`: mean tokens per completion, and
+            `prompt_tokens`.
         """
         clock = StepClock()
         prompts = make_prompts(
             self._builder,
             self._config,
-            num_prompts=self._config.train.prompts_per_step,
+            num_prompts=num_prompts or self._config.train.prompts_per_step,
             duration_s=duration_s,
             seed=self._step,
             shared=True,
         )
         clock.lap("data")
         weights = self._schedule.weights()
-        groups = self._engines.generate(prompts, seed=self._step)
+        groups = self._engines.generate(prompts, seed=self._step, num_completions=group_size)
         stream = clock.until_exhausted("rollout", groups)
         scored = [
             combine(group, terms, weights, self._rules)
@@ -126,7 +134,8 @@ class Job:
         if figures["optim/skipped"]:
             raise RuntimeError("the update was skipped: something was not finite")
         lengths = [len(c.token_ids) for item in scored for c in item.group.completions]
-        return clock.metrics() | {"tokens": statistics.mean(lengths)} | figures
+        sizes = {"tokens": statistics.mean(lengths), "prompt_tokens": len(prompts[0].token_ids)}
+        return clock.metrics() | sizes | figures
 
     def close(self) -> None:
         """End all actors."""
