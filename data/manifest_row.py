@@ -20,8 +20,6 @@ from data.records import Example
 ALIASES = {"audio": "audio_path", "label": "emotion", "text": "transcription"}
 """Field -> other name that is accepted for it, as in the EmotionCoT release."""
 
-_ALIAS_NAMES = frozenset(ALIASES.values())
-
 FOREIGN = {
     "messages": "a chat",
     "conversations": "a chat",
@@ -33,6 +31,9 @@ FOREIGN = {
     "videos": "a list of videos",
 }
 """Fields of rows that were made for other trainers, which would be ignored -> what they hold."""
+
+_UNUSUAL = frozenset(ALIASES.values()) | FOREIGN.keys()
+"""Fields that few manifests have."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -152,11 +153,12 @@ class _Row:
         self.fields = fields
         self.reader = reader
         self.problems: list[str] = []
-        self.is_aliased = not _ALIAS_NAMES.isdisjoint(fields)
+        self.is_usual = _UNUSUAL.isdisjoint(fields)
 
     def example(self) -> Example | None:
         """Return the row as an example; fields with a problem are left empty."""
-        self.check_foreign()
+        if not self.is_usual:
+            self.check_foreign()
         identifier = self.text("id", required=True)
         target = self.text("target")
         # A row with a target is a task of its own: any answer, and perhaps without a clip.
@@ -203,7 +205,7 @@ class _Row:
     def text(self, name: str, *, required: bool = False) -> str | None:
         """Return a text field by its name or alias; null and blank count as absent."""
         value = self.fields.get(name)
-        if not self.is_aliased:  # what most fields of most rows are, first
+        if self.is_usual:  # what most fields of most rows are, first
             if value is None and not required:
                 return None
             if type(value) is str and value.isascii() and value and not value.isspace():
@@ -254,8 +256,6 @@ class _Row:
 
     def check_foreign(self) -> None:
         """Note fields that say what our own say, in the form of other trainers."""
-        if FOREIGN.keys().isdisjoint(self.fields):
-            return
         for name in sorted(self.fields.keys() & FOREIGN.keys()):
             self.problems.append(
                 f"has {name!r}, {FOREIGN[name]}, which is not read; write the user's text as "

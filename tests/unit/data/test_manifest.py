@@ -267,6 +267,7 @@ VALUES = st.recursive(
     st.booleans(),
 )
 @example({"x": "::"}, ' "x": 1,', False)
+@example({"x": 2}, ' "x": 1, "y": "\\u003a",', False)
 @example({"prosody": {"a": 1}}, ' "prosody": {"b": ":"},', False)
 @example({"x": 2**70}, "", False)
 def test_the_fast_decoder_reads_what_the_strict_one_does_or_nothing(
