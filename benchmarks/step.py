@@ -65,8 +65,6 @@ from trainer.packing import plan_update
 from trainer.rollouts import Rollouts
 
 NUM_WARMUP_STEPS = 3
-MAX_STEPS = 200
-"""Steps with clips of their own."""
 PARTS = ("data", "rollout", "reward", "update", "sync")
 
 OPTIONS = {
@@ -103,31 +101,48 @@ class Job:
         self.rewards.ping()
         self.learner.connect(self.engines.actors)
 
-    def run(self, duration_s: float, staleness: int, num_steps: int) -> Iterator[dict[str, float]]:
-        """Run some steps on clips of this length and yield the figures of each.
+    def run(
+        self,
+        duration_s: float,
+        staleness: int = 0,
+        num_steps: int = 1,
+        *,
+        num_prompts: int = 0,
+        group_size: int = 0,
+    ) -> Iterator[dict[str, float]]:
+        """Run some steps on clips of one length and yield the figures of each.
+
+        Args:
+            duration_s: of every clip.
+            staleness: as `async.max_staleness`.
+            num_steps: how many.
+            num_prompts: 0 = as configured.
+            group_size: 0 = as configured.
 
         Yields:
             `time/PART_s` and `time/step_s` as in a run, `time/sampling_s`: from the first request
-            of the step to its last completion, and `tokens`: mean tokens per completion.
+            of the step to its last completion, `tokens`: mean tokens per completion, and
+            `prompt_tokens`.
         """
-        end = self._step + num_steps
+        end, given = self._step + num_steps, self._config
+        num_prompts = num_prompts or given.train.prompts_per_step
         config = replace(
-            self._config,
+            given,
             async_=AsyncConfig(max_staleness=staleness),
-            train=replace(self._config.train, num_steps=end),
+            train=replace(given.train, num_steps=end, prompts_per_step=num_prompts),
+            rollout=replace(given.rollout, group_size=group_size or given.rollout.group_size),
         )
         rules = CombineRules.from_config(config.rewards)
-        loader = self._loader(duration_s)
+        loader = self._loader(duration_s, num_prompts, num_steps)
         parts = (loader, self.engines, self.rewards, rules, self._schedule)
         with Rollouts(config, *parts) as rollouts:
             while self._step < end:
                 yield self._run_step(rollouts)
         loader.close()
 
-    def _loader(self, duration_s: float) -> PromptLoader:
+    def _loader(self, duration_s: float, num_prompts: int, num_steps: int) -> PromptLoader:
         """Return a loader of clips that are made when they are asked for, none twice."""
-        num_prompts = self._config.train.prompts_per_step
-        names = [f"{self._step}-{n}" for n in range(MAX_STEPS * num_prompts)]
+        names = [f"{self._step}-{n}" for n in range(num_steps * num_prompts)]
 
         def build(example: Example) -> Prompt:
             draw = np.random.default_rng([int(part) for part in example.id.split("-")])
@@ -160,7 +175,11 @@ class Job:
         if figures["optim/skipped"]:
             raise RuntimeError("the update was skipped: something was not finite")
         lengths = [len(c.token_ids) for item in batch.groups for c in item.group.completions]
-        sizes = {"tokens": statistics.mean(lengths), "time/sampling_s": batch.sampling_s}
+        sizes = {
+            "tokens": statistics.mean(lengths),
+            "prompt_tokens": len(batch.prompts[0].token_ids),
+            "time/sampling_s": batch.sampling_s,
+        }
         return clock.metrics() | sizes | figures
 
     def close(self) -> None:

@@ -106,7 +106,8 @@ class DataConfig(Section):
     feature_cache_mb: int = Field(default=512, ge=1)
     """Mel features kept in memory per node, in MB (a 10 s clip takes 0.5)."""
     num_workers: int = Field(default=2, ge=1)
-    """Threads that decode clips and compute features ahead of the loop."""
+    """Threads that decode clips and compute features ahead of the loop, and processes that read a
+    large manifest."""
 
 
 @dataclass

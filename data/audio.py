@@ -8,12 +8,14 @@ to hours costs nothing.
 from __future__ import annotations
 
 import io
+import os
 import stat
 import struct
 import wave
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,12 @@ SILENCE_PEAK = 1e-4
 
 _MAX_CHUNKS = 1_000
 
+_HEAD_BYTES = 4096
+"""In which the header of a usual WAV file ends."""
+
+_LOT = 16
+"""Clips that a thread checks at a time."""
+
 
 class AudioError(UserError):
     """A clip that cannot be used; the message names the file and what to do."""
@@ -75,6 +83,8 @@ def probe(path: str | Path) -> AudioInfo:
         AudioError: missing, not a regular file, empty, not audio, a format that is not read, no
             samples, an unusual rate or channel count, or a WAV file whose header and size disagree.
     """
+    if (plain := _plain_wav(path)) is not None:
+        return plain
     path = Path(path)
     try:
         _check_file(path)
@@ -189,7 +199,7 @@ def read_headers(
     root = Path(audio_root)
 
     def check(audio: str) -> AudioInfo | str:
-        path = root / audio
+        path = os.path.join(root, audio)
         try:
             info = probe(path)
             _check_duration(path, info, min_duration_s, max_duration_s)
@@ -201,9 +211,50 @@ def read_headers(
 
     clips = list(dict.fromkeys(example.audio for example in examples if example.audio))
     what = "decoded {} of {} clips" if deep else "read the headers of {} of {} clips"
+    # A million clips as a future each would take a gigabyte.
+    lots = [clips[i : i + _LOT] for i in range(0, len(clips), _LOT)]
     with ThreadPoolExecutor(num_workers) as pool:
-        found = reported(pool.map(check, clips), len(clips), what)
-        return dict(zip(clips, found, strict=True))
+        found = chain.from_iterable(pool.map(lambda lot: list(map(check, lot)), lots))
+        return dict(zip(clips, reported(found, len(clips), what), strict=True))
+
+
+def _plain_wav(path: str | Path) -> AudioInfo | None:
+    """Return the header of a sound WAV file of 16-bit PCM in its usual form, else None.
+
+    What most corpora are made of, at a fifth of the time that the decoder and its checks take.
+    """
+    try:
+        # A pipe without a writer would be waited for.
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return None
+    try:
+        status = os.fstat(file)
+        size, head = status.st_size, b""
+        if stat.S_ISREG(status.st_mode):
+            head = os.read(file, _HEAD_BYTES)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+    if len(head) < 44 or head[:4] != b"RIFF" or head[8:20] != b"WAVEfmt \x10\0\0\0":
+        return None
+    tag, channels, rate, bytes_per_s, block, bits = struct.unpack_from("<HHIIHH", head, 20)
+    start, num_bytes = 36, -1
+    while start + 8 <= len(head) and num_bytes < 0:
+        name, length = struct.unpack_from("<4sI", head, start)
+        num_bytes = length if name == b"data" else -1
+        start += 8 if name == b"data" else 8 + length + length % 2
+    sound = (
+        (tag, bits, block, bytes_per_s) == (1, 16, 2 * channels, rate * block)
+        and 1 <= channels <= MAX_CHANNELS
+        and RATES_HZ[0] <= rate <= RATES_HZ[1]
+        # The end of the file is that of the samples and of what the outer header counts.
+        and block <= num_bytes <= size - start
+        and size - max(8 + struct.unpack_from("<I", head, 4)[0], start + num_bytes) <= num_bytes
+        and not str(path).lower().endswith(".raw")
+    )
+    return AudioInfo(num_bytes // block, rate, channels) if sound else None
 
 
 def _check_file(path: Path) -> None:
@@ -251,7 +302,7 @@ def _check_wav_size(path: Path, file_size: int) -> None:
 
 
 def _check_duration(
-    path: Path, info: AudioInfo, min_duration_s: float, max_duration_s: float
+    path: str | Path, info: AudioInfo, min_duration_s: float, max_duration_s: float
 ) -> None:
     if info.duration_s < min_duration_s:
         raise AudioError(

@@ -24,7 +24,7 @@ from data.features import (
     keep_array,
     num_audio_tokens,
 )
-from data.manifest import fill_choices
+from data.manifest_row import fill_choices
 from data.parsing import TAGS
 from data.records import Example, FloatArray, IntArray, Prompt
 

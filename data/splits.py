@@ -129,6 +129,7 @@ def _manifest_rows(data: DataConfig) -> list[Example]:
         audio_root=data.audio_root,
         choices=data.choices,
         question_template=data.question,
+        num_workers=data.num_workers,
     )
 
 

@@ -13,7 +13,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from data.files import write_atomically
-from data.manifest import fill_choices
+from data.manifest_row import fill_choices
 from report import describe_run
 from report.render import render
 from report.run_facts import RunFacts, alarms_of, judged_terms, read_facts

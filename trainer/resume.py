@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 from configs.errors import UserError
 from configs.resume_rules import PATH_OPTIONS, class_of, is_named
 from configs.schema import RunConfig
-from data.files import file_sha256, read_rows
+from data.files import file_sha256
+from data.manifest import clips_of
 from trainer.lr import learning_rate
 
 logger = logging.getLogger(__name__)
@@ -106,9 +108,7 @@ def input_digests(config: RunConfig) -> dict[str, str]:
             paths[f"rewards.terms.{number}.options.{name}"] = Path(str(term.options[name]))
     digests = {key: digest for key, path in paths.items() if (digest := _path_digest(path))}
     if manifest.is_file():
-        # A row of text alone has no clip.
-        clips = [row["audio"] for row in read_rows(manifest) if row.get("audio")]
-        digests["data.audio_root"] = clips_digest(root, clips)
+        digests["data.audio_root"] = clips_digest(root, clips_of(manifest))
     return digests
 
 
@@ -121,18 +121,22 @@ def _path_digest(path: Path) -> str:
     return _joined(f"{file.name} {file.stat().st_size} {_content(file)}" for file in files)
 
 
-def clips_digest(root: Path, clips: Sequence[str]) -> str:
+def clips_digest(root: Path, clips: Iterable[str]) -> str:
     """Return a digest of names and sizes of all clips and the content of `NUM_CLIPS_READ`."""
     names = sorted(set(clips))
     stride = max(1, len(names) // NUM_CLIPS_READ)
     return _joined(
-        f"{name} {_size(root / name)} {_content(root / name) if not i % stride else ''}"
+        f"{name} {_size(f'{root}/{name}')} {_content(root / name) if not i % stride else ''}"
         for i, name in enumerate(names)
     )
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else -1
+def _size(path: str) -> int:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
 
 def _content(path: Path) -> str:
@@ -149,7 +153,11 @@ def _content(path: Path) -> str:
 
 
 def _joined(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    digest, between = hashlib.sha256(), ""
+    for line in lines:
+        digest.update(f"{between}{line}".encode())
+        between = "\n"
+    return digest.hexdigest()
 
 
 def log_rate_change(config: RunConfig, changes: Sequence[Difference], step: int) -> None:

@@ -112,10 +112,13 @@ class Rollouts:
         for number in range(max(self._steps, default=step - 1) + 1, end + 1):
             position = self._loader.state_dict()
             prompts = self._loader.next_batch()
-            seed = rollout_seed(self._config.seed, number)
             groups = self._restored(number, prompts)
             if groups is None:
-                groups = self._engines.generate(prompts, seed=seed)
+                size, seed = (
+                    self._config.rollout.group_size,
+                    rollout_seed(self._config.seed, number),
+                )
+                groups = self._engines.generate(prompts, seed=seed, num_completions=size)
             ahead = _Ahead(prompts, position, self._loader.num_skipped, Future())
             ahead.sampling = self._takes.submit(self._take, ahead, groups)
             self._steps[number] = ahead

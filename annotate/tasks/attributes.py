@@ -7,7 +7,8 @@ from typing import Any
 
 from annotate.tasks.base import Row, required_text, row_rng, task_row
 from configs.errors import UserError
-from data.manifest import answer, fill_choices
+from data.manifest import answer
+from data.manifest_row import fill_choices
 from data.prosody.levels import INTONATIONS, LEVELS_OF
 
 MARGIN = 0.25

@@ -18,7 +18,8 @@ from annotate.tasks.base import Row, required_text, row_rng, task_row
 from configs.errors import UserError
 from data.audio import AudioError, read_audio, wav_bytes
 from data.files import replacing
-from data.manifest import answer, fill_choices
+from data.manifest import answer
+from data.manifest_row import fill_choices
 from data.progress import reported
 from data.prosody.renditions import Change, analyse, join, render
 from data.workers import worker_map

@@ -16,7 +16,8 @@ from annotate.tasks.base import (
     text_of,
 )
 from configs.errors import UserError
-from data.manifest import fill_choices, first_of
+from data.manifest import first_of
+from data.manifest_row import fill_choices
 from data.prosody.levels import LEVELS_OF
 
 MIN_LEVELS = 2

@@ -89,7 +89,9 @@ class Run:
             self.fired.append((place, step))
             action()
 
-    def generate(self, prompts: Sequence[Prompt], seed: int) -> Iterator[Group]:
+    def generate(
+        self, prompts: Sequence[Prompt], seed: int, num_completions: int
+    ) -> Iterator[Group]:
         self.hook("rollout", self.updates + 1)
         for index, prompt in enumerate(prompts):
             texts = (RIGHT, WRONG)

@@ -11,6 +11,7 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import data.audio
 from data.audio import AudioError, AudioInfo, probe, read_audio, read_headers
 from data.records import FloatArray
 from tests.fixtures import make_example, tone, write_tone
@@ -224,3 +225,28 @@ def test_every_clip_has_a_header_or_a_problem(tmp_path: Path) -> None:
 
     assert bad(deep=False) == ["gone.wav", "short.wav"]
     assert bad(deep=True) == ["gone.wav", "short.wav", "silent.wav"]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 47), st.integers(0, 255), st.integers(1, 2), st.integers(0, 3))
+def test_the_short_look_at_a_wav_header_sees_what_the_decoder_sees(
+    tmp_path_factory: pytest.TempPathFactory, place: int, byte: int, channels: int, cut: int
+) -> None:
+    path = tmp_path_factory.mktemp("wav") / "a.wav"
+    write_tone(path, duration_s=0.01, channels=channels)
+    content = bytearray(path.read_bytes())
+    content[place] = byte
+    path.write_bytes(content[: len(content) - cut])
+    short = data.audio._plain_wav(path)
+    if short is not None:
+        data.audio._check_file(path)
+        header = sf.info(str(path))
+        assert short == AudioInfo(header.frames, header.samplerate, header.channels)
+        assert header.format in data.audio.FORMATS
+
+
+def test_an_ordinary_wav_file_needs_no_decoder(tmp_path: Path) -> None:
+    path = write_tone(tmp_path / "a.wav", sample_rate=44_100, duration_s=0.5, channels=2)
+    assert data.audio._plain_wav(path) == probe(path) == AudioInfo(22_050, 44_100, 2)
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert data.audio._plain_wav(tmp_path / "pipe.wav") is None

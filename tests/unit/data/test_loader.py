@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -9,7 +10,13 @@ import numpy as np
 import pytest
 
 from data.audio import AudioError
-from data.loader import CursorError, PromptLoader, usable_in_threads, usable_prompts
+from data.loader import (
+    CursorError,
+    PromptLoader,
+    manifest_digest,
+    usable_in_threads,
+    usable_prompts,
+)
 from data.records import Example, Prompt
 from tests.fixtures import make_example
 
@@ -214,3 +221,9 @@ def test_a_position_that_cannot_be_is_refused(change: dict[str, object], message
     loader = make_loader()
     with pytest.raises(CursorError, match=message):
         loader.load_state_dict(loader.state_dict() | change)
+
+
+def test_the_digest_is_that_of_a_json_list_a_line() -> None:
+    rows = [make_example(0), make_example(1, audio='a"b\\\u00fc.wav', label="\u4e2d\n")]
+    lines = "".join(json.dumps([row.id, row.label, row.audio]) + "\n" for row in rows)
+    assert manifest_digest(rows) == hashlib.sha256(lines.encode()).hexdigest()

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+import data.manifest
 from data.manifest import MAX_LISTED, ManifestError, read_manifest, select_split
+from data.manifest_row import RowReader, _any_fields
+from data.packed import Packed
 from data.records import Example
 from tests.fixtures import LABELS, QUESTION, make_example, write_manifest, write_tone
 
@@ -232,3 +238,79 @@ def test_a_row_with_a_target_is_a_task_of_its_own(root: Path) -> None:
     assert "has no 'audio'" in said and "has no 'label'" in said
     said = problems(root, json.dumps({**task, "target": 3}))
     assert "'target' is 3; write it as text" in said
+
+
+PROSODY = {"pitch": "low", "f0_hz": 1.50, "frames": 119, "to_below": None, "words": ["a", ":"]}
+
+
+def test_prosody_is_kept_packed_and_reads_as_the_object_that_it_was(root: Path) -> None:
+    rows = [ROW | {"id": f"{n}", "prosody": PROSODY | {"frames": n}} for n in range(2)]
+    one, two = read(root, "\n".join(map(json.dumps, rows)))
+    assert one.prosody == PROSODY | {"frames": 0} != two.prosody
+    assert list(one.prosody or ()) == list(PROSODY) and len(two.prosody or ()) == 5
+    assert repr(two.prosody) == repr(PROSODY | {"frames": 1})
+    assert isinstance(one.prosody, Packed) and one.prosody._names is two.prosody._names
+    copy = pickle.loads(pickle.dumps(two))  # noqa: S301
+    assert copy == two and copy.prosody.get("frames") == 1 and copy.prosody.get("none") is None
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["id", "prosody", "x", ":", 'a"b']), VALUES),
+    st.sampled_from(["", ' "x": 1,', ' "prosody": {"a": 1, "a": 2},', ' "\\u003a": 2,']),
+    st.booleans(),
+)
+@example({"x": "::"}, ' "x": 1,', False)
+@example({"x": 2}, ' "x": 1, "y": "\\u003a",', False)
+@example({"prosody": {"a": 1}}, ' "prosody": {"b": ":"},', False)
+@example({"x": 2**70}, "", False)
+def test_the_fast_decoder_reads_what_the_strict_one_does_or_nothing(
+    row: dict[str, object], more: str, escaped: bool
+) -> None:
+    line = ("{" + more + json.dumps(row, ensure_ascii=escaped)[1:]).encode(errors="surrogatepass")
+    fast = RowReader("/", ("a",), "").plain_fields(line)
+    if fast is not None:
+        strict, problem = _any_fields(line)
+        assert not problem and repr(strict) == repr(fast)
+
+
+def test_a_plain_row_takes_the_fast_decoder() -> None:
+    row = ROW | {"prosody": PROSODY, "text": "at 10:30", "words": [{"word": "a", "start_s": 0.1}]}
+    assert RowReader("/", ("a",), "").plain_fields(json.dumps(row).encode()) == row
+
+
+@pytest.mark.parametrize("num_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_parts_of_a_file_give_the_same_rows_and_lines(
+    root: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int
+) -> None:
+    rows = [json.dumps(ROW | {"id": f"{n}", "text": "x" * (n % 7)}) for n in range(50)]
+    manifest = root.parent / "m.jsonl"
+    manifest.write_text("\ufeff" + "\n\n".join(rows), encoding="utf-8")
+
+    def again() -> list[Example]:
+        return read_manifest(
+            manifest,
+            audio_root=root,
+            choices=LABELS,
+            question_template=QUESTION,
+            num_workers=num_workers,
+        )
+
+    whole = again()
+    monkeypatch.setattr(data.manifest, "LARGE_BYTES", 0)
+    for size in (1, 60, 61, 62, 500):
+        monkeypatch.setattr(data.manifest, "PART_BYTES", size if num_workers == 1 else 8 * size)
+        assert again() == whole
+    rows[30] = rows[7]
+    rows[44] = "{}"
+    manifest.write_text("\n\n".join(rows), encoding="utf-8")
+    with pytest.raises(ManifestError) as caught:
+        again()
+    assert "m.jsonl:61: id '7' is already on line 15; ids" in str(caught.value)
+    assert "m.jsonl:89: has no 'id'" in str(caught.value)

@@ -54,7 +54,10 @@ class Engines:
         self.closed = False
         self.error: Exception | None = None
 
-    def generate(self, prompts: Sequence[Prompt], *, seed: int) -> Iterator[Group]:
+    def generate(
+        self, prompts: Sequence[Prompt], *, seed: int, num_completions: int
+    ) -> Iterator[Group]:
+        assert num_completions == 8
         self.calls.append((seed, self.version))
         return self._groups(prompts, seed, self.version)
 
