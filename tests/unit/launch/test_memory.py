@@ -335,3 +335,17 @@ def encode(thinker: Any, frames: int) -> Tensor:
     after, _ = tower._get_feat_extract_output_lengths(lengths)
     features = torch.zeros(128, frames)
     return tower(features, feature_lens=lengths, aftercnn_lens=after).last_hidden_state
+
+
+def test_the_estimate_says_whether_activations_need_computing_twice(
+    omni: Callable[..., RunConfig],
+) -> None:
+    def last_line(*overrides: str) -> str:
+        return describe_memory(omni("omni_3b", "3B", *overrides), GPU).splitlines()[-1]
+
+    assert last_line().startswith("without gradient checkpointing")
+    assert last_line().endswith("would not fit")
+    short = "learner.tokens_per_microbatch=6144"
+    assert "fits: model.gradient_checkpointing=false" in last_line(short)
+    off = last_line(short, "model.gradient_checkpointing=false")
+    assert not off.startswith("without")
