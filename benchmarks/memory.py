@@ -151,8 +151,14 @@ def measure_learner(config: RunConfig, builder: PromptBuilder, tokens: int) -> M
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         scores = learner._engine(tensors)
-    logits = KEPT_LOGIT_BYTES * shape.scored * size.vocab
-    kept = expected["activations kept"] + expected["audio tower's activations"] + logits
+    kept = sum(
+        expected[name]
+        for name in (
+            "activations kept",
+            "audio tower's activations",
+            "probabilities of the row",
+        )
+    )
     measured["activations kept"] = storage_bytes(saved, seen), kept
     saved.clear()
     del scores
@@ -181,7 +187,7 @@ def _logits(learner: Any, config: RunConfig, row: RowShape, vocab: int) -> tuple
     hidden = torch.zeros(chunk, head.weight.shape[1], requires_grad=True)
     with allocations() as projection:
         head(hidden, torch.zeros(chunk, dtype=torch.long))
-    return projection.peak, LOGIT_BYTES * chunk * vocab
+    return projection.peak, (LOGIT_BYTES + KEPT_LOGIT_BYTES) * chunk * vocab
 
 
 def measure_engine(config: RunConfig, builder: PromptBuilder, tokens: int) -> Measured:

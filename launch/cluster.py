@@ -56,6 +56,9 @@ class NodeAddress(NamedTuple):
 SPIN_COUNT = "2000"
 """Turns of libgomp's waiting loop before a thread sleeps; its default is 300,000."""
 
+KEPT_BYTES = str(2**32)
+"""Freed memory that glibc keeps for the next tensor instead of returning it to the system."""
+
 
 def connect(config: RunConfig, *, learns: bool = True) -> list[NodeAddress]:
     """Join the cluster of `RAY_ADDRESS` (set in every Ray job), or start Ray on this machine.
@@ -284,8 +287,13 @@ def thread_environment(num_threads: int) -> dict[str, str]:
 
     A thread that waits for another of its process sleeps early: one that goes on looking keeps the
     other off the core (docs/performance.md). Who has chosen how threads wait is not overruled.
+
+    Memory of tensors stays with the process. By default glibc returns what is freed at the end of
+    the heap and maps large tensors anew each time, and the system clears every page again.
     """
     variables = {"OMP_NUM_THREADS": str(num_threads)}
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
+        variables[name] = os.environ.get(name, KEPT_BYTES)
     if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
         variables["GOMP_SPINCOUNT"] = SPIN_COUNT
     return variables

@@ -20,6 +20,7 @@ from data.records import FloatArray, Group, GroupSample, Microbatch
 from rollout.actors import Failure, LostActorError, wait_for_all, with_environment
 from rollout.stacks import listen
 from trainer.audit import check_rows
+from trainer.cost import GroupCost
 from trainer.learner_spec import LearnerSpec, accumulate, learner_environment
 from trainer.packing import PADDING_ID, build_row, num_row_tokens, pack_rows, plan_update
 from trainer.sealed import CheckpointFullError
@@ -120,6 +121,7 @@ class LearnerGroup:
         actor_options: Sequence[Mapping[str, Any]],
     ) -> None:
         self._config = config
+        self._cost = GroupCost.of(config)
         self._connected: list[Any] = []
         """Engine actors at the other end of the weight transport."""
         self._actors = []
@@ -168,6 +170,7 @@ class LearnerGroup:
                 budget=self._config.learner.tokens_per_microbatch,
                 num_ranks=len(self._actors),
                 aggregation=loss.aggregation,
+                cost=self._cost,
             )
             for chunk in chunks
         ]

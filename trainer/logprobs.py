@@ -27,16 +27,16 @@ SILENT_FRAMES = 16
 class GroupSpan(NamedTuple):
     """Where one group lies in its row, and how its completions line up side by side."""
 
-    start: int
-    """First token of the prompt."""
-    length: int
+    prompt: int
     """L, tokens of the prompt."""
+    completions: int
+    """Tokens of all completions together."""
     slots: Tensor
-    """[G * C] row position of each token of the completions, padded to the longest (C)."""
+    """[G * C] which of the completions' tokens stands where, each padded to the longest (C)."""
     num_completions: int
     """G"""
     kept: Tensor
-    """[tokens] which of the slots are tokens, not padding, in the order of the row."""
+    """[completions] which of the slots are tokens, not padding, in the order of the row."""
     bias: Tensor
     """[C, L + C] 0 where a completion's token sees a key (prompt, then itself), else -inf. Padding
     comes last, so that the causal order hides it."""
@@ -116,7 +116,7 @@ def _group_spans(
         segment = segments[start : start + size]
         prompt, *lengths = torch.unique_consecutive(segment, return_counts=True)[1].tolist()
         longest = max(lengths)
-        offsets = torch.tensor([start + prompt + sum(lengths[:i]) for i in range(len(lengths))])
+        offsets = torch.tensor([sum(lengths[:i]) for i in range(len(lengths))])
         place = torch.arange(longest)
         is_token = place < torch.tensor(lengths)[:, None]
         slots = torch.where(is_token, offsets[:, None] + place, offsets[:, None])
@@ -125,8 +125,8 @@ def _group_spans(
         bias[:, prompt:].masked_fill_(hidden, -torch.inf)
         spans.append(
             GroupSpan(
-                start,
                 prompt,
+                size - prompt,
                 slots.flatten().to(device),
                 len(lengths),
                 is_token.flatten().nonzero()[:, 0].to(device),
@@ -162,31 +162,58 @@ def _packed_sdpa(
 
     The prompt attends to itself once; the completions follow as a batch of G that shares its keys.
     """
+    # A split, whose gradients are put side by side: those of slices would each fill a whole row.
+    lengths = [n for span in attention_mask for n in (span.prompt, span.completions)]
+    parts = [x[0].transpose(0, 1).split(lengths) for x in (query, key, value)]
+    outputs = []
+    for i, span in enumerate(attention_mask):
+        prompt, completions = ([part[j] for part in parts] for j in (2 * i, 2 * i + 1))
+        outputs.append(_within_prompt(*prompt, scaling))
+        outputs.append(_after_prompt(span, prompt[1:], completions, scaling))
+    return torch.cat(outputs)[None], None
+
+
+def _within_prompt(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """Causal attention; [L, heads, head_dim] in and out."""
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
-        key = key.repeat_interleave(repeats, dim=1)
-        value = value.repeat_interleave(repeats, dim=1)
-    parts = []
-    for span in attention_mask:
-        prompt = [x.narrow(2, span.start, span.length) for x in (query, key, value)]
-        parts.append(scaled_dot_product_attention(*prompt, is_causal=True, scale=scaling))
-        completions = [_side_by_side(x, span) for x in (query, key, value)]
-        shared = [x.expand(span.num_completions, -1, -1, -1) for x in prompt[1:]]
-        keys, values = (
-            torch.cat(pair, dim=2) for pair in zip(shared, completions[1:], strict=True)
-        )
-        output = scaled_dot_product_attention(
-            completions[0], keys, values, attn_mask=span.bias, scale=scaling
-        )
-        flat = output.transpose(0, 1).flatten(1, 2)
-        parts.append(flat.index_select(1, span.kept)[None])
-    return torch.cat(parts, dim=2).transpose(1, 2), None
+        key, value = (x.repeat_interleave(repeats, dim=1) for x in (key, value))
+    heads_first = (x.transpose(0, 1)[None] for x in (query, key, value))
+    output = scaled_dot_product_attention(*heads_first, is_causal=True, scale=scaling)
+    return output[0].transpose(0, 1)
 
 
-def _side_by_side(x: Tensor, span: GroupSpan) -> Tensor:
-    """[1, heads, T, head_dim] -> [G, heads, C, head_dim]: a group's completions as a batch."""
-    tokens = x[0].index_select(1, span.slots)
-    return tokens.unflatten(1, (span.num_completions, -1)).transpose(0, 1)
+def _after_prompt(
+    span: GroupSpan, prompt: Sequence[Tensor], completions: Sequence[Tensor], scaling: float | None
+) -> Tensor:
+    """Attention of the completions of a group to its prompt and, causally, to themselves.
+
+    Query heads that share a key head lie one after another as if they were more tokens, so that no
+    key is copied for them.
+
+    Args:
+        prompt: keys and values, [L, key heads, head_dim] each.
+        completions: queries, keys and values, [tokens, heads, head_dim] each.
+
+    Returns:
+        [tokens, heads, head_dim]
+    """
+    side_by_side = (
+        x.index_select(0, span.slots).unflatten(0, (span.num_completions, -1)) for x in completions
+    )
+    query, *own = side_by_side
+    shared = (x.expand(span.num_completions, -1, -1, -1) for x in prompt)
+    keys, values = (
+        torch.cat(pair, dim=1).transpose(1, 2) for pair in zip(shared, own, strict=True)
+    )
+    repeats = query.shape[2] // keys.shape[1]
+    # [G, C, heads, head_dim] -> [G, key heads, repeats * C, head_dim]
+    folded = query.unflatten(2, (-1, repeats)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+    output = scaled_dot_product_attention(
+        folded, keys, values, attn_mask=span.bias.repeat(repeats, 1), scale=scaling
+    )
+    unfolded = output.unflatten(2, (repeats, -1)).permute(0, 3, 1, 2, 4)
+    return unfolded.flatten(2, 3).flatten(0, 1).index_select(0, span.kept)
 
 
 _compiled_flex: Callable[..., Tensor] = torch.compile(flex_attention, dynamic=True)
@@ -214,8 +241,52 @@ def _packed_flex(
     return output.transpose(1, 2), None
 
 
+def _all_windows(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: None = None,
+    *,
+    cu_seq_lens_q: Tensor,
+    max_length_q: int,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention of the audio tower, whose windows of 2 s do not see each other, in one call.
+
+    Args:
+        query: [1, heads, T, head_dim], the windows of all clips one after another, as are `key`
+            and `value`.
+        cu_seq_lens_q: [windows + 1] where each window starts, and the end.
+        max_length_q: tokens of the longest window; shorter ones are padded to it.
+
+    Returns:
+        [1, T, heads, head_dim]
+    """
+    parts = [x[0].transpose(0, 1) for x in (query, key, value)]
+    num_tokens, num_windows = len(parts[0]), len(cu_seq_lens_q) - 1
+    places, mask = None, None
+    if num_tokens < num_windows * max_length_q:
+        lengths = cu_seq_lens_q.diff()
+        window = torch.arange(num_windows, device=query.device).repeat_interleave(
+            lengths, output_size=num_tokens
+        )
+        shift = max_length_q * window - cu_seq_lens_q[window]
+        places = torch.arange(num_tokens, device=query.device) + shift
+        mask = torch.arange(max_length_q, device=query.device) < lengths[:, None, None, None]
+        padding = parts[0].new_zeros(num_windows * max_length_q, *parts[0].shape[1:])
+        parts = [padding.index_copy(0, places, x) for x in parts]
+    windows = [x.unflatten(0, (num_windows, -1)).transpose(1, 2) for x in parts]
+    output = scaled_dot_product_attention(*windows, attn_mask=mask, scale=scaling)
+    flat = output.transpose(1, 2).flatten(0, 1)
+    return (flat if places is None else flat.index_select(0, places))[None], None
+
+
 AttentionInterface.register("packed_sdpa", _packed_sdpa)
 AttentionInterface.register("packed_flex", _packed_flex)
+# With `flash` in its name, it gets all windows at once from the tower instead of one by one.
+AttentionInterface.register("flash_all_windows", _all_windows)
 
 
 class PackedPolicy(nn.Module):
@@ -251,6 +322,8 @@ class PackedPolicy(nn.Module):
         tower = thinker.audio_tower
         self.trains_audio = tower is not None and any(w.requires_grad for w in tower.parameters())
         thinker.model.set_attn_implementation(f"packed_{attention}")
+        if tower is not None:
+            tower.config._attn_implementation = "flash_all_windows"
 
     def encode_audio(self, row: PackedRow) -> Tensor:
         """Return the audio embeddings of all clips of a row, [audio tokens, hidden]."""

@@ -6,23 +6,26 @@ completions, so that the audio encoder and the prompt's layers run once per grou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from data.balance import balanced_shares
 from data.records import FloatArray, GroupSample, IntArray, Microbatch
 
 PADDING_ID = -1
 """`completion_ids` of the tokens of a padding row: they belong to no completion of the update."""
 
 
+def kept_lengths(sample: GroupSample) -> list[int]:
+    """Return the tokens of each unmasked completion."""
+    kept = zip(sample.group.completions, sample.loss_mask, strict=True)
+    return [len(completion.token_ids) for completion, keep in kept if keep]
+
+
 def num_row_tokens(sample: GroupSample) -> int:
     """Return the tokens a sample takes in a row: its prompt once, and its unmasked completions."""
-    kept = zip(sample.group.completions, sample.loss_mask, strict=True)
-    completions = sum(len(completion.token_ids) for completion, keep in kept if keep)
-    return len(sample.group.prompt.token_ids) + completions
+    return len(sample.group.prompt.token_ids) + sum(kept_lengths(sample))
 
 
 def pack_rows(sizes: Sequence[int], budget: int) -> list[list[int]]:
@@ -45,6 +48,58 @@ def pack_rows(sizes: Sequence[int], budget: int) -> list[list[int]]:
         else:
             rows[row].append(item)
             free[row] -= sizes[item]
+    return rows
+
+
+def spread_rows(
+    sizes: Sequence[int], costs: Sequence[float], budget: int, num_ranks: int
+) -> list[list[list[int]]]:
+    """Share items out over the rows of all ranks, so that rows cost about the same.
+
+    Ranks wait for each other in every row, so an update takes as long as the dearest first row,
+    plus the dearest second one, and so on. The dearest item goes first, each into the cheapest row
+    that has room; where one has no room anywhere, every rank gets a row more and all start again.
+
+    Args:
+        sizes: tokens of each item.
+        costs: what each item costs a rank, in any unit.
+        budget: most tokens of one row; an item above it gets a row of its own.
+
+    Returns:
+        The item numbers of each row of each rank, a rank's dearest row first; every item occurs
+        exactly once. A rank may have a row less than others.
+    """
+    needed = sum(min(size, budget) for size in sizes)
+    num_rows = num_ranks * -(-needed // (num_ranks * budget))
+    while (rows := _fill_evenly(sizes, costs, budget, num_rows)) is None:
+        num_rows += num_ranks
+    spent = [sum(costs[i] for i in row) for row in rows]
+    order = sorted((r for r in range(num_rows) if rows[r]), key=lambda r: (-spent[r], r))
+    ranks: list[list[list[int]]] = [[] for _ in range(num_ranks)]
+    load = [0.0] * num_ranks
+    for start in range(0, len(order), num_ranks):
+        # The dearest of these rows to the rank that has done least so far.
+        by_load = sorted(range(num_ranks), key=lambda rank: (load[rank], rank))
+        for r, rank in zip(order[start : start + num_ranks], by_load, strict=False):
+            ranks[rank].append(rows[r])
+            load[rank] += spent[r]
+    return ranks
+
+
+def _fill_evenly(
+    sizes: Sequence[int], costs: Sequence[float], budget: int, num_rows: int
+) -> list[list[int]] | None:
+    """Items of each row, or None if they do not fit."""
+    rows: list[list[int]] = [[] for _ in range(num_rows)]
+    spent, free = [0.0] * num_rows, [budget] * num_rows
+    for i in sorted(range(len(sizes)), key=lambda i: (-costs[i], i)):
+        fits = [r for r in range(num_rows) if free[r] >= sizes[i] or not rows[r]]
+        if not fits:
+            return None
+        cheapest = min(fits, key=lambda r: (spent[r], r))
+        rows[cheapest].append(i)
+        spent[cheapest] += costs[i]
+        free[cheapest] -= sizes[i]
     return rows
 
 
@@ -154,27 +209,33 @@ def completion_weights(samples: Sequence[GroupSample], aggregation: str) -> list
 
 
 def plan_update(
-    samples: Sequence[GroupSample], *, budget: int, num_ranks: int, aggregation: str
+    samples: Sequence[GroupSample],
+    *,
+    budget: int,
+    num_ranks: int,
+    aggregation: str,
+    cost: Callable[[GroupSample], float] = num_row_tokens,
 ) -> list[list[Microbatch]]:
     """Pack the samples of one optimizer update into rows for every rank.
 
     Args:
         samples: groups of the update; at least one.
+        budget: most tokens of a row, see `spread_rows`.
+        cost: what a group costs a rank; rows are shared out by it.
 
     Returns:
         [num_ranks] lists of rows, equally many: shorter lists are filled with `padding_row`.
     """
     weights = completion_weights(samples, aggregation)
-    sizes = [num_row_tokens(sample) for sample in samples]
-    # Fewer rows than ranks would leave ranks idle, so the budget shrinks to an even share.
-    budget = min(budget, max(-(-sum(sizes) // num_ranks), max(sizes)))
-    rows = [
-        build_row([samples[i] for i in sorted(row)], [weights[i] for i in sorted(row)])
-        for row in pack_rows(sizes, budget)
+    costs = [cost(sample) for sample in samples]
+    plan = spread_rows([num_row_tokens(sample) for sample in samples], costs, budget, num_ranks)
+    ranks = [
+        [
+            build_row([samples[i] for i in sorted(row)], [weights[i] for i in sorted(row)])
+            for row in rows
+        ]
+        for rows in plan
     ]
-    ranks = balanced_shares([len(row.input_ids) for row in rows], num_ranks)
-    smallest = min(rows, key=lambda row: len(row.input_ids))
-    depth = max(len(rank) for rank in ranks)
-    return [
-        [rows[i] for i in rank] + [padding_row(smallest)] * (depth - len(rank)) for rank in ranks
-    ]
+    depth = max(map(len, ranks))
+    smallest = min((row for rank in ranks for row in rank), key=lambda row: len(row.input_ids))
+    return [rank + [padding_row(smallest)] * (depth - len(rank)) for rank in ranks]

@@ -262,10 +262,26 @@ def _changes(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
     for section, name, value in wanted:
         old = getattr(config, section)
         if getattr(old, name) != value:
-            text = f"{section}.{name}={str(value).lower()}"
-            changed = copy.copy(config)
-            setattr(changed, section, replace(old, **{name: value}))
-            yield text, changed
+            yield f"{section}.{name}={str(value).lower()}", _with(config, section, name, value)
+
+
+def _with(config: RunConfig, section: str, name: str, value: Any) -> RunConfig:
+    changed = copy.copy(config)
+    setattr(changed, section, replace(getattr(config, section), **{name: value}))
+    return changed
+
+
+def without_checkpointing(config: RunConfig, device: Device) -> Place | None:
+    """Return the learner's fullest device if no activation were computed twice.
+
+    None for a run that computes none twice, or has no learner.
+    """
+    if not config.model.gradient_checkpointing:
+        return None
+    changed = _with(config, "model", "gradient_checkpointing", False)
+    roles = estimate(changed, device)
+    held = [place for place in places(changed, roles) if LEARNER in place.roles]
+    return max(held, key=lambda place: place.num_bytes)
 
 
 def check_memory(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:

@@ -38,11 +38,16 @@ ADAM_TEMPORARY_BYTES = {"cpu": 4, "cuda": 0}
 """What `torch.optim.AdamW` allocates in a step, a weight: the root of the second moment in float32,
 nothing where it is fused."""
 
-LOGIT_BYTES = 16
-"""Of a logit of a chunk: four float32 copies, at the entropy."""
+LOGIT_BYTES = 8
+"""Of a logit of a chunk: two float32 numbers; its gradient in the format of the model comes on top,
+where that is another."""
 
 KEPT_LOGIT_BYTES = 4
-"""Of a logit of a lone chunk, until its backward pass; the reference policy scores in between."""
+"""Of a logit of a row whose probabilities wait for their backward pass; the reference policy scores
+in between."""
+
+MAX_KEPT_BYTES = 2**30
+"""Most bytes of probabilities that a row keeps: `KEPT_BYTES` of `trainer.head`."""
 
 DENSE_MASK_BYTES = 9
 """Of a pair of tokens while `create_block_mask` looks at all pairs: a truth value and a sum in
@@ -225,13 +230,25 @@ def _forward(config: RunConfig, size: ModelSize, row: RowShape) -> Iterator[Figu
     yield Figure("activations kept", kept_bytes(size, model, row), "formula", both)
     yield Figure("audio tower's activations", audio_bytes(size, model, row), "formula", both)
     yield Figure("one layer, backward", backward_bytes(size, model, row), "formula", ("backward",))
-    chunk = min(row.scored, model.logits_chunk_tokens)
-    lone = row.scored <= model.logits_chunk_tokens and has_reference(config)
-    logits = (LOGIT_BYTES + (KEPT_LOGIT_BYTES if lone else 0)) * chunk * size.vocab
+    yield Figure("probabilities of the row", kept_logits(size, row), "formula", ("head",))
+    logits = chunk_bytes(size, model, row)
     if model.float32_head and model.dtype != "float32":
         logits += 2 * 4 * size.vocab * size.hidden  # the weight and its gradient
     yield Figure("logits of a chunk", logits, "formula", ("head",))
     yield Figure("making the attention mask", mask_bytes(model, row), "formula", ("mask",))
+
+
+def chunk_bytes(size: ModelSize, model: ModelConfig, row: RowShape) -> int:
+    """Return the bytes of the logits that are worked on at a time."""
+    narrow = model.dtype != "float32" and not model.float32_head
+    width = LOGIT_BYTES + (DTYPE_BYTES[model.dtype] if narrow else 0)
+    return width * min(row.scored, model.logits_chunk_tokens) * size.vocab
+
+
+def kept_logits(size: ModelSize, row: RowShape) -> int:
+    """Return the bytes of the probabilities that a row keeps for its backward pass."""
+    num_bytes = KEPT_LOGIT_BYTES * row.scored * size.vocab
+    return num_bytes if num_bytes <= MAX_KEPT_BYTES else 0
 
 
 def kept_bytes(size: ModelSize, model: ModelConfig, row: RowShape) -> int:
@@ -279,11 +296,12 @@ def _attention_bytes(size: ModelSize, model: ModelConfig, row: RowShape) -> int:
     statistics = 4 * size.num_heads * row.tokens
     if model.attention == "flex":
         return statistics + width * row.tokens * 2 * (size.query_dim + size.kv_dim)
-    # Dense: keys and values repeated for all heads, those of the prompt once more per completion.
+    # Dense: queries, outputs and their row, and the queries of completions side by side. Keys and
+    # values are repeated for all heads in the prompt, and lie beside each completion once more.
     prompts = row.groups * row.prompt
-    shared = prompts * row.completions
-    copies = 4 * row.tokens + prompts + 2 * row.scored + 2 * (shared + row.scored)
-    return statistics + width * size.query_dim * copies
+    queries = 3 * row.tokens + row.scored + 2 * prompts
+    keys = 2 * (prompts * row.completions + row.scored)
+    return statistics + width * (size.query_dim * queries + size.kv_dim * keys)
 
 
 def audio_bytes(size: ModelSize, model: ModelConfig, row: RowShape) -> int:

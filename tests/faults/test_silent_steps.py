@@ -231,14 +231,14 @@ def test_two_groups_of_one_number():
 
 @silent("the packing puts a group into two rows")
 def test_a_row_is_packed_twice(monkeypatch: pytest.MonkeyPatch):
-    plan = packing.pack_rows
-    monkeypatch.setattr(packing, "pack_rows", lambda *args: [*plan(*args), [0]])
+    plan = packing.spread_rows
+    monkeypatch.setattr(packing, "spread_rows", lambda *args: [*plan(*args)[:-1], [[0]]])
     refused(step_of(), r"lack 0 of its completions and hold 4 others")
 
 
 @silent("the packing loses a group")
 def test_a_row_is_lost(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(packing, "pack_rows", lambda sizes, budget: [[0]])
+    monkeypatch.setattr(packing, "spread_rows", lambda *_: [[[0]], [], []])
     refused(step_of(), r"lack 4 of its completions and hold 0 others")
 
 

@@ -28,9 +28,16 @@ from launch.memory.estimate import (
     remedies,
 )
 from launch.memory.figures import RoleMemory
-from launch.memory.learner import RowShape, audio_bytes, kept_bytes, longest_row
+from launch.memory.learner import (
+    MAX_KEPT_BYTES,
+    RowShape,
+    audio_bytes,
+    kept_bytes,
+    longest_row,
+)
 from launch.memory.model_size import read_model_size
 from launch.memory.table import describe_memory
+from trainer.head import KEPT_BYTES
 from trainer.policy import load_thinker
 
 pytestmark = pytest.mark.slow
@@ -74,7 +81,20 @@ def test_four_ranks_of_3b(omni: Callable[..., RunConfig]) -> None:
     assert found["gradient copies and AdamW"] == 0
     # Inputs of 36 layers of 2048 at 16,384 tokens, and 8 more bytes a number at both ends.
     assert found["activations kept"] == pytest.approx(16384 * 2048 * (36 * 2 + 8) / GIGA)
-    assert found["logits of a chunk"] == pytest.approx(16 * 1024 * 151936 / GIGA)
+    assert found["logits of a chunk"] == pytest.approx(10 * 1024 * 151936 / GIGA)
+    assert found["probabilities of the row"] == 0
+
+
+def test_a_row_keeps_its_probabilities_while_they_are_small(
+    omni: Callable[..., RunConfig],
+) -> None:
+    assert MAX_KEPT_BYTES == KEPT_BYTES
+    # 16 completions of 100 tokens are 0.97 GB of float32, as many of 200 are above 2^30 bytes.
+    small = ("learner.tokens_per_microbatch=64", "rollout.group_size=16")
+    found = giga(omni("omni_3b", "3B", *small, "rollout.max_completion_tokens=100"))
+    assert found["probabilities of the row"] == pytest.approx(4 * 1600 * 151936 / GIGA)
+    found = giga(omni("omni_3b", "3B", *small, "rollout.max_completion_tokens=200"))
+    assert found["probabilities of the row"] == 0
 
 
 def test_two_gpus_of_3b_hold_the_state_but_little_more(omni: Callable[..., RunConfig]) -> None:
@@ -315,3 +335,17 @@ def encode(thinker: Any, frames: int) -> Tensor:
     after, _ = tower._get_feat_extract_output_lengths(lengths)
     features = torch.zeros(128, frames)
     return tower(features, feature_lens=lengths, aftercnn_lens=after).last_hidden_state
+
+
+def test_the_estimate_says_whether_activations_need_computing_twice(
+    omni: Callable[..., RunConfig],
+) -> None:
+    def last_line(*overrides: str) -> str:
+        return describe_memory(omni("omni_3b", "3B", *overrides), GPU).splitlines()[-1]
+
+    assert last_line().startswith("without gradient checkpointing")
+    assert last_line().endswith("would not fit")
+    short = "learner.tokens_per_microbatch=6144"
+    assert "fits: model.gradient_checkpointing=false" in last_line(short)
+    off = last_line(short, "model.gradient_checkpointing=false")
+    assert not off.startswith("without")

@@ -190,6 +190,26 @@ def test_flex_attention_equals_sdpa(tiny_checkpoint: Path, padded: Padded):
     torch.testing.assert_close(scores.logprobs, picked(biased(padded.logits)), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("frames", [[120, 333, 87], [400, 200], [160, 160]])
+def test_all_windows_of_the_audio_tower_at_once_equal_one_after_another(
+    tiny_checkpoint: Path, frames: list[int]
+):
+    policy = make_policy(tiny_checkpoint)
+    samples = [make_clip_sample(n, [2], audio_token_id=AUDIO, seed=i) for i, n in enumerate(frames)]
+    tower = policy.thinker.audio_tower
+    outcomes = []
+    for attention in ("sdpa", tower.config._attn_implementation):
+        tower.config._attn_implementation = attention
+        tower.zero_grad()
+        embeddings = policy.encode_audio(make_row(samples))
+        (embeddings * torch.linspace(-1, 1, embeddings.shape[1])).sum().backward()
+        gradients = torch.cat([w.grad.flatten() for w in tower.layers.parameters()])
+        outcomes.append((embeddings, gradients))
+    (loop, expected), (at_once, gradients) = outcomes
+    torch.testing.assert_close(at_once, loop, atol=1e-5, rtol=0)
+    assert (gradients - expected).norm() < 1e-5 * expected.norm()
+
+
 @torch.no_grad()
 def test_temperature_divides_the_logits_and_forbidden_tokens_are_out(
     tiny_checkpoint: Path, padded: Padded
