@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def without_collections() -> Iterator[None]:
+def without_collections() -> Generator[None, None, None]:
     """Hold the garbage collector back while a block makes what stays: modules, rows of a corpus.
 
     Each of its passes looks at all objects so far, a million once the model libraries are there:
