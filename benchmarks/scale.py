@@ -76,6 +76,12 @@ SIZES: dict[str, Sequence[float]] = {
 }
 """Axis -> the sizes that are measured."""
 
+MIXED = (
+    Size(group=16, prompts=4, clip=3.2, tokens=64),
+    Size(group=8, prompts=16, clip=6.4, tokens=64),
+)
+"""For the simulator to predict: measured where the actors that they need are up."""
+
 
 def sizes_of(axes: Sequence[str]) -> dict[tuple[int, int, int], list[Size]]:
     """Return the sizes of some axes, by the actors that they need; each holds the middle size."""
@@ -85,6 +91,9 @@ def sizes_of(axes: Sequence[str]) -> dict[tuple[int, int, int], list[Size]]:
             size = Size()._replace(**{axis: value})
             if size not in by_actors[size.actors]:
                 by_actors[size.actors].append(size)
+    for size in MIXED:
+        if size.actors in by_actors:
+            by_actors[size.actors].append(size)
     return dict(by_actors)
 
 
