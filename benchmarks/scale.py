@@ -13,12 +13,11 @@ of JSON, which `benchmarks/simulate.py` reads. Rows of a manifest are `benchmark
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +34,7 @@ import ray
 from benchmarks.simulate import growth
 from benchmarks.step import PARTS, Job
 from benchmarks.timing import print_machine, print_table, spread
+from data.files import append_row, read_appended
 from launch.cluster import connect
 
 OPTIONS = {
@@ -43,7 +43,7 @@ OPTIONS = {
         "what is changed",
         choices=("group", "prompts", "clip", "tokens", "ranks", "engines", "rows"),
     ),
-    "rounds": Option(4, "rounds that count", quick=1),
+    "rounds": Option(4, "rounds that count; 0 = only show what is in --out", quick=1),
     "out": Option("", "add every round to this JSON Lines file"),
 }
 
@@ -97,8 +97,10 @@ def sizes_of(axes: Sequence[str]) -> dict[tuple[int, int, int], list[Size]]:
     return dict(by_actors)
 
 
-def measure(sizes: Sequence[Size], rounds: int, overrides: Sequence[str]) -> list[dict[str, float]]:
-    """Return the figures of all rounds of all sizes, which take turns; two rounds do not count."""
+def measure(
+    sizes: Sequence[Size], rounds: int, overrides: Sequence[str]
+) -> Iterator[dict[str, float]]:
+    """Yield the figures of all rounds of all sizes, which take turns; two rounds do not count."""
     first = sizes[0]
     settings = [
         f"rollout.max_completion_tokens={first.tokens}",
@@ -106,7 +108,6 @@ def measure(sizes: Sequence[Size], rounds: int, overrides: Sequence[str]) -> lis
         f"rollout.num_engines={first.engines}",
         *overrides,
     ]
-    found: list[dict[str, float]] = []
     with tiny_run(*settings) as (config, builder):
         if not ray.is_initialized():
             connect(config)
@@ -117,9 +118,8 @@ def measure(sizes: Sequence[Size], rounds: int, overrides: Sequence[str]) -> lis
                 if number >= 0:
                     times = {f"{part}_s": row[f"time/{part}_s"] for part in (*PARTS, "step")}
                     extra = {"round": number, "prompt_tokens": row["prompt_tokens"]}
-                    found.append(size._asdict() | extra | times)
+                    yield size._asdict() | extra | times
         job.close()
-    return found
 
 
 def print_axis(axis: str, rows: Sequence[dict[str, float]]) -> None:
@@ -153,12 +153,14 @@ def main() -> None:
     parsed = parse()
     print_machine()
     rows: list[dict[str, float]] = []
-    for sizes in sizes_of(parsed.axes).values():
-        found = measure(sizes, parsed.rounds, parsed.overrides)
-        rows += found
-        if parsed.out:
-            with Path(parsed.out).open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in found)
+    if parsed.rounds:
+        for sizes in sizes_of(parsed.axes).values():
+            for row in measure(sizes, parsed.rounds, parsed.overrides):
+                rows.append(row)
+                if parsed.out:
+                    append_row(Path(parsed.out), row)
+    else:
+        rows = read_appended(Path(parsed.out))
     for axis in parsed.axes:
         if axis in SIZES:
             print_axis(axis, rows)
