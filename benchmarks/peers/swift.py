@@ -14,7 +14,6 @@ import numpy as np
 import soundfile
 import torch
 
-import benchmarks.setup  # noqa: F401  first: it sets the environment
 from benchmarks.setup import SAMPLE_RATE_HZ, endless, make_clip
 from benchmarks.step import NUM_WARMUP_STEPS
 from configs.schema import RunConfig

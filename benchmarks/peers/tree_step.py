@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import queue
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +29,6 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 from trl.experimental.async_grpo import async_grpo_trainer, packing
 
-import benchmarks.setup  # noqa: F401  first: it sets the environment
 from benchmarks.learner import learner_logprobs, on_policy
 from benchmarks.options import parse_options
 from benchmarks.setup import make_samples, start_learner, tiny_run
@@ -53,6 +52,9 @@ OVERRIDES = ("loss.kl_coef=0", "learner.tokens_per_microbatch=4096", "model.free
 """No reference policy; the whole step is one row on either side."""
 
 NUM_PROMPT_TOKENS = 217
+
+MAX_GAP = 1e-5
+"""Between log-probs in nats, and between gradient norms as a share."""
 
 TEXT_SIZES = [
     "vocab_size",
@@ -231,6 +233,13 @@ def text_samples(num_groups: int) -> list[GroupSample]:
     return make_samples(prompts, group_size=8, min_tokens=40, max_tokens=120, seed=0)
 
 
+def check(scores: Mapping[str, FloatArray], norms: Mapping[str, float]) -> None:
+    """Raise RuntimeError if the two do not compute the same."""
+    gap = np.abs(scores["trie"] - scores["packed"]).max()
+    if gap > MAX_GAP or not np.isclose(norms["trie"], norms["packed"], rtol=MAX_GAP):
+        raise RuntimeError(f"log-probs differ by {gap:.1e}, gradient norms are {norms}")
+
+
 def main() -> None:
     """Measure and print."""
     parsed = parse_options(__doc__, {})
@@ -262,6 +271,7 @@ def main() -> None:
             "trie": timed(tree_step),
         }
         seconds = in_turns(ways, 2 if parsed.quick else 20)
+        check(scores, norms)
         tokens = {
             "packed": sum(map(num_row_tokens, samples)),
             "trie": tree.batch(samples)["input_ids"].numel(),
