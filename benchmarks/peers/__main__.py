@@ -22,7 +22,7 @@ from pathlib import Path
 import ray
 
 from benchmarks.options import Option, parse_options
-from benchmarks.peers import swift
+from benchmarks.peers import ms_swift
 from benchmarks.peers.environment import python_of
 from benchmarks.setup import tiny_run
 from benchmarks.step import PARTS, Job, measure
@@ -34,7 +34,7 @@ from launch.cluster import connect, thread_environment
 TRIE = "trie"
 
 OPTIONS = {
-    "ways": Option((*swift.WAYS, TRIE), "what is compared", choices=(*swift.WAYS, TRIE)),
+    "ways": Option((*ms_swift.WAYS, TRIE), "what is compared", choices=(*ms_swift.WAYS, TRIE)),
     "pairs": Option(3, "turns of each side, per way of ms-swift", quick=1),
     "clips": Option((1.6, 8.0), "clip lengths in seconds"),
     "steps": Option(10, "steps that count, per turn and clip length", quick=2),
@@ -61,9 +61,9 @@ def their_turn(
 ) -> Turn:
     """Run the steps of ms-swift, in a process that ends with the turn."""
     with tempfile.TemporaryDirectory() as folder:
-        steps = swift.run(
+        steps = ms_swift.run(
             python_of("ms-swift", Path(parsed.folder)),
-            swift.WAYS[name],
+            ms_swift.WAYS[name],
             config,
             builder,
             folder=Path(folder),
@@ -71,7 +71,7 @@ def their_turn(
             num_steps=parsed.steps,
             microbatch=parsed.microbatch,
         )
-    return {clip_s: swift.medians(figures) for clip_s, figures in steps.items()}
+    return {clip_s: ms_swift.medians(figures) for clip_s, figures in steps.items()}
 
 
 def compare(

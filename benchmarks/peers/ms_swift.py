@@ -22,7 +22,7 @@ from data.prompts import PromptBuilder
 from demo.checkpoint import build_checkpoint
 from launch.cluster import thread_environment
 
-PLUGIN = Path(__file__).with_name("swift_plugin.py")
+HERE = Path(__file__).resolve().parent
 TIMEOUT_S = 1800.0
 
 
@@ -80,53 +80,28 @@ def write_prompts(folder: Path, config: RunConfig, clips: Sequence[float], num_s
 def arguments(
     way: Way, config: RunConfig, model: Path, data: Path, *, num_steps: int, microbatch: int
 ) -> list[str]:
-    """Return the command line of `swift rlhf`: one update a step, nothing saved or evaluated."""
-    num_completions = config.train.prompts_per_step * config.rollout.group_size
+    """Return the arguments of `swift rlhf`: one update a step, as our configuration has it."""
+    rollout = config.rollout
+    num_completions = config.train.prompts_per_step * rollout.group_size
     settings: dict[str, Any] = {
-        "rlhf_type": "grpo",
         "model": model,
-        "model_type": "qwen2_5_omni",
-        "template": "qwen2_5_omni",
         "system": config.data.system_prompt,
         "dataset": data,
-        "dataset_shuffle": "false",
-        "train_dataloader_shuffle": "false",
-        "load_from_cache_file": "false",
-        "external_plugins": PLUGIN,
-        "reward_funcs": "drawn",
-        "callbacks": "step_clock",
         "output_dir": data.parent / "out",
-        # As on our side: all weights are trained, in float32, without recomputation.
-        "tuner_type": "full",
-        "freeze_llm": "false",
-        "freeze_vit": "false",
-        "freeze_aligner": "false",
-        "torch_dtype": "float32",
-        "bf16": "false",
-        "fp16": "false",
-        "gradient_checkpointing": "false",
-        "num_generations": config.rollout.group_size,
-        "max_completion_length": config.rollout.max_completion_tokens,
-        "temperature": config.rollout.temperature,
+        "num_generations": rollout.group_size,
+        "max_completion_length": rollout.max_completion_tokens,
+        "temperature": rollout.temperature,
         "beta": config.loss.kl_coef,
         "learning_rate": config.optim.lr,
         "per_device_train_batch_size": microbatch,
         "gradient_accumulation_steps": num_completions // microbatch,
         "max_steps": num_steps,
-        "use_vllm": str(way.vllm).lower(),
-        "vllm_mode": "colocate",
-        "vllm_enforce_eager": "true",
-        "vllm_max_num_seqs": config.rollout.max_num_seqs,
-        "vllm_max_model_len": config.rollout.max_model_len,
-        "vllm_limit_mm_per_prompt": '{"audio": 1, "image": 0, "video": 0}',
-        "use_cpu": "true",
-        "logging_steps": 1,
-        "log_completions": "false",
-        "save_strategy": "no",
-        "eval_strategy": "no",
-        "report_to": "none",
+        "use_vllm": way.vllm,
+        "vllm_max_num_seqs": rollout.max_num_seqs,
+        "vllm_max_model_len": rollout.max_model_len,
     }
-    return [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    return [str(HERE / "grpo.yaml"), *words, "--external_plugins", str(HERE / "swift_plugin.py")]
 
 
 def run(
@@ -175,7 +150,7 @@ def run(
     }
     with log.open("w", encoding="utf-8") as output:
         done = subprocess.run(
-            [python, "-m", "swift.cli.rlhf", *words],
+            [python, "-m", "swift.cli.main", "rlhf", *words],
             cwd=folder,
             env=environment,
             stdout=output,
