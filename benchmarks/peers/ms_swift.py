@@ -172,21 +172,20 @@ def run(
 def medians(steps: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Return the medians of the parts of a step, named as on our side where they are the same.
 
-    `data` and `reward` are within other parts: ms-swift computes features of a clip where it needs
-    them, once in vLLM and once a completion for the trainer.
+    `data` is what makes the features for the trainer; those for vLLM are made in the rollout.
+    `update` has the log-probs before the update and those of the reference.
     """
     laps = []
     for step in steps:
         parts = step["parts"]
-        before = parts["_prepare_inputs"]
-        sync = parts.get("_move_model_to_vllm", 0.0)
-        scoring = parts["_prepare_batch_inputs"]
+        inputs, scoring = parts["_prepare_inputs"], parts["_prepare_batch_inputs"]
+        data, sync = parts["encode_sample"], parts.get("_move_model_to_vllm", 0.0)
         laps.append(
             {
-                "time/data_s": 0.0,
+                "time/data_s": data,
+                "time/rollout_s": inputs - scoring - sync,
                 "time/reward_s": 0.0,
-                "time/rollout_s": before - sync - scoring,
-                "time/update_s": scoring + step["seconds"] - before,
+                "time/update_s": step["seconds"] - inputs + scoring - data,
                 "time/sync_s": sync,
                 "time/step_s": step["seconds"],
             }

@@ -12,19 +12,21 @@ import random
 import time
 from collections import defaultdict
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 
 from swift.callbacks import TrainerCallback, callbacks_map
 from swift.infer_engine import GRPOVllmEngine
 from swift.rewards import ORM, orms
-from swift.rlhf_trainers import rollout_mixin, utils
+from swift.rlhf_trainers import grpo_trainer, rollout_mixin, utils
 from transformers import GenerationConfig
 
 FORBIDDEN_LOGIT = -100.0
 """As in data/prompts.py."""
 
 PARTS = defaultdict(float)
-"""Function of ms-swift -> seconds in the current step; functions that it profiles itself."""
+"""Function of ms-swift -> seconds in the current step: those it profiles itself, and `encode_sample`,
+which makes the features of a completion's clip."""
 
 
 class DrawnReward(ORM):
@@ -99,9 +101,21 @@ def note_time(trainer, name):
     PARTS[name] += time.perf_counter() - start
 
 
+def noted(function):
+    """Return the function, its time noted."""
+
+    @wraps(function)
+    def run(*args, **kwargs):
+        with note_time(None, function.__name__):
+            return function(*args, **kwargs)
+
+    return run
+
+
 orms["drawn"] = DrawnReward
 callbacks_map["step_clock"] = StepClock
 forbid(GenerationConfig.from_pretrained(os.environ["PEERS_MODEL"]).suppress_tokens)
 utils.profiling_context = note_time
+grpo_trainer.encode_sample = noted(grpo_trainer.encode_sample)
 rollout_mixin.RolloutTrainerMixin._load_state_dict_to_vllm = load_weights
 rollout_mixin.finish_vllm_weight_reload = lambda *args, **kwargs: None

@@ -16,7 +16,12 @@ STEP = {
     "grad_norm": 0.5,
     "completions/min_length": 64.0,
     "completions/max_length": 64.0,
-    "parts": {"_prepare_inputs": 2.0, "_prepare_batch_inputs": 0.9, "_move_model_to_vllm": 0.1},
+    "parts": {
+        "_prepare_inputs": 2.0,
+        "_prepare_batch_inputs": 0.9,
+        "encode_sample": 0.3,
+        "_move_model_to_vllm": 0.1,
+    },
 }
 
 
@@ -24,13 +29,14 @@ def test_the_parts_of_a_step_add_up_to_it():
     laps = medians([STEP, STEP | {"seconds": 4.0}, STEP | {"seconds": 9.0}])
     assert laps["time/step_s"] == 4.0
     assert laps["time/rollout_s"] == pytest.approx(2.0 - 0.9 - 0.1)
-    assert laps["time/update_s"] == pytest.approx(4.0 - 2.0 + 0.9)
+    assert laps["time/update_s"] == pytest.approx(4.0 - 2.0 + 0.9 - 0.3)
     parts = sum(value for name, value in laps.items() if name != "time/step_s")
     assert parts == pytest.approx(laps["time/step_s"])
 
 
 def test_without_vllm_nothing_is_sent():
-    parts = {name: STEP["parts"][name] for name in ("_prepare_inputs", "_prepare_batch_inputs")}
+    parts = dict(STEP["parts"])
+    del parts["_move_model_to_vllm"]
     assert medians([STEP | {"parts": parts}])["time/sync_s"] == 0.0
 
 
