@@ -25,8 +25,8 @@ FORBIDDEN_LOGIT = -100.0
 """As in data/prompts.py."""
 
 PARTS = defaultdict(float)
-"""Function of ms-swift -> seconds in the current step: those it profiles itself, and `encode_sample`,
-which makes the features of a completion's clip."""
+"""Function of ms-swift -> seconds in the current step: those it profiles itself, and
+`encode_sample`, which makes the features of a completion's clip."""
 
 
 class DrawnReward(ORM):
