@@ -104,6 +104,19 @@ def arguments(
     return [str(HERE / "grpo.yaml"), *words, "--external_plugins", str(HERE / "swift_plugin.py")]
 
 
+def process_environment(config: RunConfig) -> dict[str, str]:
+    """Return the environment of ms-swift: threads as in ours, vLLM in its process, no hub."""
+    num_threads = config.learner.cpu_threads
+    return {
+        **os.environ,
+        **vllm_environment(device="cpu", cpu_threads=num_threads),
+        **thread_environment(num_threads),
+        "VLLM_CPU_KVCACHE_SPACE": f"{config.rollout.kv_cache_gib:g}",
+        "CUDA_VISIBLE_DEVICES": "",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
 def run(
     python: Path,
     way: Way,
@@ -137,14 +150,8 @@ def run(
         way, config, model, data, num_steps=num_all * len(clips), microbatch=microbatch
     )
     result, log = folder / "steps.json", folder / "log"
-    num_threads = config.learner.cpu_threads
     environment = {
-        **os.environ,
-        **vllm_environment(device="cpu", cpu_threads=num_threads),
-        **thread_environment(num_threads),
-        "VLLM_CPU_KVCACHE_SPACE": f"{config.rollout.kv_cache_gib:g}",
-        "CUDA_VISIBLE_DEVICES": "",
-        "HF_HUB_OFFLINE": "1",
+        **process_environment(config),
         "PEERS_MODEL": str(model),
         "PEERS_RESULT": str(result),
     }

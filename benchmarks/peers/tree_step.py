@@ -14,9 +14,8 @@ trl/trainer/utils.py), of which only a metric is made.
 
 from __future__ import annotations
 
-import queue
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,15 +31,7 @@ from trl.experimental.async_grpo import async_grpo_trainer, packing
 from benchmarks.learner import learner_logprobs, on_policy
 from benchmarks.options import parse_options
 from benchmarks.setup import make_samples, start_learner, tiny_run
-from benchmarks.timing import (
-    in_turns,
-    installed_versions,
-    median_ratio,
-    print_machine,
-    print_table,
-    spread,
-    timed,
-)
+from benchmarks.timing import in_turns, median_ratio, print_machine, print_table, spread, timed
 from configs.schema import RunConfig
 from data.features import NUM_MEL_BINS
 from data.records import Example, FloatArray, GroupSample, Prompt
@@ -117,10 +108,6 @@ def varlen_attention(
     return torch.cat(parts)
 
 
-def nothing(*_: Any, **__: Any) -> None:
-    """Do nothing, in the place of a server."""
-
-
 def write_text_model(config: RunConfig, folder: Path) -> None:
     """Write the language model of the thinker as a Qwen2 of its own."""
     thinker = load_thinker(config.model.path, config.model.dtype)
@@ -146,7 +133,7 @@ class TreeLearner:
         tokenizer = AutoTokenizer.from_pretrained(config.model.path)
         optim = config.optim
         packing._flash_attn = lambda: SimpleNamespace(flash_attn_varlen_func=varlen_attention)
-        async_grpo_trainer.get_peak_flops_per_device = nothing
+        async_grpo_trainer.get_peak_flops_per_device = lambda *_: None
         self._trainer = async_grpo_trainer.AsyncGRPOTrainer(
             model=str(folder),
             args=async_grpo_trainer.AsyncGRPOConfig(
@@ -164,7 +151,7 @@ class TreeLearner:
             ),
             train_dataset=[{"prompt": ""}],
             processing_class=tokenizer,
-            rollout_worker=SimpleNamespace(rollout_buffer=queue.Queue(), check_health=nothing),
+            rollout_worker=SimpleNamespace(rollout_buffer=None),
             weight_transfer=SimpleNamespace(),
         )
         self._trainer.current_gradient_accumulation_steps = 1
@@ -179,16 +166,18 @@ class TreeLearner:
         row = packing.TreeRow()
         for group_id, sample in enumerate(samples):
             prompt = torch.from_numpy(sample.group.prompt.token_ids)
-            pairs = zip(sample.group.completions, sample.advantages, strict=True)
-            for completion, advantage in pairs:
-                tokens = torch.from_numpy(completion.token_ids)
-                scores = torch.from_numpy(completion.rollout_logprobs)
-                mask = torch.cat([torch.zeros_like(prompt), torch.ones_like(tokens)])
+            before = torch.zeros_like(prompt)
+            for completion, advantage in zip(
+                sample.group.completions, sample.advantages, strict=True
+            ):
+                tokens, scores = map(
+                    torch.from_numpy, (completion.token_ids, completion.rollout_logprobs)
+                )
                 row.add(
                     {
                         "input_ids": torch.cat([prompt, tokens]),
-                        "completion_mask": mask,
-                        "old_log_probs": torch.cat([torch.zeros(len(prompt)), scores]),
+                        "completion_mask": torch.cat([before, torch.ones_like(tokens)]),
+                        "old_log_probs": torch.cat([before.float(), scores]),
                         "advantage": float(advantage),
                         "group_id": group_id,
                         "metrics": {},
@@ -220,16 +209,9 @@ def text_samples(num_groups: int) -> list[GroupSample]:
     """Return groups of random tokens."""
     draw = np.random.default_rng(0)
     no_clip = np.zeros((NUM_MEL_BINS, 0), np.float32)
-    prompts = [
-        Prompt(
-            Example(f"text-{i}", "", "", "", ("",)),
-            "",
-            draw.integers(len(SPECIAL_TOKENS), 300, NUM_PROMPT_TOKENS),
-            no_clip,
-            0,
-        )
-        for i in range(num_groups)
-    ]
+    example = Example("text", "", "", "", ("",))
+    tokens = draw.integers(len(SPECIAL_TOKENS), 300, (num_groups, NUM_PROMPT_TOKENS))
+    prompts = [Prompt(example, "", row, no_clip, 0) for row in tokens]
     return make_samples(prompts, group_size=8, min_tokens=40, max_tokens=120, seed=0)
 
 
@@ -244,7 +226,6 @@ def main() -> None:
     """Measure and print."""
     parsed = parse_options(__doc__, {})
     print_machine()
-    print(installed_versions(("trl", "transformers")))
     with (
         tiny_run(*OVERRIDES, *parsed.overrides) as (config, _),
         tempfile.TemporaryDirectory() as folder,
@@ -266,10 +247,7 @@ def main() -> None:
         def tree_step() -> None:
             norms["trie"] = tree.update(samples)
 
-        ways: dict[str, Callable[[], float]] = {
-            "packed": timed(packed_step),
-            "trie": timed(tree_step),
-        }
+        ways = {"packed": timed(packed_step), "trie": timed(tree_step)}
         seconds = in_turns(ways, 2 if parsed.quick else 20)
         check(scores, norms)
         tokens = {
