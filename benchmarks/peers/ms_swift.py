@@ -23,7 +23,6 @@ from demo.checkpoint import build_checkpoint
 from launch.cluster import thread_environment
 
 HERE = Path(__file__).resolve().parent
-TIMEOUT_S = 1800.0
 
 
 class Way(NamedTuple):
@@ -162,7 +161,6 @@ def run(
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
-            timeout=TIMEOUT_S,
             check=False,
         )
     if done.returncode or not result.exists():
