@@ -99,6 +99,8 @@ def arguments(
         "vllm_max_num_seqs": rollout.max_num_seqs,
         "vllm_max_model_len": rollout.max_model_len,
     }
+    if way.vllm:
+        settings["vllm_mode"] = "colocate"
     words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     return [str(HERE / "grpo.yaml"), *words, "--external_plugins", str(HERE / "swift_plugin.py")]
 
