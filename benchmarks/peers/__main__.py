@@ -50,8 +50,11 @@ def our_turn(config: RunConfig, builder: PromptBuilder, parsed: argparse.Namespa
     """Run our steps; actors live for the turn alone."""
     connect(config)
     job = Job(config, builder)
-    figures = {clip_s: measure(job, clip_s, parsed.steps) for clip_s in parsed.clips}
+    figures = {clip_s: measure(job, clip_s, 0, parsed.steps) for clip_s in parsed.clips}
     job.close()
+    lengths = [turn["tokens"] for turn in figures.values()]
+    if set(lengths) != {config.rollout.max_completion_tokens}:
+        raise RuntimeError(f"our completions have {lengths} tokens")
     ray.shutdown()
     return figures
 
