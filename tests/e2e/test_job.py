@@ -32,6 +32,9 @@ def jobs_url(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Start a cluster of one node; it ends with the shell."""
     port, jobs_port, client_port, agent_port = free_ports(4)
     output = tmp_path_factory.mktemp("cluster") / "output.txt"
+    # Other tests may have made one before, or not.
+    made = shell.run("ray", "get-auth-token", "--generate")
+    assert made.returncode == 0, made.stderr
     shell.start(
         *("ray", "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=2"),
         *("--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={shell.ray_dir}"),
