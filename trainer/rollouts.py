@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -65,6 +66,11 @@ class _Ahead:
     def is_sampled(self) -> bool:
         """Return whether all groups are there."""
         return self.sampling.done() and self.sampling.exception() is None
+
+    @cached_property
+    def packed(self) -> list[dict[str, Any]]:
+        """All groups as JSON data, made once for all states that hold them."""
+        return pack_groups(self.sampled)
 
 
 class Rollouts:
@@ -215,7 +221,7 @@ class Rollouts:
 
         Whatever has not yet, a resumed run samples again with the seeds that it had.
         """
-        whole = {n: pack_groups(a.sampled) for n, a in self._steps.items() if a.is_sampled()}
+        whole = {n: ahead.packed for n, ahead in self._steps.items() if ahead.is_sampled()}
         return {str(step): groups for step, groups in (self._saved | whole).items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
