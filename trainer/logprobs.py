@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -23,23 +24,29 @@ from trainer.head import VocabularyHead
 SILENT_FRAMES = 16
 """Frames of the clip that stands in where a row has none."""
 
+SHORTEST_IN_LOT = 0.875
+"""Least length of a completion, as a share of the longest, that is padded to that one."""
+
 
 class GroupSpan(NamedTuple):
-    """Where one group lies in its row, and how its completions line up side by side."""
+    """Where one group lies in its row, and how its completions line up side by side.
+
+    Completions of about one length stand beside each other in a lot, padded to its longest.
+    """
 
     prompt: int
     """L, tokens of the prompt."""
     completions: int
     """Tokens of all completions together."""
+    lots: tuple[tuple[int, int], ...]
+    """(G, C) of each lot: its completions, and tokens of the longest; slots are G * C."""
     slots: Tensor
-    """[G * C] which of the completions' tokens stands where, each padded to the longest (C)."""
-    num_completions: int
-    """G"""
+    """[slots] which of the completions' tokens stands where."""
     kept: Tensor
-    """[completions] which of the slots are tokens, not padding, in the order of the row."""
-    bias: Tensor
-    """[C, L + C] 0 where a completion's token sees a key (prompt, then itself), else -inf. Padding
-    comes last, so that the causal order hides it."""
+    """[completions] in which slot each token stands, in the order of the row."""
+    biases: tuple[Tensor, ...]
+    """[C, L + C] of each lot: 0 where a completion's token sees a key (prompt, then itself), else
+    -inf. Padding comes last, so that the causal order hides it."""
 
 
 class TokenScores(NamedTuple):
@@ -115,26 +122,49 @@ def _group_spans(
     for size in torch.unique_consecutive(groups, return_counts=True)[1].tolist():
         segment = segments[start : start + size]
         prompt, *lengths = torch.unique_consecutive(segment, return_counts=True)[1].tolist()
-        longest = max(lengths)
-        offsets = torch.tensor([sum(lengths[:i]) for i in range(len(lengths))])
-        place = torch.arange(longest)
-        is_token = place < torch.tensor(lengths)[:, None]
-        slots = torch.where(is_token, offsets[:, None] + place, offsets[:, None])
-        hidden = place[:, None] < place
-        bias = torch.zeros(longest, prompt + longest, dtype=dtype)
-        bias[:, prompt:].masked_fill_(hidden, -torch.inf)
-        spans.append(
-            GroupSpan(
-                prompt,
-                size - prompt,
-                slots.flatten().to(device),
-                len(lengths),
-                is_token.flatten().nonzero()[:, 0].to(device),
-                bias.to(device),
-            )
-        )
+        spans.append(_span(prompt, lengths, device, dtype))
         start += size
     return tuple(spans)
+
+
+def _span(prompt: int, lengths: list[int], device: torch.device, dtype: torch.dtype) -> GroupSpan:
+    offsets = [0, *accumulate(lengths)]
+    slots, kept, biases, lots = [], torch.empty(offsets[-1], dtype=torch.long), [], []
+    num_slots = 0
+    for lot in lots_of_about_one_length(lengths):
+        longest = max(lengths[i] for i in lot)
+        place = torch.arange(longest)
+        for i in lot:
+            is_token = place < lengths[i]
+            slots.append(torch.where(is_token, offsets[i] + place, offsets[i]))
+            kept[offsets[i] : offsets[i + 1]] = num_slots + place[: lengths[i]]
+            num_slots += longest
+        bias = torch.zeros(longest, prompt + longest, dtype=dtype)
+        bias[:, prompt:].masked_fill_(place[:, None] < place, -torch.inf)
+        biases.append(bias.to(device))
+        lots.append((len(lot), longest))
+    return GroupSpan(
+        prompt,
+        offsets[-1],
+        tuple(lots),
+        torch.cat(slots).to(device),
+        kept.to(device),
+        tuple(biases),
+    )
+
+
+def lots_of_about_one_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Return which completions are padded together, the longest first.
+
+    Attention costs by the slot; padding all to the longest of a group would waste a third.
+    """
+    lots: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if lots and lengths[i] >= SHORTEST_IN_LOT * lengths[lots[-1][0]]:
+            lots[-1].append(i)
+        else:
+            lots.append([i])
+    return lots
 
 
 def _block_mask(groups: Tensor, segments: Tensor) -> BlockMask:
@@ -198,22 +228,24 @@ def _after_prompt(
     Returns:
         [tokens, heads, head_dim]
     """
-    side_by_side = (
-        x.index_select(0, span.slots).unflatten(0, (span.num_completions, -1)) for x in completions
-    )
-    query, *own = side_by_side
-    shared = (x.expand(span.num_completions, -1, -1, -1) for x in prompt)
-    keys, values = (
-        torch.cat(pair, dim=1).transpose(1, 2) for pair in zip(shared, own, strict=True)
-    )
-    repeats = query.shape[2] // keys.shape[1]
-    # [G, C, heads, head_dim] -> [G, key heads, repeats * C, head_dim]
-    folded = query.unflatten(2, (-1, repeats)).permute(0, 2, 3, 1, 4).flatten(2, 3)
-    output = scaled_dot_product_attention(
-        folded, keys, values, attn_mask=span.bias.repeat(repeats, 1), scale=scaling
-    )
-    unfolded = output.unflatten(2, (repeats, -1)).permute(0, 3, 1, 2, 4)
-    return unfolded.flatten(2, 3).flatten(0, 1).index_select(0, span.kept)
+    sizes = [count * longest for count, longest in span.lots]
+    slots = [x.index_select(0, span.slots).split(sizes) for x in completions]
+    outputs = []
+    for (count, _), bias, *lot in zip(span.lots, span.biases, *slots, strict=True):
+        query, *own = (x.unflatten(0, (count, -1)) for x in lot)
+        shared = (x.expand(count, -1, -1, -1) for x in prompt)
+        keys, values = (
+            torch.cat(pair, dim=1).transpose(1, 2) for pair in zip(shared, own, strict=True)
+        )
+        repeats = query.shape[2] // keys.shape[1]
+        # [G, C, heads, head_dim] -> [G, key heads, repeats * C, head_dim]
+        folded = query.unflatten(2, (-1, repeats)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+        output = scaled_dot_product_attention(
+            folded, keys, values, attn_mask=bias.repeat(repeats, 1), scale=scaling
+        )
+        unfolded = output.unflatten(2, (repeats, -1)).permute(0, 3, 1, 2, 4)
+        outputs.append(unfolded.flatten(2, 3).flatten(0, 1))
+    return torch.cat(outputs).index_select(0, span.kept)
 
 
 _compiled_flex: Callable[..., Tensor] = torch.compile(flex_attention, dynamic=True)
