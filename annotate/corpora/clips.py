@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 
@@ -98,6 +98,19 @@ def find_clips(root: Path, glob: str, left_out: LeftOut) -> Iterator[Path]:
             yield path
         else:
             left_out.add(f"clips in other places than {glob}", path)
+
+
+def in_any_case(path: Path) -> Path:
+    """Return a file as it is there: with its extension in another case if that is what exists."""
+    ends = (path.suffix, path.suffix.upper(), path.suffix.lower(), path.suffix.capitalize())
+    return next((p for end in ends if (p := path.with_suffix(end)).is_file()), path)
+
+
+def count_unnamed(root: Path, glob: str, named: Container[str], left_out: LeftOut) -> None:
+    """Count the clips that a pattern finds (see `find_clips`) and that no table of theirs names."""
+    for path in find_clips(root, glob, left_out):
+        if path.relative_to(root).as_posix() not in named:
+            left_out.add("clips that no table names", path)
 
 
 def _walk(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import csv
+import io
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from configs.errors import UserError
@@ -82,6 +84,64 @@ def read_lines(
     for number, line in enumerate(lines, start=1):
         if line.strip():
             yield number, line
+
+
+def read_csv(
+    path: Path,
+    columns: Collection[str] = (),
+    *,
+    delimiter: str = ",",
+    encodings: Sequence[str] = (),
+    remedy: str = "unpack it again",
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the last line, from 1, and the fields of each row of a table with a line of names.
+
+    Fields that a short row does not have are empty; blank lines are skipped.
+
+    Args:
+        path: The table.
+        columns: Names that it must have.
+        delimiter: What stands between two fields.
+        encodings: See `read_text`.
+        remedy: What to do with a file that is no such table.
+
+    Raises:
+        UserError: It cannot be read, has a column twice, none of a name that it must have, a row
+            with more fields than names, or quotes that do not end.
+    """
+    text = read_text(path, encodings=encodings, remedy=remedy)
+    # A field may be long, such as a reasoning; the default limit is 131072 characters.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    names: list[str] = []
+    try:
+        for row in reader:
+            if not any(field.strip() for field in row):
+                continue
+            if not names:
+                names = [name.strip() for name in row]
+                _check_names(path, names, columns, remedy)
+                continue
+            if len(row) > len(names):
+                raise UserError(
+                    f"{path}:{reader.line_num}: has {len(row)} fields and the table has "
+                    f"{len(names)} columns; put fields that hold {delimiter!r} in quotes"
+                )
+            row += [""] * (len(names) - len(row))
+            yield reader.line_num, dict(zip(names, row, strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: is no CSV ({error}); {remedy}") from error
+    if not names:
+        raise UserError(f"{path}: is empty; {remedy}")
+
+
+def _check_names(path: Path, names: Sequence[str], columns: Collection[str], remedy: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1 and name})
+    if twice:
+        raise UserError(f"{path}:1: has the column {twice[0]!r} twice; rename one")
+    missing = sorted(set(columns) - set(names))
+    if missing:
+        raise UserError(f"{path}:1: has no column {', '.join(missing)}; {remedy}")
 
 
 def _likely(content: bytes) -> tuple[str, ...]:
