@@ -219,10 +219,13 @@ def _mead(root: Path, problems: list[str]) -> Rule:
 def _ears(root: Path, problems: list[str]) -> Rule:
     speakers = read_object(require_file(root, "EARS", "speaker_statistics.json"))
     texts = read_object(require_file(root, "EARS", "transcripts.json"))
+    for folder in sorted(root.glob("p[0-9][0-9][0-9]")):
+        if folder.name not in speakers:
+            problems.append(f"{folder}: not in speaker_statistics.json; download that again")
 
     def rule(path: Path, fields: Fields) -> str | Skip:
         if fields["speaker"] not in speakers:
-            return "its speaker is not in speaker_statistics.json; download that again"
+            return Skip("clips of speakers that speaker_statistics.json does not have")
         if fields["other"]:
             return Skip("readings and sounds that are no emotional task")
         fields["text"] = texts.get(path.stem)

@@ -47,7 +47,9 @@ def read_text(path: Path, *, encodings: Sequence[str] = (), remedy: str = "") ->
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; {remedy or 'make it readable'}") from error
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); {remedy or 'make it readable'}"
+        ) from error
     marked = next((name for mark, name in MARKS if content.startswith(mark)), "")
     if not marked and b"\0" in content:
         # Of letters and line ends, the high byte is NUL: it comes second in little endian.
