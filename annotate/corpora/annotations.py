@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from annotate.corpora.texts import read_text
 from configs.errors import UserError
+
+_REMEDY = "download it again"
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -16,7 +19,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         UserError: It cannot be read, or is something else.
     """
-    content = _parse(_read(path), str(path))
+    content = _parse(read_text(path, remedy=_REMEDY), str(path))
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a JSON {type(content).__name__}, not an object")
     return content
@@ -30,7 +33,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         UserError: It cannot be read, or a row is not a JSON object.
     """
-    text = _read(path)
+    text = read_text(path, remedy=_REMEDY)
     if path.suffix == ".json":
         rows = _parse(text, str(path))
         if not isinstance(rows, list):
@@ -50,15 +53,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, row
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); download it again") from error
-
-
 def _parse(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{where}: is not JSON ({error.msg}); download it again") from error
+        raise UserError(f"{where}: is not JSON ({error.msg}); {_REMEDY}") from error

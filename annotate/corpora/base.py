@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from annotate.corpora.clips import LeftOut, doubled_folders, where_it_fits
 from configs.errors import UserError
 from data.manifest import first_of
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +58,14 @@ def require_folder(root: Path, corpus: str, *parts: str) -> Path:
     """Return a folder below the root, or the root itself.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none; a folder near the root that has it is named.
     """
     path = root.joinpath(*parts)
     if not path.is_dir():
+        near = where_it_fits(root, lambda folder: folder.joinpath(*parts).is_dir()) if parts else ""
         raise UserError(
             f"{path}: no such folder; root must be the folder of {corpus} as it is distributed "
-            f"(docs/corpora.md shows its layout)"
+            f"(docs/corpora.md shows its layout){near}"
         )
     return path
 
@@ -69,13 +74,14 @@ def require_file(root: Path, corpus: str, *parts: str) -> Path:
     """Return a file below the root.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none; a folder near the root that has it is named.
     """
     path = root.joinpath(*parts)
     if not path.is_file():
+        near = where_it_fits(root, lambda folder: folder.joinpath(*parts).is_file())
         raise UserError(
             f"{path}: no such file; {corpus} has it as distributed (docs/corpora.md shows its "
-            "layout)"
+            f"layout){near}"
         )
     return path
 
@@ -86,22 +92,75 @@ def relative(path: Path, root: Path) -> str:
 
 
 def finish(
-    corpus: str, root: Path, clips: Iterable[CorpusClip], problems: Sequence[str]
+    corpus: str,
+    root: Path,
+    clips: Iterable[CorpusClip],
+    problems: Sequence[str],
+    left_out: LeftOut | None = None,
+    *,
+    fits: Callable[[Path], bool] | None = None,
 ) -> list[CorpusClip]:
     """Return the clips sorted by id, or refuse the folder with everything that is wrong in it.
 
-    Problems read `FILE[:LINE]: what; what to do`.
+    Problems read `FILE[:LINE]: what; what to do`. What was left out is printed.
+
+    Args:
+        corpus: Its name, for messages.
+        root: Its folder.
+        clips: What was read.
+        problems: What is wrong.
+        left_out: What was not taken.
+        fits: Whether a folder looks like the corpus: near a root without clips, one is searched.
 
     Raises:
         UserError: There are problems, no clips, or two clips with one id.
     """
     ordered = sorted(clips, key=lambda clip: clip.id)
-    twice = sorted({a.id for a, b in pairwise(ordered) if a.id == b.id})
-    problems = [*problems, *(f"{root}: two clips are {name!r}; remove one" for name in twice)]
+    problems = [*problems, *_twice(root, ordered)]
+    for line in left_out.lines() if left_out else ():
+        logger.warning(f"{root}: {line}")
     if problems:
         raise UserError(f"{root}: {len(problems)} problem(s) as {corpus}\n{first_of(problems)}")
     if not ordered:
+        near = where_it_fits(root, fits) if fits else ""
         raise UserError(
             f"{root}: holds no clip of {corpus}; docs/corpora.md shows the layout that is read"
+            f"{near}"
         )
     return ordered
+
+
+def _twice(root: Path, clips: Sequence[CorpusClip]) -> Iterator[str]:
+    """Yield what is there twice: a folder inside itself, folders with the same clips, clips."""
+    copies = doubled_folders(root, (clip.audio for clip in clips))
+    for outer, inner, number in copies:
+        yield (
+            f"{root / outer} and {root / inner} hold the same {number} clips: a copy inside the "
+            f"folder; move {root / inner} away"
+        )
+    files: dict[str, list[str]] = defaultdict(list)
+    for clip in clips:
+        if not any(clip.audio.startswith(f"{inner}/") for _, inner, _ in copies):
+            files[clip.id].append(clip.audio)
+    pairs: dict[tuple[Path, Path], list[tuple[str, str]]] = defaultdict(list)
+    for one, *others in files.values():
+        for other in others:
+            pairs[_where_they_part(root, one, other)].append((one, other))
+    for (folder, other_folder), same in pairs.items():
+        one, other = same[0]
+        if len(same) == 1 or folder == other_folder:
+            for one, other in same:
+                yield f"{root / one} and {root / other} are the same utterance; remove one"
+        else:
+            yield (
+                f"{folder} and {other_folder} hold {len(same)} clips of the same names, such as "
+                f"{one} and {other}; move one of the folders away"
+            )
+
+
+def _where_they_part(root: Path, one: str, other: str) -> tuple[Path, Path]:
+    """Return the folders of two files without the folders at their ends that are alike."""
+    first, second = PurePosixPath(one).parent, PurePosixPath(other).parent
+    while first != second and first.name == second.name and first.name:
+        first, second = first.parent, second.parent
+    return root / first, root / second

@@ -17,6 +17,7 @@ from typing import Any
 
 from annotate.corpora.annotations import read_rows
 from annotate.corpora.base import CorpusClip, finish, require_folder
+from annotate.corpora.clips import is_junk, where_it_fits
 from configs.errors import UserError
 
 FIELDS = {
@@ -50,10 +51,12 @@ def read_emotioncot(root: Path) -> list[CorpusClip]:
         UserError: No such file, a file that is not JSON, or a row without path, emotion or clip.
     """
     require_folder(root, "EmotionCoT")
-    files = [path for path in sorted(root.glob("*.json*")) if path.suffix in (".json", ".jsonl")]
-    files = [path for path in files if not path.name.endswith(_SIDE_FILES)]
+    files = _annotation_files(root)
     if not files:
-        raise UserError(f"{root}: no .jsonl or .json file; put EmotionCoT's annotations there")
+        near = where_it_fits(root, lambda folder: bool(_annotation_files(folder)))
+        raise UserError(
+            f"{root}: no .jsonl or .json file; put EmotionCoT's annotations there{near}"
+        )
     clips: list[CorpusClip] = []
     problems: list[str] = []
     for file in files:
@@ -68,6 +71,11 @@ def read_emotioncot(root: Path) -> list[CorpusClip]:
             else:
                 clips.append(_clip(row, facts))
     return finish("EmotionCoT", root, clips, problems)
+
+
+def _annotation_files(folder: Path) -> list[Path]:
+    files = [path for path in sorted(folder.glob("*.json*")) if path.suffix in (".json", ".jsonl")]
+    return [p for p in files if not (is_junk(p.name) or p.name.endswith(_SIDE_FILES))]
 
 
 def strip_tags(reasoning: str) -> str:

@@ -13,6 +13,9 @@ import re
 from pathlib import Path
 
 from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.clips import LeftOut, find_clips
+from annotate.corpora.texts import read_lines
+from configs.errors import UserError
 
 EMOTIONS = ("Angry", "Happy", "Neutral", "Sad", "Surprise")
 SPLITS = {"train": "train", "evaluation": "eval", "test": "test"}
@@ -23,6 +26,11 @@ LAST_MANDARIN = 10
 _NUM_SENTENCES, _NUM_EVAL, _NUM_TEST = 350, 20, 30
 _SPEAKER = re.compile(r"\d{4}")
 _NAME = re.compile(r"(\d{4})_(\d{6})")
+_LINE = re.compile(r"(\d{4}_\d{6})\s+(?P<text>\S.*?)\s+(?P<emotion>\S+)")
+"""A line of a transcript: between its fields are tabs, and in part of the release spaces."""
+
+IN_MANDARIN = ("中立", "生气", "快乐", "伤心", "惊喜")
+"""Emotions at the end of a Mandarin line."""
 
 
 def read_esd(root: Path) -> list[CorpusClip]:
@@ -37,6 +45,7 @@ def read_esd(root: Path) -> list[CorpusClip]:
     require_folder(root, "ESD")
     clips: list[CorpusClip] = []
     problems: list[str] = []
+    left_out = LeftOut()
     for folder in sorted(root.iterdir()):
         if not folder.is_dir() or not _SPEAKER.fullmatch(folder.name):
             continue
@@ -44,15 +53,15 @@ def read_esd(root: Path) -> list[CorpusClip]:
         if not 1 <= number <= NUM_SPEAKERS:
             problems.append(f"{folder}: speakers go from 0001 to {NUM_SPEAKERS:04d}; move it away")
             continue
-        texts = _read_texts(folder / f"{folder.name}.txt", problems)
-        for path in sorted(folder.glob("**/*.wav")):
-            if path.name.startswith("._"):  # left by macOS beside the real files
-                continue
+        texts = _read_texts(folder / f"{folder.name}.txt", problems, left_out)
+        for path in find_clips(folder, "**/*.wav", left_out):
             place = path.relative_to(folder).parts[:-1]
             wrong = _what_is_wrong(path.stem, folder.name, place)
             if wrong:
                 problems.append(f"{path}: {wrong}")
                 continue
+            if texts and path.stem not in texts:
+                left_out.add("texts of clips that the transcripts do not have", path)
             clips.append(
                 CorpusClip(
                     id=path.stem,
@@ -65,7 +74,11 @@ def read_esd(root: Path) -> list[CorpusClip]:
                     lang="zh" if number <= LAST_MANDARIN else "en",
                 )
             )
-    return finish("ESD", root, clips, problems)
+    return finish("ESD", root, clips, problems, left_out, fits=_looks_like_esd)
+
+
+def _looks_like_esd(folder: Path) -> bool:
+    return any((folder / name / f"{name}.txt").is_file() for name in ("0001", "0011", "0020"))
 
 
 def official_split(name: str) -> str:
@@ -92,26 +105,30 @@ def _what_is_wrong(stem: str, speaker: str, place: tuple[str, ...]) -> str | Non
     return None
 
 
-def _read_texts(path: Path, problems: list[str]) -> dict[str, str]:
-    """Return utterance -> text, from lines `NAME<tab>TEXT<tab>EMOTION`."""
+def _read_texts(path: Path, problems: list[str], left_out: LeftOut) -> dict[str, str]:
+    """Return utterance -> text, from lines `NAME<tab>TEXT<tab>EMOTION`.
+
+    Each speaker's file has one of four encodings and rarely says which.
+    """
     if not path.is_file():
         problems.append(f"{path}: no such file; each speaker has the transcripts in one")
         return {}
+    texts: dict[str, str] = {}
+    others = ("gb18030",) if int(path.stem) <= LAST_MANDARIN else ("cp1252",)
     try:
-        content = _decode(path.read_bytes(), mandarin=int(path.stem) <= LAST_MANDARIN)
-    except UnicodeDecodeError as error:
-        problems.append(f"{path}: in no encoding that the release uses ({error})")
-        return {}
-    rows = [line.split("\t") for line in content.splitlines()]
-    texts = {row[0].strip(): " ".join(row[1].split()) for row in rows if len(row) == 3}
-    return {name: text for name, text in texts.items() if text}
-
-
-def _decode(content: bytes, *, mandarin: bool) -> str:
-    """Decode transcripts: each speaker's file has one of four encodings and rarely says which."""
-    if b"\x00" in content:
-        return content.decode("utf-16")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("gb18030" if mandarin else "cp1252")
+        for number, line in read_lines(path, encodings=others, remedy="unpack it again"):
+            fields = [field.strip() for field in line.strip().split("\t")]
+            found = _LINE.fullmatch(line.strip())
+            is_damaged = found is None or (
+                len(fields) != 3
+                and found["emotion"] not in IN_MANDARIN
+                and found["emotion"].capitalize() not in EMOTIONS
+            )
+            if found is None or is_damaged or (len(fields) == 3 and not fields[1]):
+                left_out.add("lines that are not NAME<tab>TEXT<tab>EMOTION", f"{path}:{number}")
+            else:
+                said = fields[1] if len(fields) == 3 else found["text"]
+                texts[found[1]] = " ".join(said.split())
+    except UserError as error:
+        problems.append(str(error))
+    return texts

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from annotate.corpora.base import CorpusClip, finish, relative, require_file, require_folder
+from annotate.corpora.clips import LeftOut, find_clips
+from annotate.corpora.texts import read_lines
 
 SEXES = {"ex01": "male", "ex02": "female", "ex03": "male", "ex04": "female"}
 SPLITS = {"train": "train", "dev": "eval", "test": "test"}
@@ -48,10 +50,12 @@ def read_expresso(root: Path) -> list[CorpusClip]:
     texts = _texts(require_file(root, "Expresso", "read_transcriptions.txt"), problems)
     spans = _spans(root)
     clips: list[CorpusClip] = []
-    for path in sorted(folder.glob("*/*/base/*.wav")):
+    left_out = LeftOut()
+    for path in find_clips(folder, "*/*/base/*.wav", left_out):
         speaker, style = path.parts[-4:-2]
         name = _READ.fullmatch(path.stem)
         if style == NOT_SPEECH:
+            left_out.add(f"clips of {NOT_SPEECH}", path)
             continue
         if name is None or name.groups() != (speaker, style):
             problems.append(f"{path}: not an Expresso name (SPEAKER_STYLE_NUMBER as its folders)")
@@ -60,7 +64,8 @@ def read_expresso(root: Path) -> list[CorpusClip]:
         else:
             split = _split(spans, path.stem, 0.0, math.inf)
             clips.append(_clip(path, root, speaker, style, split, texts[path.stem]))
-    for path in sorted((root / "audio_48khz/conversational_vad_segmented").rglob("*.wav")):
+    segments = root / "audio_48khz/conversational_vad_segmented"
+    for path in find_clips(segments, "**/*.wav", left_out) if segments.is_dir() else ():
         name = _DIALOGUE.fullmatch(path.stem)
         if name is None:
             problems.append(
@@ -73,7 +78,7 @@ def read_expresso(root: Path) -> list[CorpusClip]:
         style = (name["styles"].split("-") * 2)[channel]
         split = _split(spans, name["file"], float(name["start"]), float(name["end"]))
         clips.append(_clip(path, root, speaker, style, split, None, session=name["file"]))
-    return finish("Expresso", root, clips, problems)
+    return finish("Expresso", root, clips, problems, left_out)
 
 
 def _clip(
@@ -101,11 +106,11 @@ def _clip(
 def _texts(path: Path, problems: list[str]) -> dict[str, str]:
     """Return name -> text of the lines `NAME<tab>TEXT`."""
     texts: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in read_lines(path, remedy="unpack the file again"):
         name, tab, text = line.partition("\t")
         if tab:
             texts[name] = text.strip()
-        elif line.strip():
+        else:
             problems.append(f"{path}:{number}: not NAME<tab>TEXT; unpack the file again")
     return texts
 
@@ -115,8 +120,8 @@ def _spans(root: Path) -> Spans:
     spans: dict[str, list[tuple[str, float, float]]] = {}
     for listed, split in SPLITS.items():
         path = require_file(root, "Expresso", "splits", f"{listed}.txt")
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if not line.strip() or line.startswith("#"):
+        for _, line in read_lines(path, remedy="unpack it again"):
+            if line.startswith("#"):
                 continue
             name, _, parts = line.partition("\t")
             for start, end in _SPAN.findall(parts) or [("", "")]:

@@ -13,6 +13,8 @@ import re
 from pathlib import Path
 
 from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.clips import LeftOut, count_unnamed, in_any_case
+from annotate.corpora.texts import read_lines
 
 NUM_SESSIONS = 5
 EMOTIONS = ("ang", "dis", "exc", "fea", "fru", "hap", "neu", "oth", "sad", "sur", "xxx")
@@ -24,6 +26,8 @@ _TURN = re.compile(
 )
 _NAME = re.compile(r"(Ses(\d\d)[FM]_(impro|script)\w+)_([FM])\d{3}")
 _WORDS = re.compile(r"(\S+) +\[[^\]]*\]: *(.*)")
+_ANY_BYTE = ("cp1252", "latin-1")
+"""The annotators' remarks between the turns are not all ASCII; Latin-1 reads any byte."""
 _STYLES = {"impro": "improvised", "script": "scripted"}
 
 
@@ -39,6 +43,7 @@ def read_iemocap(root: Path) -> list[CorpusClip]:
     """
     clips: list[CorpusClip] = []
     problems: list[str] = []
+    left_out = LeftOut()
     for number in range(1, NUM_SESSIONS + 1):
         session = f"Session{number}"
         labels = require_folder(root, "IEMOCAP", session, "dialog", "EmoEvaluation")
@@ -47,7 +52,9 @@ def read_iemocap(root: Path) -> list[CorpusClip]:
         for path in sorted(labels.glob("Ses*.txt")):
             texts = _read_words(words / path.name, problems)
             clips += _read_dialogue(path, audio, root, texts, problems)
-    return finish("IEMOCAP", root, clips, problems)
+        named = {clip.audio.removeprefix(relative(audio, root) + "/") for clip in clips}
+        count_unnamed(audio, "**/*.wav", named, left_out)
+    return finish("IEMOCAP", root, clips, problems, left_out)
 
 
 def _read_dialogue(
@@ -55,8 +62,7 @@ def _read_dialogue(
 ) -> list[CorpusClip]:
     """Return the turns of one label file; what is wrong goes into `problems`."""
     clips: list[CorpusClip] = []
-    # Latin-1 reads any byte: the annotators' remarks between the turns are not all ASCII.
-    for line_number, line in enumerate(path.read_text(encoding="latin-1").splitlines(), start=1):
+    for line_number, line in read_lines(path, encodings=_ANY_BYTE):
         if not line.startswith("["):
             continue
         turn = _TURN.fullmatch(line)
@@ -68,7 +74,7 @@ def _read_dialogue(
                 f"{', '.join(EMOTIONS)}"
             )
             continue
-        file = audio / path.stem / f"{turn[1]}.wav"
+        file = in_any_case(audio / path.stem / f"{turn[1]}.wav")
         if not file.is_file():
             problems.append(f"{path}:{line_number}: no {file}; unpack the corpus again")
             continue
@@ -98,6 +104,6 @@ def _read_words(path: Path, problems: list[str]) -> dict[str, str]:
     if not path.is_file():
         problems.append(f"{path}: no such file; each dialogue has its transcription")
         return {}
-    lines = path.read_text(encoding="latin-1").splitlines()
-    said = [match for line in lines if (match := _WORDS.fullmatch(line.strip()))]
+    lines = read_lines(path, encodings=_ANY_BYTE)
+    said = [match for _, line in lines if (match := _WORDS.fullmatch(line.strip()))]
     return {match[1]: match[2] for match in said if match[2]}

@@ -9,7 +9,6 @@ for the clips that are missing.
 
 from __future__ import annotations
 
-import csv
 import shlex
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from annotate.corpora.base import (
     require_file,
     require_folder,
 )
+from annotate.corpora.clips import LeftOut, count_unnamed, in_any_case
+from annotate.corpora.texts import read_csv
 from configs.errors import UserError
 
 SPLITS = {
@@ -54,11 +55,12 @@ def read_meld(root: Path) -> list[CorpusClip]:
     require_folder(root, "MELD")
     clips: list[CorpusClip] = []
     problems: list[str] = []
+    left_out = LeftOut()
     for name, (split, folder_name) in SPLITS.items():
         table = require_file(root, "MELD", *_place(root, name, f"{name}_sent_emo.csv"))
         folder = require_folder(root, "MELD", *_place(root, name, folder_name))
         rows = _read_table(table)
-        if not any(folder.glob("dia*.wav")) and any(folder.glob("dia*.mp4")):
+        if not any(folder.glob("dia*.[wW][aA][vV]")) and any(folder.glob("dia*.mp4")):
             command = _TO_WAV.format(source='"$f"', target='"${f%.mp4}.wav"')
             problems.append(
                 f"{folder}: videos, but no WAV files; run: "
@@ -68,12 +70,16 @@ def read_meld(root: Path) -> list[CorpusClip]:
         for number, row in rows:
             stem = f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
             clip_id = f"{name}/{stem}"
-            path = folder / f"{stem}.wav"
+            path = in_any_case(folder / f"{stem}.wav")
             if path.is_file():
                 clips.append(_clip(clip_id, relative(path, root), split, row))
-            elif clip_id not in KNOWN_MISSING:
+            elif clip_id in KNOWN_MISSING:
+                left_out.add("rows that the release has no usable clip for", path)
+            else:
                 problems.append(f"{table}:{number}: {_how_to_get(path)}")
-    return finish("MELD", root, clips, problems)
+        named = {clip.audio.rpartition("/")[2] for clip in clips if clip.split == split}
+        count_unnamed(folder, "*.wav", named, left_out)
+    return finish("MELD", root, clips, problems, left_out)
 
 
 def _place(root: Path, split: str, name: str) -> tuple[str, ...]:
@@ -105,19 +111,11 @@ def _how_to_get(path: Path) -> str:
 def _read_table(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Return the rows of a table, each with the number of its last line."""
     rows: list[tuple[int, dict[str, str]]] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = set(_COLUMNS) - set(reader.fieldnames or ())
-            if missing:
-                raise UserError(f"{path}: no column {', '.join(sorted(missing))}; not MELD's table")
-            for row in reader:
-                if not all(row[name] for name in _COLUMNS) or row["Emotion"] not in EMOTIONS:
-                    raise UserError(
-                        f"{path}:{reader.line_num}: expected {', '.join(_COLUMNS)} with one of "
-                        f"{', '.join(EMOTIONS)}; found {row}"
-                    )
-                rows.append((reader.line_num, row))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a CSV file in UTF-8 ({error}); unpack it again") from error
+    for number, row in read_csv(path, _COLUMNS):
+        if not all(row[name] for name in _COLUMNS) or row["Emotion"] not in EMOTIONS:
+            raise UserError(
+                f"{path}:{number}: expected {', '.join(_COLUMNS)} with one of "
+                f"{', '.join(EMOTIONS)}; found {row}"
+            )
+        rows.append((number, row))
     return rows

@@ -8,12 +8,13 @@ Source: Lotfian and Busso (2019), doi:10.1109/TAFFC.2017.2736999; the readme of 
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.clips import LeftOut, count_unnamed, in_any_case, where_it_fits
+from annotate.corpora.texts import read_csv, read_text
 from configs.errors import UserError
 
 SPLITS = {"Train": "train", "Development": "eval", "Test1": "test", "Test2": "test"}
@@ -41,27 +42,24 @@ def read_msp_podcast(root: Path) -> list[CorpusClip]:
     audio = _first(root, _AUDIO)
     clips: list[CorpusClip] = []
     problems: list[str] = []
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            missing = _COLUMNS - set(reader.fieldnames or ())
-            if missing:
-                raise UserError(
-                    f"{table}:1: has no column {', '.join(sorted(missing))}; use the file of "
-                    "release 1.8 or later"
-                )
-            for row in reader:
-                if row["Split_Set"] == HIDDEN:
-                    continue
-                path = audio / row["FileName"]
-                problem = _problem(row, path)
-                if problem:
-                    problems.append(f"{table}:{reader.line_num}: {problem}")
-                else:
-                    clips.append(_clip(row, path, root))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{table}: is no CSV file ({error}); unpack it again") from error
-    return finish("MSP-Podcast", root, clips, problems)
+    left_out = LeftOut()
+    listed: set[str] = set()
+    for number, row in read_csv(table, _COLUMNS, remedy="use the file of release 1.8 or later"):
+        path = in_any_case(audio / row["FileName"])
+        listed.add(path.name)
+        if row["Split_Set"] == HIDDEN:
+            left_out.add(f"rows of {HIDDEN}, whose labels are not released", f"{table}:{number}")
+            continue
+        problem = _problem(row, path)
+        if problem:
+            problems.append(f"{table}:{number}: {problem}")
+            continue
+        try:
+            clips.append(_clip(row, path, root))
+        except UserError as error:  # a transcript
+            problems.append(str(error))
+    count_unnamed(audio, "*.wav", listed, left_out)
+    return finish("MSP-Podcast", root, clips, problems, left_out)
 
 
 def _first(root: Path, names: tuple[str, ...]) -> Path:
@@ -69,9 +67,10 @@ def _first(root: Path, names: tuple[str, ...]) -> Path:
     for name in names:
         if (root / name).exists():
             return root / name
+    near = where_it_fits(root, lambda folder: any((folder / name).exists() for name in names))
     raise UserError(
         f"{root / names[0]}: no such file or folder; MSP-Podcast has it as distributed "
-        "(docs/corpora.md shows its layout)"
+        f"(docs/corpora.md shows its layout){near}"
     )
 
 
@@ -97,7 +96,7 @@ def _number(text: str) -> float | None:
 
 def _clip(row: Mapping[str, str], path: Path, root: Path) -> CorpusClip:
     transcript = root / "Transcripts" / f"{path.stem}.txt"
-    text = transcript.read_text(encoding="utf-8").strip() if transcript.is_file() else ""
+    text = read_text(transcript).strip() if transcript.is_file() else ""
     attributes = {name: _number(row[column]) for column, name in ATTRIBUTES.items()}
     return CorpusClip(
         id=path.stem,

@@ -14,7 +14,6 @@ Sources:
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,13 +22,24 @@ from typing import Any
 
 from annotate.corpora.annotations import read_object
 from annotate.corpora.base import CorpusClip, finish, relative, require_file, require_folder
+from annotate.corpora.clips import LeftOut, find_clips, in_any_case, is_junk
+from annotate.corpora.texts import read_csv
 from configs.errors import UserError
 
 Fields = dict[str, Any]
 """Name of a group of the pattern -> its text; a rule may add to it and change it."""
 
-Rule = Callable[[Path, Fields], str | None]
-"""Clip and its fields -> what is wrong with it; empty if nothing is, None if it is left out."""
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """What a rule returns for a clip that is left out."""
+
+    why: str
+    """What such clips are, in the plural: they are counted by it."""
+
+
+Rule = Callable[[Path, Fields], str | Skip]
+"""Clip and its fields -> what is wrong with it, empty if nothing is; or why it is left out."""
 
 _FIELDS = ("speaker", "session", "text", "split", "sex", "lang")
 """Fields of a clip that its name may say."""
@@ -42,7 +52,7 @@ class Named:
     title: str
     """Its name, for messages."""
     files: str
-    """Glob of its clips below the root."""
+    """Glob of its clips below the root; the extension may be in any case."""
     pattern: str
     """Regular expression of a clip's whole path below the root, without its suffix. Groups named as
     fields of `CorpusClip` (`speaker`, which it needs, `session`, `text`, `split`, `sex`, `lang`)
@@ -68,9 +78,8 @@ class Named:
         clips: list[CorpusClip] = []
         problems: list[str] = []
         rule = self.rule(root, problems) if self.rule else None
-        for path in sorted(root.glob(self.files)):
-            if path.name.startswith("._"):  # left by macOS beside the real files
-                continue
+        left_out = LeftOut()
+        for path in find_clips(root, self.files, left_out):
             audio = relative(path, root)
             match = re.fullmatch(self.pattern, audio.removesuffix(path.suffix))
             fields = match.groupdict() if match else {}
@@ -80,11 +89,17 @@ class Named:
                 problems.append(f"{path}: not {self.expected}")
                 continue
             problem = rule(path, fields) if rule else ""
-            if problem:
+            if isinstance(problem, Skip):
+                left_out.add(problem.why, path)
+            elif problem:
                 problems.append(f"{path}: {problem}")
-            elif problem is not None:
+            else:
                 clips.append(self._clip(audio, path.stem, fields))
-        return finish(self.title, root, clips, problems)
+        return finish(self.title, root, clips, problems, left_out, fits=self._fits)
+
+    def _fits(self, folder: Path) -> bool:
+        # Without `**/`, which would look through the whole disk from a folder above the root.
+        return any(folder.glob(self.files.removeprefix("**/")))
 
     def _clip(self, audio: str, stem: str, fields: Fields) -> CorpusClip:
         facts = {name: self.values.get(name, {}).get(code, code) for name, code in fields.items()}
@@ -99,10 +114,17 @@ class Named:
 
 
 def _ravdess(root: Path, problems: list[str]) -> Rule:
-    def rule(path: Path, fields: Fields) -> str | None:
+    # The sound of the videos (01) is that of the sound alone (03); 02 has none.
+    has_sound_alone = any(root.rglob("03-*.[wW][aA][vV]"))
+
+    def rule(path: Path, fields: Fields) -> str | Skip:
+        if fields["channel"] != "01":
+            return Skip("songs (channel 02)")
+        if has_sound_alone and fields["modality"] != "03":
+            return Skip("the sound of videos (modality 01 or 02), beside the sound alone (03)")
         if path.parent.name != f"Actor_{fields['speaker']}":
             return "named for actor {speaker}; move it to Actor_{speaker}".format(**fields)
-        return None if fields["channel"] != "01" else ""  # song
+        return ""
 
     return rule
 
@@ -152,19 +174,12 @@ _LFS_POINTER = b"version https://git-lfs"
 def _crema_d(root: Path, problems: list[str]) -> Rule:
     require_folder(root, "CREMA-D", "AudioWAV")
     table = require_file(root, "CREMA-D", "VideoDemographics.csv")
-    try:
-        rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
-        sexes = {row["ActorID"]: row["Sex"].lower() for row in rows}
-    except (UnicodeDecodeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{table}: not CREMA-D's table of actors ({error!r}); it has the columns ActorID and "
-            "Sex"
-        ) from error
+    sexes = {row["ActorID"]: row["Sex"].lower() for _, row in read_csv(table, ("ActorID", "Sex"))}
     wrong = sorted(actor for actor, sex in sexes.items() if sex not in ("female", "male"))
     if wrong:
         raise UserError(f"{table}: actor {wrong[0]}: expected Sex to be Female or Male")
 
-    def rule(path: Path, fields: Fields) -> str | None:
+    def rule(path: Path, fields: Fields) -> str | Skip:
         if fields["speaker"] not in sexes:
             return f"actor {fields['speaker']} is not in VideoDemographics.csv"
         fields["sex"] = sexes[fields["speaker"]]
@@ -172,7 +187,8 @@ def _crema_d(root: Path, problems: list[str]) -> Rule:
         with path.open("rb") as file:
             if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
                 return f"a git-lfs pointer, no sound; run `git lfs pull` in {root}"
-        return None if NAMED["crema_d"].id.format(**fields) in CREMA_D_DEFECTIVE else ""
+        name = NAMED["crema_d"].id.format(**fields)
+        return Skip("clips with known defects") if name in CREMA_D_DEFECTIVE else ""
 
     return rule
 
@@ -187,7 +203,11 @@ def _mead(root: Path, problems: list[str]) -> Rule:
             problems.append(f"{packed}: still packed; run: tar -xf {packed} -C {actor}")
         elif not audio.is_dir():
             problems.append(f"{audio}: no such folder; it is in the actor's audio.tar")
-        left = [path for path in audio.rglob("*.m4a") if not path.with_suffix(".wav").exists()]
+        left = [
+            path
+            for path in audio.rglob("*.[mM]4[aA]")
+            if not is_junk(path.name) and not in_any_case(path.with_suffix(".wav")).exists()
+        ]
         if left:
             problems.append(
                 f"{min(left)}: one of {len(left)} M4A files of {actor.name} without a WAV file; "
@@ -203,9 +223,11 @@ def _ears(root: Path, problems: list[str]) -> Rule:
         if folder.name not in speakers:
             problems.append(f"{folder}: not in speaker_statistics.json; download that again")
 
-    def rule(path: Path, fields: Fields) -> str | None:
-        if fields["other"] or fields["speaker"] not in speakers:
-            return None
+    def rule(path: Path, fields: Fields) -> str | Skip:
+        if fields["speaker"] not in speakers:
+            return Skip("clips of speakers that speaker_statistics.json does not have")
+        if fields["other"]:
+            return Skip("readings and sounds that are no emotional task")
         fields["text"] = texts.get(path.stem)
         if fields["text"] is None and fields["task"] != "freeform":
             return "not in transcripts.json; download that again"
@@ -223,7 +245,7 @@ NAMED = {
     "ravdess": Named(
         "RAVDESS",
         "**/Actor_*/*.wav",
-        r"(?:.*/)?[^-/]*-(?P<channel>[^-/]*)-(?P<label>\d+)-(?P<intensity>\d+)-(?P<text>\d+)-[^-]*"
+        r"(?:.*/)?(?P<modality>[^-/]*)-(?P<channel>[^-/]*)-(?P<label>\d+)-(?P<intensity>\d+)-(?P<text>\d+)-[^-]*"
         r"-(?P<speaker>\d*(?P<sex>\d))",
         "a RAVDESS name (7 fields like 03-01-05-01-01-01-01.wav)",
         {

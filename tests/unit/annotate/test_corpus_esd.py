@@ -88,7 +88,9 @@ def test_the_split_follows_from_the_number(number, split):
 def test_a_damaged_line_leaves_its_clip_without_text(tmp_path):
     build(tmp_path)
     whole, other = lines_of("0011")
-    write_texts(tmp_path, "0011", ["0011_000020 no tabs", whole.replace("\t", " "), other], "utf-8")
+    write_texts(
+        tmp_path, "0011", ["0011_000020 no tabs", whole.rpartition("\t")[0], other], "utf-8"
+    )
     texts = {clip.id: clip.text for clip in read_esd(tmp_path)}
     assert texts["0011_000021"] is None
     assert texts["0011_001401"] == "I\u2019d rather not."
@@ -102,7 +104,7 @@ def test_a_damaged_line_leaves_its_clip_without_text(tmp_path):
         ("0011/Bored/train/0011_000401.wav", "EMOTION one of Angry, Happy"),
         ("0011/0011_000401.wav", "expected it in 0011/EMOTION"),
         ("0011/Angry/dev/0011_000401.wav", "one of train, evaluation, test, not dev"),
-        ("0011/Neutral/0011_000021.wav", "two clips are '0011_000021'; remove one"),
+        ("0011/Neutral/0011_000021.wav", r"0011_000021\.wav are the same utterance; remove one"),
         ("0021/Angry/0021_000401.wav", "speakers go from 0001 to 0020"),
         ("0012/Angry/0012_000401.wav", r"0012\.txt: no such file"),
     ],
@@ -117,7 +119,9 @@ def test_wrong_names(tmp_path, name, said):
 def test_unreadable_transcripts(tmp_path):
     build(tmp_path)
     (tmp_path / "0001/0001.txt").write_bytes(b"0001_000001\t\xff\xff\tNeutral\n")
-    with pytest.raises(UserError, match=r"0001\.txt: in no encoding that the release uses"):
+    with pytest.raises(
+        UserError, match=r"0001\.txt:1: the file is not in UTF-8 .*tried Unicode, gb18030"
+    ):
         read_esd(tmp_path)
 
 

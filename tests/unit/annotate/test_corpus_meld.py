@@ -123,7 +123,7 @@ def test_single_missing_clips_are_all_listed(tmp_path):
         (["Utterance,Speaker,Emotion", "Hi.,Joey,joy"], "no column Dialogue_ID, Utterance_ID"),
         ([HEADER, "1,Hi.,Joey,bored,neutral,0,0"], r"dev_sent_emo\.csv:2: expected .*bored"),
         ([HEADER, "1,Hi.,Joey,joy"], r"dev_sent_emo\.csv:2: expected Utterance, Speaker"),
-        ([], "no column"),
+        ([], "is empty"),
     ],
 )
 def test_another_table(tmp_path, lines, said):
@@ -135,8 +135,8 @@ def test_another_table(tmp_path, lines, said):
 
 def test_a_table_in_another_encoding(tmp_path):
     build(tmp_path)
-    (tmp_path / "dev_sent_emo.csv").write_bytes(f"{HEADER}\n1,That\x92s".encode("latin-1"))
-    with pytest.raises(UserError, match="not a CSV file in UTF-8"):
+    (tmp_path / "dev_sent_emo.csv").write_bytes(f"{HEADER}\n1,\x81\x92s".encode("latin-1"))
+    with pytest.raises(UserError, match=r"dev_sent_emo\.csv:2: the file is not in UTF-8"):
         read_meld(tmp_path)
 
 

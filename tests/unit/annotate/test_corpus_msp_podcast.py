@@ -91,5 +91,5 @@ def test_other_folders(tmp_path):
     with pytest.raises(UserError, match="holds no clip of MSP-Podcast"):
         read_msp_podcast(tmp_path)
     (tmp_path / "Labels/labels_consensus.csv").write_bytes(HEADER.encode() + b"\n\xff\xfe,N\n")
-    with pytest.raises(UserError, match="is no CSV file"):
+    with pytest.raises(UserError, match=r"labels_consensus\.csv:2: the file is not in UTF-8"):
         read_msp_podcast(tmp_path)

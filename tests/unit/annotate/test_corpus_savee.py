@@ -58,7 +58,7 @@ def test_the_copy_in_one_folder_has_the_same_clips(tmp_path):
         ("DC/a1.wav", "not a SAVEE name"),
         ("a02.wav", "speaker 'AudioData' is not one of DC, JE, JK, KL"),
         ("DC/XX_a02.wav", "speaker 'XX' is not one of"),
-        ("AudioData/DC/a01.wav", "two clips are 'DC_a01'; remove one"),
+        ("AudioData/DC/a01.wav", r"AudioData/DC/a01\.wav are the same utterance; remove one"),
     ],
 )
 def test_wrong_names(tmp_path, name, said):

@@ -1,0 +1,185 @@
+"""Text files of corpora and of users: whatever encoding and line ends they have, or refused."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from configs.errors import UserError
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte-order marks; those of UTF-32 begin like those of UTF-16."""
+
+MIN_HANZI = 8
+"""Characters from which a text without a mark may be taken for Chinese."""
+
+_HIGH = re.compile(rb"[\x80-\xff]+")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+def read_text(path: Path, *, encodings: Sequence[str] = (), remedy: str = "") -> str:
+    """Return what a text file holds.
+
+    Tried are, in this order: what a byte-order mark says, UTF-16 where there are NUL bytes, UTF-8,
+    and then the encodings that are given. Without these it is Windows-1252 or GB18030, if the bytes
+    look like one of the two and not like the other; anything else is refused rather than guessed.
+
+    Args:
+        path: The file.
+        encodings: What it is in if it is not in Unicode, where a corpus or its user says so.
+        remedy: What to do with one that cannot be read; empty = save it as UTF-8.
+
+    Raises:
+        UserError: It cannot be opened, or its encoding is not known; with the line at which it
+            stops being UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); {remedy or 'make it readable'}"
+        ) from error
+    marked = next((name for mark, name in MARKS if content.startswith(mark)), "")
+    if not marked and b"\0" in content:
+        # Of letters and line ends, the high byte is NUL: it comes second in little endian.
+        marked = "utf-16-le" if content[1::2].count(0) >= content[::2].count(0) else "utf-16-be"
+    try:
+        return content.decode(marked or "utf-8")
+    except UnicodeDecodeError as error:
+        place = content.count(b"\n", 0, error.start) + 1
+        found = error.reason
+    if not marked:
+        for encoding in encodings or _likely(content):
+            try:
+                return content.decode(encoding)
+            except (UnicodeDecodeError, LookupError):
+                continue
+    tried = (
+        ", ".join(("Unicode", *encodings)) if encodings else "Unicode, and nothing else for sure"
+    )
+    raise UserError(
+        f"{path}:{place}: the file is not in {marked or 'UTF-8'} ({found}; tried {tried}); "
+        f"{remedy or f'convert it: iconv -f ITS_ENCODING -t UTF-8 {path.name}'}"
+    )
+
+
+def read_lines(
+    path: Path, *, encodings: Sequence[str] = (), remedy: str = ""
+) -> Iterator[tuple[int, str]]:
+    """Yield number, from 1, and text of each line that is not blank, of whatever line ends.
+
+    Lines end at line feeds and carriage returns alone, not at the other characters at which
+    `str.splitlines` cuts. See `read_text` for the arguments and errors.
+    """
+    lines = _LINE_END.split(read_text(path, encodings=encodings, remedy=remedy))
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, line
+
+
+def read_csv(
+    path: Path,
+    columns: Collection[str] = (),
+    *,
+    delimiter: str = ",",
+    encodings: Sequence[str] = (),
+    remedy: str = "unpack it again",
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the last line, from 1, and the fields of each row of a table with a line of names.
+
+    Fields that a short row does not have are empty; blank lines are skipped.
+
+    Args:
+        path: The table.
+        columns: Names that it must have.
+        delimiter: What stands between two fields.
+        encodings: See `read_text`.
+        remedy: What to do with a file that is no such table.
+
+    Raises:
+        UserError: It cannot be read, has a column twice, none of a name that it must have, a row
+            with more fields than names, or quotes that do not end.
+    """
+    text = read_text(path, encodings=encodings, remedy=remedy)
+    # A field may be long, such as a reasoning; the default limit is 131072 characters.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    names: list[str] = []
+    try:
+        for row in reader:
+            if not any(field.strip() for field in row):
+                continue
+            if not names:
+                names = [name.strip() for name in row]
+                _check_names(path, names, columns, remedy)
+                continue
+            if len(row) > len(names):
+                raise UserError(
+                    f"{path}:{reader.line_num}: has {len(row)} fields and the table has "
+                    f"{len(names)} columns; put fields that hold {delimiter!r} in quotes"
+                )
+            row += [""] * (len(names) - len(row))
+            yield reader.line_num, dict(zip(names, row, strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: is no CSV ({error}); {remedy}") from error
+    if not names:
+        raise UserError(f"{path}: is empty; {remedy}")
+
+
+def _check_names(path: Path, names: Sequence[str], columns: Collection[str], remedy: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1 and name})
+    if twice:
+        raise UserError(f"{path}:1: has the column {twice[0]!r} twice; rename one")
+    missing = sorted(set(columns) - set(names))
+    if missing:
+        raise UserError(f"{path}:1: has no column {', '.join(missing)}; {remedy}")
+
+
+def _likely(content: bytes) -> tuple[str, ...]:
+    """Return the encoding that bytes outside Unicode are in; nothing where two are possible."""
+    likely = [
+        name
+        for name, looks in (("cp1252", _is_western), ("gb18030", _is_chinese))
+        if looks(content)
+    ]
+    return (likely[0],) if len(likely) == 1 else ()
+
+
+def _is_western(content: bytes) -> bool:
+    """Return whether high bytes stand alone or in twos between ASCII, and are letters or quotes."""
+    runs = _HIGH.findall(content)
+    try:
+        text = b"".join(runs).decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    alone = sum(len(run) == 1 for run in runs)
+    usual = all(unicodedata.category(c)[0] in "LPSZ" for c in text)
+    return usual and max(map(len, runs)) <= 3 and alone >= 0.8 * len(runs)
+
+
+def _is_chinese(content: bytes) -> bool:
+    """Return whether it is a text of common Chinese characters, and no Korean or Cyrillic.
+
+    Common characters (GB 2312, level 1) have a first byte of 0xB0 to 0xD7. Korean syllables end at
+    0xC8, of the same shape; Cyrillic letters are not in pairs, or above 0xE0.
+    """
+    try:
+        text = content.decode("gb18030")
+        leads = [c.encode("gb2312")[0] for c in text if c > "\x7f"]
+    except UnicodeError:
+        return False
+    hanzi = [lead for lead in leads if lead >= 0xB0]
+    common = sum(lead <= 0xD7 for lead in hanzi)
+    beyond = sum(0xC8 < lead <= 0xD7 for lead in hanzi)
+    return len(hanzi) >= MIN_HANZI and common >= 0.8 * len(hanzi) and beyond >= 0.1 * len(hanzi)
