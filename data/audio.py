@@ -8,6 +8,7 @@ to hours costs nothing.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import stat
 import struct
@@ -25,6 +26,10 @@ import soxr
 from numpy.typing import NDArray
 
 from configs.errors import UserError
+from data.channels import to_mono
+from data.containers.extent import check_extent
+from data.containers.faults import Fault
+from data.containers.mpeg import Mpeg
 from data.progress import reported
 from data.records import Example, FloatArray
 
@@ -46,7 +51,14 @@ MAX_PEAK = 8.0
 SILENCE_PEAK = 1e-4
 """A clip whose samples stay this close to their mean is silent: -80 dB of full scale."""
 
-_MAX_CHUNKS = 1_000
+MAX_SAMPLES_PER_BYTE = 8_192
+"""Most samples per channel that a byte of a file can stand for: a FLAC frame of 65,535 equal ones
+takes 11."""
+
+MAX_NAMED = 10
+"""Clips with odd channels that a warning names; the rest is counted."""
+
+logger = logging.getLogger(__name__)
 
 _HEAD_BYTES = 4096
 """In which the header of a usual WAV file ends."""
@@ -83,26 +95,42 @@ def probe(path: str | Path) -> AudioInfo:
         AudioError: missing, not a regular file, empty, not audio, a format that is not read, no
             samples, an unusual rate or channel count, or a WAV file whose header and size disagree.
     """
-    if (plain := _plain_wav(path)) is not None:
-        return plain
-    path = Path(path)
+    return _plain_wav(path) or _examine(Path(path))[0]
+
+
+def _examine(path: Path) -> tuple[AudioInfo, Mpeg | None]:
+    """Return what a file's header says, checked, and its stream if it is one of MPEG audio."""
     try:
-        _check_file(path)
+        stream = _check_file(path)
+        if stream is not None:
+            info = AudioInfo(stream.num_samples, stream.rate, stream.channels)
+        else:
+            header = sf.info(str(path))
+            if header.subtype.startswith("MPEG"):
+                raise AudioError(f"{path}: its first frame of sound is damaged; restore the file")
+            if header.format not in FORMATS:
+                raise AudioError(
+                    f"{path}: format {header.format} is not read; convert it to WAV or FLAC"
+                )
+            info = AudioInfo(header.frames, header.samplerate, header.channels)
+    except Fault as error:
+        raise AudioError(f"{path}: {error}") from error
     except OSError as error:
         raise AudioError(
             f"{path}: {error.strerror}; fix the path in the manifest or data.audio_root"
         ) from error
-    try:
-        header = sf.info(str(path))
-    except sf.SoundFileError as error:
+    # The last is what the binding makes of a header whose numbers are impossible.
+    except (sf.SoundFileError, ValueError, TypeError) as error:
         raise AudioError(
             f"{path}: is not a readable audio file ({error}); export it again as WAV or FLAC"
         ) from error
-    info = AudioInfo(header.frames, header.samplerate, header.channels)
-    if header.format not in FORMATS:
-        raise AudioError(f"{path}: format {header.format} is not read; convert it to WAV or FLAC")
     if info.num_samples <= 0:
         raise AudioError(f"{path}: has a header but no samples; export it again or drop the row")
+    if info.num_samples > MAX_SAMPLES_PER_BYTE * path.stat().st_size:
+        raise AudioError(
+            f"{path}: its header promises {info.num_samples} samples, more than a file of its size "
+            "can hold; the header is damaged, export it again"
+        )
     if not RATES_HZ[0] <= info.sample_rate <= RATES_HZ[1]:
         raise AudioError(
             f"{path}: sample rate {info.sample_rate} Hz is outside {RATES_HZ[0]} to {RATES_HZ[1]}; "
@@ -112,13 +140,14 @@ def probe(path: str | Path) -> AudioInfo:
         raise AudioError(
             f"{path}: {info.channels} channels, at most {MAX_CHANNELS} are read; mix it down first"
         )
-    return info
+    return info, stream
 
 
 def read_audio(path: str | Path, *, min_duration_s: float, max_duration_s: float) -> FloatArray:
     """Return the samples of a clip as one channel at 16 kHz.
 
-    Channels are averaged; other rates are resampled with soxr in its HQ setting.
+    Channels are averaged, silent ones left out (`data.channels`); other rates are resampled with
+    soxr in its HQ setting.
 
     Args:
         max_duration_s: a longer clip is refused without decoding.
@@ -130,22 +159,24 @@ def read_audio(path: str | Path, *, min_duration_s: float, max_duration_s: float
         AudioError: whatever `probe` refuses, a length outside the limits, damaged or missing data,
             samples that are not finite or far over full scale, or silence.
     """
+    return read_with_note(path, min_duration_s=min_duration_s, max_duration_s=max_duration_s)[0]
+
+
+def read_with_note(
+    path: str | Path, *, min_duration_s: float, max_duration_s: float
+) -> tuple[FloatArray, str]:
+    """Return what `read_audio` does, and what is odd about the clip's channels; empty if nothing.
+
+    Raises:
+        AudioError: as `read_audio`.
+    """
     path = Path(path)
-    info = probe(path)
+    plain, stream = _plain_wav(path), None
+    info = plain
+    if info is None:
+        info, stream = _examine(path)
     _check_duration(path, info, min_duration_s, max_duration_s)
-    try:
-        with sf.SoundFile(str(path)) as file:
-            decoded = file.read(info.num_samples, dtype="float32", always_2d=True)
-    except sf.SoundFileError as error:
-        raise AudioError(
-            f"{path}: cannot be decoded ({error}); the file is damaged, restore or re-export it"
-        ) from error
-    samples = np.asarray(decoded, dtype=np.float32)
-    if len(samples) < info.num_samples:
-        raise AudioError(
-            f"{path}: holds {len(samples)} of the {info.num_samples} samples that its header "
-            "promises; the file is cut, restore or re-export it"
-        )
+    samples = _decoded(path, info, stream)
     if not np.isfinite(samples).all():
         raise AudioError(
             f"{path}: {int((~np.isfinite(samples)).sum())} samples are NaN or infinite; "
@@ -157,12 +188,34 @@ def read_audio(path: str | Path, *, min_duration_s: float, max_duration_s: float
             f"{path}: samples reach {peak:g}, where full scale is 1; the float file is in other "
             "units, divide it by its full scale"
         )
-    mono = samples.mean(axis=1, dtype=np.float32)
+    mono, note = to_mono(samples)
     if float(np.abs(mono - mono.mean()).max()) < SILENCE_PEAK:
-        raise AudioError(f"{path}: is silent; drop the row or record the clip again")
+        why = f": {note}" if note else "; drop the row or record the clip again"
+        raise AudioError(f"{path}: is silent{why}")
     if info.sample_rate != SAMPLE_RATE_HZ:
         mono = soxr.resample(mono, info.sample_rate, SAMPLE_RATE_HZ, quality="HQ")
-    return np.ascontiguousarray(mono, dtype=np.float32)
+    return np.ascontiguousarray(mono, dtype=np.float32), note
+
+
+def _decoded(path: Path, info: AudioInfo, stream: Mpeg | None) -> FloatArray:
+    """Return all samples of a clip, [S, C] float32."""
+    try:
+        source: Any = str(path)
+        if stream is not None:
+            with path.open("rb") as raw:
+                source = stream.as_file(raw)
+        with sf.SoundFile(source) as file:
+            decoded = file.read(info.num_samples, dtype="float32", always_2d=True)
+    except (sf.SoundFileError, OSError, ValueError, TypeError) as error:
+        raise AudioError(
+            f"{path}: cannot be decoded ({error}); the file is damaged, restore or re-export it"
+        ) from error
+    if len(decoded) < info.num_samples:
+        raise AudioError(
+            f"{path}: holds {len(decoded)} of the {info.num_samples} samples that its header "
+            "promises; the file is cut, restore or re-export it"
+        )
+    return np.asarray(decoded, dtype=np.float32)
 
 
 def wav_bytes(samples: NDArray[np.floating[Any]]) -> bytes:
@@ -197,6 +250,7 @@ def read_headers(
             finite, and silence; takes milliseconds instead of microseconds per clip.
     """
     root = Path(audio_root)
+    notes: list[str] = []
 
     def check(audio: str) -> AudioInfo | str:
         path = os.path.join(root, audio)
@@ -204,7 +258,10 @@ def read_headers(
             info = probe(path)
             _check_duration(path, info, min_duration_s, max_duration_s)
             if deep:
-                read_audio(path, min_duration_s=min_duration_s, max_duration_s=max_duration_s)
+                note = read_with_note(
+                    path, min_duration_s=min_duration_s, max_duration_s=max_duration_s
+                )[1]
+                notes.extend([f"{path}: {note}"] if note else [])
         except AudioError as error:
             return str(error)
         return info
@@ -215,7 +272,17 @@ def read_headers(
     lots = [clips[i : i + _LOT] for i in range(0, len(clips), _LOT)]
     with ThreadPoolExecutor(num_workers) as pool:
         found = chain.from_iterable(pool.map(lambda lot: list(map(check, lot)), lots))
-        return dict(zip(clips, reported(found, len(clips), what), strict=True))
+        headers = dict(zip(clips, reported(found, len(clips), what), strict=True))
+    warn_of_channels(sorted(notes))
+    return headers
+
+
+def warn_of_channels(notes: Sequence[str]) -> None:
+    """Log what is odd about the channels of clips: how many, and the first by name."""
+    if notes:
+        more = f"; and {len(notes) - MAX_NAMED} more" if len(notes) > MAX_NAMED else ""
+        shown = "".join(f"\n  {note}" for note in notes[:MAX_NAMED])
+        logger.warning(f"{len(notes)} clips have odd channels:{shown}{more}")
 
 
 def _plain_wav(path: str | Path) -> AudioInfo | None:
@@ -233,31 +300,37 @@ def _plain_wav(path: str | Path) -> AudioInfo | None:
         size, head = status.st_size, b""
         if stat.S_ISREG(status.st_mode):
             head = os.read(file, _HEAD_BYTES)
+        if len(head) < 44 or head[:4] != b"RIFF" or head[8:20] != b"WAVEfmt \x10\0\0\0":
+            return None
+        tag, channels, rate, bytes_per_s, block, bits = struct.unpack_from("<HHIIHH", head, 20)
+        start, num_bytes = 36, -1
+        while start + 8 <= len(head) and num_bytes < 0:
+            name, length = struct.unpack_from("<4sI", head, start)
+            num_bytes = length if name == b"data" else -1
+            start += 8 if name == b"data" else 8 + length + length % 2
+        end = start + num_bytes
+        sound = (
+            (tag, bits, block, bytes_per_s) == (1, 16, 2 * channels, rate * block)
+            and 1 <= channels <= MAX_CHANNELS
+            and RATES_HZ[0] <= rate <= RATES_HZ[1]
+            and block <= num_bytes <= size - start
+            # Behind the samples is nothing, or one chunk of text up to the end of the file.
+            and (end == size or _ends_with_list(os.pread(file, 8, end), size - end))
+            and not str(path).lower().endswith(".raw")
+        )
     except OSError:
         return None
     finally:
         os.close(file)
-    if len(head) < 44 or head[:4] != b"RIFF" or head[8:20] != b"WAVEfmt \x10\0\0\0":
-        return None
-    tag, channels, rate, bytes_per_s, block, bits = struct.unpack_from("<HHIIHH", head, 20)
-    start, num_bytes = 36, -1
-    while start + 8 <= len(head) and num_bytes < 0:
-        name, length = struct.unpack_from("<4sI", head, start)
-        num_bytes = length if name == b"data" else -1
-        start += 8 if name == b"data" else 8 + length + length % 2
-    sound = (
-        (tag, bits, block, bytes_per_s) == (1, 16, 2 * channels, rate * block)
-        and 1 <= channels <= MAX_CHANNELS
-        and RATES_HZ[0] <= rate <= RATES_HZ[1]
-        # The end of the file is that of the samples and of what the outer header counts.
-        and block <= num_bytes <= size - start
-        and size - max(8 + struct.unpack_from("<I", head, 4)[0], start + num_bytes) <= num_bytes
-        and not str(path).lower().endswith(".raw")
-    )
     return AudioInfo(num_bytes // block, rate, channels) if sound else None
 
 
-def _check_file(path: Path) -> None:
+def _ends_with_list(head: bytes, rest: int) -> bool:
+    return head[:4] == b"LIST" and len(head) == 8 and struct.unpack("<I", head[4:])[0] == rest - 8
+
+
+def _check_file(path: Path) -> Mpeg | None:
+    """Compare a file with its own header, and return its stream if it is one of MPEG audio."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise AudioError(f"{path}: is not a regular file; name an audio file in the manifest")
@@ -265,40 +338,8 @@ def _check_file(path: Path) -> None:
         raise AudioError(f"{path}: is empty (0 bytes); copy or export it again")
     if path.suffix.lower() == ".raw":
         raise AudioError(f"{path}: headerless audio is not read; convert it to WAV or FLAC")
-    _check_wav_size(path, status.st_size)
-
-
-def _check_wav_size(path: Path, file_size: int) -> None:
-    """Compare a WAV file with its header: to the decoder, a cut file is just a shorter one."""
     with path.open("rb") as file:
-        head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return
-        riff_end = 8 + struct.unpack("<I", head[4:8])[0]
-        for _ in range(_MAX_CHUNKS):
-            chunk = file.read(8)
-            if len(chunk) < 8:
-                return
-            name, size = struct.unpack("<4sI", chunk)
-            if name == b"data":
-                break
-            file.seek(size + size % 2, 1)
-        else:
-            raise AudioError(
-                f"{path}: has no data in its first {_MAX_CHUNKS} chunks; export it again"
-            )
-        start = file.tell()
-    rest = file_size - start
-    if size > rest:
-        raise AudioError(
-            f"{path}: its header promises {size} bytes of samples and {rest} are there; the file "
-            "is cut or was written to a pipe, restore or re-export it"
-        )
-    if file_size - max(riff_end, start + size) > size:
-        raise AudioError(
-            f"{path}: its header promises {size} bytes of samples and {rest} follow; the header "
-            "was never completed, re-export the clip"
-        )
+        return check_extent(file, status.st_size)
 
 
 def _check_duration(
