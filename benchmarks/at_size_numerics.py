@@ -23,7 +23,7 @@ from benchmarks.at_size_model import (
 from benchmarks.at_size_report import Report
 from benchmarks.groups import one_completion_each
 from data.records import GroupSample, Microbatch
-from trainer import logprobs as packed_attention
+from trainer import attention as packed_attention
 from trainer.logprobs import to_device
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -47,8 +47,8 @@ def attention_ways(
         return scaled_dot_product_attention(query, *wide, attn_mask=visible).transpose(1, 2)
 
     functions = {
-        "sdpa": packed_attention._packed_sdpa,
-        "flex": packed_attention._packed_flex,
+        "sdpa": packed_attention.packed_sdpa,
+        "flex": packed_attention.packed_flex,
     }
     ways: dict[str, Attention] = {"dense": dense}
     for name, function in functions.items():
@@ -158,7 +158,7 @@ def part_mask(job: Job, report: Report) -> None:
             measured = timed_rounds(
                 job,
                 torch.nn.Module(),
-                lambda: packed_attention._block_mask(*tensors),
+                lambda: packed_attention.block_mask(*tensors),
                 report.seconds_left,
             )
             return measured | {"extra_gb": max(0.0, measured["peak_gb"] - before)}
