@@ -5,8 +5,8 @@ python -m benchmarks.peers [--quick] [--ways vllm-30 vllm-300 transformers-30 tr
                            [key=value ...]
 
 Run it from the root of the repository. Ours and theirs take turns, and a ratio is that of a pair of
-turns. What is missing of the peers' environments is made first. README.md beside this file says
-what is compared.
+turns; ours run strictly on-policy and with a step sampled ahead. What is missing of the peers'
+environments is made first. README.md beside this file says what is compared.
 """
 
 from __future__ import annotations
@@ -42,21 +42,29 @@ OPTIONS = {
     "folder": Option("runs/peers", "where the environments of the peers lie"),
 }
 
+OUR_WAYS = {"ours": 0, "ours, a step ahead": 1}
+"""Way -> its `async.max_staleness`."""
+
 Turn = dict[float, dict[str, float]]
 """Clip length -> medians of the figures of a step."""
 
 
-def our_turn(config: RunConfig, builder: PromptBuilder, parsed: argparse.Namespace) -> Turn:
-    """Run our steps; actors live for the turn alone."""
+def our_turns(
+    config: RunConfig, builder: PromptBuilder, parsed: argparse.Namespace
+) -> dict[str, Turn]:
+    """Run our steps in both ways; actors live for the turn alone."""
     connect(config)
     job = Job(config, builder)
-    figures = {clip_s: measure(job, clip_s, 0, parsed.steps) for clip_s in parsed.clips}
+    turns = {
+        way: {clip_s: measure(job, clip_s, staleness, parsed.steps) for clip_s in parsed.clips}
+        for way, staleness in OUR_WAYS.items()
+    }
     job.close()
-    lengths = [turn["tokens"] for turn in figures.values()]
+    lengths = [figures["tokens"] for turn in turns.values() for figures in turn.values()]
     if set(lengths) != {config.rollout.max_completion_tokens}:
         raise RuntimeError(f"our completions have {lengths} tokens")
     ray.shutdown()
-    return figures
+    return turns
 
 
 def their_turn(
@@ -81,37 +89,33 @@ def compare(
     name: str, config: RunConfig, builder: PromptBuilder, parsed: argparse.Namespace
 ) -> None:
     """Let ours and one way of ms-swift take turns, and print both and their ratios."""
-    ours: list[Turn] = []
-    theirs: list[Turn] = []
+    sides: dict[str, list[Turn]] = {side: [] for side in (*OUR_WAYS, name)}
     for _ in range(parsed.pairs):
         load = os.getloadavg()[0]
-        ours.append(our_turn(config, builder, parsed))
+        turns = our_turns(config, builder, parsed)
         between = os.getloadavg()[0]
-        theirs.append(their_turn(name, config, builder, parsed))
-        seconds = ", ".join(
-            f"{clip_s:g} s clips {ours[-1][clip_s]['time/step_s']:.2f} s "
-            f"and {theirs[-1][clip_s]['time/step_s']:.2f} s"
-            for clip_s in parsed.clips
-        )
-        print(f"ours and {name}: {seconds}; load {load:.1f} and {between:.1f}", flush=True)
-    print()
+        turns[name] = their_turn(name, config, builder, parsed)
+        for side, turn in turns.items():
+            sides[side].append(turn)
+            seconds = ", ".join(f"{turn[clip_s]['time/step_s']:.2f} s" for clip_s in parsed.clips)
+            print(f"{side}: {seconds}", flush=True)
+        print(f"load {load:.1f} before our turn, {between:.1f} before theirs\n", flush=True)
     rows = []
     for clip_s in parsed.clips:
-        sides = {"ours": [t[clip_s] for t in ours], name: [t[clip_s] for t in theirs]}
-        seconds = {side: [t["time/step_s"] for t in turns] for side, turns in sides.items()}
-        ratios = [b / a for a, b in zip(seconds["ours"], seconds[name], strict=True)]
+        seconds = {side: [t[clip_s]["time/step_s"] for t in turns] for side, turns in sides.items()}
         for side, turns in sides.items():
-            laps = (statistics.median(turn[f"time/{part}_s"] for turn in turns) for part in PARTS)
+            laps = (statistics.median(t[clip_s][f"time/{part}_s"] for t in turns) for part in PARTS)
+            ratios = [b / a for a, b in zip(seconds[side], seconds[name], strict=True)]
             rows.append(
                 [
                     f"{clip_s:g} s",
                     side,
                     *(f"{lap:.2f}" for lap in laps),
                     spread(seconds[side], digits=2),
-                    spread(ratios, digits=2) if side == name else "1",
+                    "1" if side == name else spread(ratios, digits=2),
                 ]
             )
-    print_table(["clips", "trainer", *PARTS, "step", "step / ours"], rows)
+    print_table(["clips", "trainer", *PARTS, "step", f"{name} / step"], rows)
 
 
 def compare_trie(config: RunConfig, parsed: argparse.Namespace) -> None:
