@@ -70,15 +70,23 @@ def require_folder(root: Path, corpus: str, *parts: str) -> Path:
     return path
 
 
-def require_file(root: Path, corpus: str, *parts: str) -> Path:
+def require_file(
+    root: Path, corpus: str, *parts: str, fits: Callable[[Path], bool] | None = None
+) -> Path:
     """Return a file below the root.
+
+    Args:
+        root: Folder of the corpus.
+        corpus: Its name, for messages.
+        parts: Folders and name of the file.
+        fits: Whether a folder looks like the corpus; None = it has the file.
 
     Raises:
         UserError: There is none; a folder near the root that has it is named.
     """
     path = root.joinpath(*parts)
     if not path.is_file():
-        near = where_it_fits(root, lambda folder: folder.joinpath(*parts).is_file())
+        near = where_it_fits(root, fits or (lambda folder: folder.joinpath(*parts).is_file()))
         raise UserError(
             f"{path}: no such file; {corpus} has it as distributed (docs/corpora.md shows its "
             f"layout){near}"

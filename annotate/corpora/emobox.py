@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from annotate.corpora.annotations import read_object, read_rows
-from annotate.corpora.base import CorpusClip, finish, require_folder
+from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.clips import in_any_case
 from configs.errors import UserError
 
 SPLITS = {"train": "train", "valid": "eval", "test": "test"}
@@ -95,7 +96,7 @@ def _read_corpus(root: Path, name: str) -> tuple[list[CorpusClip], list[str]]:
                 clips.append(
                     CorpusClip(
                         id=row["key"],
-                        audio=_audio(row).as_posix(),
+                        audio=relative(in_any_case(root / _audio(row)), root),
                         raw_label=label_map.get(emo, emo),
                         speaker=None,
                         split=split,
@@ -128,7 +129,7 @@ def _test_folds(folder: Path) -> dict[str, int]:
 def _audio(row: Mapping[str, Any]) -> Path:
     """Return the clip's path: of the WAV file beside it where it ships as something else."""
     path = Path(row["wav"])
-    return path.with_suffix(".wav") if path.suffix in OTHER_FORMATS else path
+    return path.with_suffix(".wav") if path.suffix.lower() in OTHER_FORMATS else path
 
 
 def _problem(row: Mapping[str, Any], root: Path) -> str | None:
@@ -136,7 +137,7 @@ def _problem(row: Mapping[str, Any], root: Path) -> str | None:
     for field in ("key", "wav", "emo"):
         if not isinstance(row.get(field), str):
             return f"{field} is {row.get(field)!r}; expected a text"
-    path, shipped = root / _audio(row), root / row["wav"]
+    path, shipped = in_any_case(root / _audio(row)), in_any_case(root / row["wav"])
     if path.is_file():
         return None
     if shipped.is_file():

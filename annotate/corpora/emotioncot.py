@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from annotate.corpora.annotations import read_rows
-from annotate.corpora.base import CorpusClip, finish, require_folder
-from annotate.corpora.clips import is_junk, where_it_fits
+from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.clips import in_any_case, is_junk, where_it_fits
 from configs.errors import UserError
 
 FIELDS = {
@@ -69,7 +69,7 @@ def read_emotioncot(root: Path) -> list[CorpusClip]:
             if problem:
                 problems.append(f"{where}: {problem}")
             else:
-                clips.append(_clip(row, facts))
+                clips.append(_clip(row, facts, root))
     return finish("EmotionCoT", root, clips, problems)
 
 
@@ -96,12 +96,12 @@ def _problem(facts: Mapping[str, Any], root: Path) -> str | None:
     audio = Path(facts["audio"])
     if audio.is_absolute() or ".." in audio.parts:
         return f"audio {audio} leaves {root}; write its path relative to that folder"
-    if not (root / audio).is_file():
+    if not in_any_case(root / audio).is_file():
         return f"no clip {root / audio}; get the corpus that it is from, or remove the row"
     return None
 
 
-def _clip(row: Mapping[str, Any], facts: Mapping[str, Any]) -> CorpusClip:
+def _clip(row: Mapping[str, Any], facts: Mapping[str, Any], root: Path) -> CorpusClip:
     audio = Path(facts["audio"])
     speaker, session = _speaker(audio)
     extra = {name: {**row, **facts}.get(name) for name in KEPT}
@@ -110,7 +110,7 @@ def _clip(row: Mapping[str, Any], facts: Mapping[str, Any]) -> CorpusClip:
     extra |= {"reasoning": reasoning or None, "dataset": row.get("dataset")}
     return CorpusClip(
         id=audio.with_suffix("").as_posix(),
-        audio=audio.as_posix(),
+        audio=relative(in_any_case(root / audio), root),
         raw_label=facts["emotion"].strip().lower(),
         speaker=row.get("speaker") or speaker,
         session=session,

@@ -57,7 +57,8 @@ def read_meld(root: Path) -> list[CorpusClip]:
     problems: list[str] = []
     left_out = LeftOut()
     for name, (split, folder_name) in SPLITS.items():
-        table = require_file(root, "MELD", *_place(root, name, f"{name}_sent_emo.csv"))
+        place = _place(root, name, f"{name}_sent_emo.csv")
+        table = require_file(root, "MELD", *place, fits=_looks_like_meld)
         folder = require_folder(root, "MELD", *_place(root, name, folder_name))
         rows = _read_table(table)
         if not any(folder.glob("dia*.[wW][aA][vV]")) and any(folder.glob("dia*.mp4")):
@@ -80,6 +81,12 @@ def read_meld(root: Path) -> list[CorpusClip]:
         named = {clip.audio.rpartition("/")[2] for clip in clips if clip.split == split}
         count_unnamed(folder, "*.wav", named, left_out)
     return finish("MELD", root, clips, problems, left_out)
+
+
+def _looks_like_meld(folder: Path) -> bool:
+    return all(
+        folder.joinpath(*_place(folder, name, f"{name}_sent_emo.csv")).is_file() for name in SPLITS
+    )
 
 
 def _place(root: Path, split: str, name: str) -> tuple[str, ...]:

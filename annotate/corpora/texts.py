@@ -24,6 +24,36 @@ MARKS = (
 MIN_HANZI = 8
 """Characters from which a text without a mark may be taken for Chinese."""
 
+PAGES = ("cp1252", "cp1250", "cp1254", "cp1257")
+"""Western, Central European, Turkish and Baltic text of Windows, which nothing tells apart."""
+
+_SAME = frozenset(
+    code
+    for code in range(0x80, 0x100)
+    if len(meanings := {bytes((code,)).decode(page, "replace") for page in PAGES}) == 1
+    and meanings != {"\ufffd"}
+)
+"""Bytes that mean the same in all of them: quotes, dashes, `ä`, `é`, `ö`, `ü`, `ß` and a few."""
+
+_USUAL_MARKS = frozenset("“”\u2018\u2019\u2013—…\u00a0")
+"""What a text of Windows-1252 may hold besides letters; other marks are letters elsewhere."""
+
+_ENGLISH = re.compile(
+    r"\b(?:\w+n\u2019t|\w+\u2019(?:re|ve|ll)|I\u2019[md]"
+    r"|(?:it|that|he|she|what|there|let|who|here|where|how)\u2019s)\b",
+    re.IGNORECASE,
+)
+"""Words whose apostrophe is one for sure."""
+
+_ODD_MARKS = re.compile(r"[^\W\d_][“\u2018…\u2013—]|[”\u2013—][^\W\d_]")
+"""Where marks of Windows-1252 are rather letters of Mac or DOS text, as in `sch”n`, `voil…`."""
+
+_COMMON_HANZI = frozenset("的不一这他她你个来到说好吗吧就么没要会很都什也大天生气快被把和让给为")
+"""Characters that hardly a Chinese text is without; Cyrillic letters in pairs do not look so."""
+
+MAX_CONTROLS = 0.05
+"""Share of control characters from which something is no text, such as UTF-16 without a mark."""
+
 _HIGH = re.compile(rb"[\x80-\xff]+")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -52,19 +82,29 @@ def read_text(path: Path, *, encodings: Sequence[str] = (), remedy: str = "") ->
         ) from error
     marked = next((name for mark, name in MARKS if content.startswith(mark)), "")
     if not marked and b"\0" in content:
-        # Of letters and line ends, the high byte is NUL: it comes second in little endian.
-        marked = "utf-16-le" if content[1::2].count(0) >= content[::2].count(0) else "utf-16-be"
+        marked = _unmarked_utf_16(content)
+        if not marked:
+            raise UserError(
+                f"{path}:{content.count(10, 0, content.index(0)) + 1}: holds a NUL byte and is not "
+                f"UTF-16 for sure; {remedy or 'save the file as UTF-8'}"
+            )
     try:
-        return content.decode(marked or "utf-8")
+        text = content.decode(marked or "utf-8")
+        controls = sum(c < " " and not c.isspace() for c in text)
+        if controls <= MAX_CONTROLS * len(text):
+            return text
+        place, found = 1, "control characters"
     except UnicodeDecodeError as error:
         place = content.count(b"\n", 0, error.start) + 1
         found = error.reason
     if not marked:
         for encoding in encodings or _likely(content):
             try:
-                return content.decode(encoding)
+                text = content.decode(encoding)
             except (UnicodeDecodeError, LookupError):
                 continue
+            if not _is_garbage(text):
+                return text
     tried = (
         ", ".join(("Unicode", *encodings)) if encodings else "Unicode, and nothing else for sure"
     )
@@ -124,6 +164,8 @@ def read_csv(
                 names = [name.strip() for name in row]
                 _check_names(path, names, columns, remedy)
                 continue
+            if len(row) > len(names) and not any(map(str.strip, row[len(names) :])):
+                del row[len(names) :]  # commas at the end, as spreadsheets write them
             if len(row) > len(names):
                 raise UserError(
                     f"{path}:{reader.line_num}: has {len(row)} fields and the table has "
@@ -146,6 +188,28 @@ def _check_names(path: Path, names: Sequence[str], columns: Collection[str], rem
         raise UserError(f"{path}:1: has no column {', '.join(missing)}; {remedy}")
 
 
+def _unmarked_utf_16(content: bytes) -> str:
+    """Return which UTF-16 bytes with NUL among them are; empty if that is not sure."""
+    # Of letters and line ends, the high byte is NUL: it comes second in little endian.
+    second, first = content[1::2].count(0), content[::2].count(0)
+    most, rest = max(first, second), min(first, second)
+    try:
+        content.decode("utf-8")
+        least = 0.4  # ASCII with a NUL too many would else become characters that nobody wrote
+    except UnicodeDecodeError:
+        least = 0.12  # a few characters of each line are ASCII
+    sure = rest <= 0.01 * most and most >= least * len(content) and len(content) % 2 == 0
+    return ("utf-16-le" if second > first else "utf-16-be") if sure else ""
+
+
+def _is_garbage(text: str) -> bool:
+    """Return whether a text holds characters that no text has: the encoding is another one."""
+    return any(
+        unicodedata.category(c) in ("Cc", "Cn", "Co", "Cs") and c not in "\t\r\n\v\f\x1a"
+        for c in set(text)
+    )
+
+
 def _likely(content: bytes) -> tuple[str, ...]:
     """Return the encoding that bytes outside Unicode are in; nothing where two are possible."""
     likely = [
@@ -157,27 +221,36 @@ def _likely(content: bytes) -> tuple[str, ...]:
 
 
 def _is_western(content: bytes) -> bool:
-    """Return whether high bytes stand alone or in twos between ASCII, and are letters or quotes."""
+    """Return whether high bytes mean the same in all of `PAGES`, and give a usual text."""
     runs = _HIGH.findall(content)
-    try:
-        text = b"".join(runs).decode("cp1252")
-    except UnicodeDecodeError:
+    if not _SAME.issuperset(b"".join(runs)):
         return False
+    text = content.decode("cp1252")
     alone = sum(len(run) == 1 for run in runs)
-    usual = all(unicodedata.category(c)[0] in "LPSZ" for c in text)
-    return usual and max(map(len, runs)) <= 3 and alone >= 0.8 * len(runs)
+    marks = {c for c in text if c > "\x7f" and not c.isalpha()}
+    if max(map(len, runs)) > 3 or alone < 0.5 * len(runs) or marks - _USUAL_MARKS:
+        return False
+    if re.search("[a-zß-ÿ][À-Þ]", text):
+        return False
+    pairs = all(text.count(left) == text.count(right) for left, right in ("“”", "\u2018\u2019"))
+    return bool(_ENGLISH.search(text)) or (pairs and not _ODD_MARKS.search(text))
 
 
 def _is_chinese(content: bytes) -> bool:
-    """Return whether it is a text of common Chinese characters, and no Korean or Cyrillic.
+    """Return whether it is a text of common Chinese characters, in no other language of pairs.
 
     Common characters (GB 2312, level 1) have a first byte of 0xB0 to 0xD7. Korean syllables end at
-    0xC8, of the same shape; Cyrillic letters are not in pairs, or above 0xE0.
+    0xC8, of the same shape; Japanese has kana; Cyrillic letters in pairs give no common words.
     """
     try:
         text = content.decode("gb18030")
         leads = [c.encode("gb2312")[0] for c in text if c > "\x7f"]
     except UnicodeError:
+        return False
+    if any("\u3040" <= c <= "\u30ff" for c in text):
+        return False
+    usual = [c for c in text if c in _COMMON_HANZI]
+    if len(set(usual)) < 2 or len(usual) < 0.05 * len(leads):
         return False
     hanzi = [lead for lead in leads if lead >= 0xB0]
     common = sum(lead <= 0xD7 for lead in hanzi)
