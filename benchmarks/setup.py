@@ -127,10 +127,10 @@ def make_learner(config: RunConfig, builder: PromptBuilder, places: Places) -> L
 
 def start_learner(config: RunConfig, forbidden_token_ids: Sequence[int]) -> Learner:
     """Return a learner of one rank in this process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return Learner(LearnerSpec(config, 0, 1, tuple(forbidden_token_ids)), "127.0.0.1", port)
+    meeting = socket.socket()
+    meeting.bind(("127.0.0.1", 0))
+    spec = LearnerSpec(config, 0, 1, tuple(forbidden_token_ids))
+    return Learner(spec, *meeting.getsockname(), meeting)
 
 
 def make_clip(duration_s: float, draw: np.random.Generator) -> FloatArray:

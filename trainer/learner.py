@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import gc
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,6 +17,7 @@ from typing import Any
 
 import deepspeed
 import torch
+import torch.distributed as dist
 
 from data.files import DiskFullError, full_disk
 from data.records import FloatArray, Microbatch
@@ -37,10 +39,16 @@ CHECKPOINT_TAG = "learner"
 class Learner:
     """Holds the policy's shard, its optimizer, and the frozen reference policy.
 
-    `address` and `port` are rank 0's; building one is collective over the ranks.
+    Building one is collective over the ranks.
+
+    Args:
+        address: of rank 0, as is `port`.
+        meeting: rank 0's socket, bound to the port and taken over; None on other ranks.
     """
 
-    def __init__(self, spec: LearnerSpec, address: str, port: int) -> None:
+    def __init__(
+        self, spec: LearnerSpec, address: str, port: int, meeting: socket.socket | None
+    ) -> None:
         config = spec.config
         self._config = config
         self._spec = spec
@@ -57,11 +65,20 @@ class Learner:
             torch.set_num_threads(config.learner.cpu_threads)
         # DeepSpeed would compile an operator for inference on CPUs here; training never calls it.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        deepspeed.init_distributed(
-            "nccl" if cuda else "gloo",
-            timeout=timedelta(seconds=config.learner.timeout_s),
-            verbose=False,
+        timeout = timedelta(seconds=config.learner.timeout_s)
+        store = dist.TCPStore(
+            address,
+            port,
+            spec.num_ranks,
+            is_master=meeting is not None,
+            timeout=timeout,
+            master_listen_fd=None if meeting is None else meeting.detach(),
         )
+        backend = "nccl" if cuda else "gloo"
+        dist.init_process_group(
+            backend, store=store, rank=spec.rank, world_size=spec.num_ranks, timeout=timeout
+        )
+        deepspeed.init_distributed(backend, timeout=timeout, verbose=False)
         torch.manual_seed(config.seed)
         thinker = load_thinker(config.model.path, config.model.dtype, self._device)
         self._reference = self._build_reference(thinker)

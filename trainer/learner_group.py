@@ -48,12 +48,17 @@ class LearnerActor:
         listen()
         self._spec = spec
         self._learner: Learner | None = None
+        self._meeting: socket.socket | None = None
 
-    def free_address(self) -> tuple[str, int]:
-        """Return this node's address and a free port on it."""
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            return ray.util.get_node_ip_address(), probe.getsockname()[1]
+    def open_meeting(self) -> tuple[str, int]:
+        """Return this node's address and a port on it, which is kept until the ranks meet there.
+
+        A port that was only looked for could be another process's before the learner is built.
+        """
+        address = ray.util.get_node_ip_address()
+        self._meeting = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        self._meeting.bind(("", 0))
+        return address, self._meeting.getsockname()[1]
 
     def start(self, address: str, port: int) -> None:
         """Build the learner; collective over the ranks."""
@@ -61,7 +66,7 @@ class LearnerActor:
             from trainer.learner import Learner
         # gloo would look its own name up, which on many nodes gives an address of this node alone.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface_towards(address))
-        self._learner = Learner(self._spec, address, port)
+        self._learner = Learner(self._spec, address, port, self._meeting)
 
     def call(self, method: str, *args: Any) -> Any:
         """Run a method of the learner."""
@@ -137,7 +142,7 @@ class LearnerGroup:
         Raises:
             LearnerError: a rank did not come up.
         """
-        address, port = self._first("free_address")
+        address, port = self._first("open_meeting")
         self._wait([actor.start.remote(address, port) for actor in self._actors], "start")
 
     @cached_property
@@ -241,7 +246,7 @@ class LearnerGroup:
             raise RankLostError(f"connect: engine {number}{failure.reason}")
 
     def _open(self, engines: Sequence[Any]) -> dict[int, Failure]:
-        address, port = self._first("free_address")
+        address, port = self._first("open_meeting")
         calls = [actor.call.remote("connect", engines, address, port) for actor in self._actors]
         self._connected = list(engines)
         return self._wait(calls, "connect", 2 * self._config.sync.timeout_s)[0]

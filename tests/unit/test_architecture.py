@@ -101,7 +101,7 @@ MAX_ROOM_LINES = {
     "rollout": 1500,
     "trainer": 6400,
     "evaluation": 3400,
-    "annotate": 5850,
+    "annotate": 5900,
     "report": 2050,
     "launch": 4700,
     "demo": 2100,
