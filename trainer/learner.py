@@ -36,6 +36,24 @@ from trainer.zero import deepspeed_config
 CHECKPOINT_TAG = "learner"
 
 
+def meet(spec: LearnerSpec, address: str, port: int, meeting: socket.socket | None) -> None:
+    """Join the process group of the ranks; `meeting` is taken over."""
+    timeout = timedelta(seconds=spec.config.learner.timeout_s)
+    store = dist.TCPStore(
+        address,
+        port,
+        spec.num_ranks,
+        is_master=meeting is not None,
+        timeout=timeout,
+        master_listen_fd=None if meeting is None else meeting.detach(),
+    )
+    backend = "nccl" if spec.config.device == "cuda" else "gloo"
+    dist.init_process_group(
+        backend, store=store, rank=spec.rank, world_size=spec.num_ranks, timeout=timeout
+    )
+    deepspeed.init_distributed(backend, timeout=timeout, verbose=False)
+
+
 class Learner:
     """Holds the policy's shard, its optimizer, and the frozen reference policy.
 
@@ -65,20 +83,7 @@ class Learner:
             torch.set_num_threads(config.learner.cpu_threads)
         # DeepSpeed would compile an operator for inference on CPUs here; training never calls it.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        timeout = timedelta(seconds=config.learner.timeout_s)
-        store = dist.TCPStore(
-            address,
-            port,
-            spec.num_ranks,
-            is_master=meeting is not None,
-            timeout=timeout,
-            master_listen_fd=None if meeting is None else meeting.detach(),
-        )
-        backend = "nccl" if cuda else "gloo"
-        dist.init_process_group(
-            backend, store=store, rank=spec.rank, world_size=spec.num_ranks, timeout=timeout
-        )
-        deepspeed.init_distributed(backend, timeout=timeout, verbose=False)
+        meet(spec, address, port, meeting)
         torch.manual_seed(config.seed)
         thinker = load_thinker(config.model.path, config.model.dtype, self._device)
         self._reference = self._build_reference(thinker)

@@ -99,7 +99,7 @@ MAX_ROOM_LINES = {
     "data": 5100,
     "rewards": 3350,
     "rollout": 1500,
-    "trainer": 6400,
+    "trainer": 6420,
     "evaluation": 3400,
     "annotate": 5900,
     "report": 2050,
