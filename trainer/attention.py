@@ -60,7 +60,7 @@ def _span(prompt: int, lengths: list[int], device: torch.device, dtype: torch.dt
     slots, kept, biases, lots = [], torch.empty(offsets[-1], dtype=torch.long), [], []
     num_slots = 0
     for lot in lots_of_about_one_length(lengths):
-        longest = max(lengths[i] for i in lot)
+        longest = lengths[lot[0]]
         place = torch.arange(longest)
         for i in lot:
             is_token = place < lengths[i]

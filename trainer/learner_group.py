@@ -60,6 +60,12 @@ class LearnerActor:
         self._meeting.bind(("", 0))
         return address, self._meeting.getsockname()[1]
 
+    def free_address(self) -> tuple[str, int]:
+        """Return this node's address and a port on it that is free: vLLM binds its own."""
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            return ray.util.get_node_ip_address(), probe.getsockname()[1]
+
     def start(self, address: str, port: int) -> None:
         """Build the learner; collective over the ranks."""
         with without_collections():
@@ -246,7 +252,7 @@ class LearnerGroup:
             raise RankLostError(f"connect: engine {number}{failure.reason}")
 
     def _open(self, engines: Sequence[Any]) -> dict[int, Failure]:
-        address, port = self._first("open_meeting")
+        address, port = self._first("free_address")
         calls = [actor.call.remote("connect", engines, address, port) for actor in self._actors]
         self._connected = list(engines)
         return self._wait(calls, "connect", 2 * self._config.sync.timeout_s)[0]
