@@ -28,7 +28,6 @@ UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 _MAGIC = {
     b"PAR1": "a Parquet file",
-    b"ARROW1": "an Arrow file",
     b"PK\3\4": "a spreadsheet or another ZIP archive",
     b"\xd0\xcf\x11\xe0": "a spreadsheet of old Excel",
 }
@@ -175,7 +174,7 @@ def refuse_tables(path: str | Path, audio_root: str | Path) -> None:
     """Refuse a file that is a table of another kind, with the command that reads it.
 
     Raises:
-        ManifestError: It is CSV, TSV, a JSON list, a JSON object of several lines, Parquet, Arrow
+        ManifestError: It is CSV, TSV, a JSON list, a JSON object of several lines, Parquet
             or a spreadsheet.
     """
     try:
@@ -186,11 +185,13 @@ def refuse_tables(path: str | Path, audio_root: str | Path) -> None:
     kind = _table_kind(head)
     if kind:
         first = "save it as CSV, then " if "spreadsheet" in kind else ""
+        is_chat = kind == "a JSON list" and (b'"messages"' in head or b'"conversations"' in head)
+        corpus = "chat" if is_chat else "table"
         where = shlex.quote(f"source.files=[{os.path.abspath(path)}]")
         output = "runs/data/NAME"
         raise ManifestError(
             f"{path}: is {kind}; a manifest is JSON Lines, one object a line. {first}run: python "
-            f"launch/annotate.py corpus=table root={shlex.quote(str(audio_root))} {where} "
+            f"launch/annotate.py corpus={corpus} root={shlex.quote(str(audio_root))} {where} "
             f"output={output}, which writes one: {output}/manifest.jsonl"
         )
 

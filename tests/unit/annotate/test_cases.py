@@ -164,6 +164,13 @@ def test_a_table_given_as_manifest_is_told_what_reads_it(tmp_path: Path, name: s
         read_manifest(path, audio_root=tmp_path, choices=["sad"], question_template="")
 
 
+def test_a_list_of_chats_is_told_what_reads_chats(tmp_path: Path):
+    path = tmp_path / "rows.json"
+    path.write_text('[{"messages": [], "audios": ["a.wav"]}]')
+    with pytest.raises(ManifestError, match=r"is a JSON list; .*corpus=chat root="):
+        read_manifest(path, audio_root=tmp_path, choices=["sad"], question_template="")
+
+
 @pytest.mark.parametrize(
     "content",
     ['{"id": "a", "audio": "a.wav", "label": "sad", "text": "a, b"}\n', "{half, a\n{line, b\n"],
@@ -217,6 +224,6 @@ def test_a_corpus_of_which_most_clips_are_lost_is_refused(
     # Clips that can be opened and not measured: shorter than is asked for.
     ravdess.build(root)
     with pytest.raises(UserError, match="4 of 4 clips"):
-        run_pipeline(settings(*base, "splits.allow=[transcript]", "min_duration_s=5"))
-    rows = (tmp_path / "out/prosody.jsonl.errors.jsonl").read_text().splitlines()
+        run_pipeline(settings(*base, f"output={tmp_path}/other", "min_duration_s=5"))
+    rows = (tmp_path / "other/prosody.jsonl.errors.jsonl").read_text().splitlines()
     assert len(rows) == 4 and "min_duration_s" in json.loads(rows[0])["reason"]
