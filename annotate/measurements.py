@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from annotate.stages import write_errors
+from annotate.stages import report_failures
 from data.audio import AudioError, read_audio
 from data.files import Row, append_row, read_appended, read_rows, write_rows
 from data.manifest import ManifestError
 from data.progress import reported
-from data.prosody.levels import Clip, calibrate, describe
+from data.prosody.levels import Clip, calibrate, describe, is_nobody
 from data.prosody.measure import VERSION, Prosody, measure, with_transcript
 from data.prosody.stress import Word, read_words
 from data.records import Example
 from data.workers import worker_map
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,9 @@ def annotate(
         min_duration_s: Shortest clip.
         max_duration_s: Longest clip.
         num_workers: Processes that measure; with 1, this one does.
+
+    Raises:
+        UserError: More than half of the clips cannot be measured.
     """
     rows = read_rows(manifest)
     assert len(rows) == len(examples)
@@ -104,10 +110,18 @@ def annotate(
             prosody = with_transcript(cache[result.key], example.transcript)
             clips[example.id] = Clip(prosody, example.speaker, example.dataset, row.get("sex"))
     cuts = calibrate(clips.values())
+    num_nobody = 0
     for row in rows:
         clip = clips.get(row["id"])
         row["prosody"] = None if clip is None else describe(clip, cuts)
-    write_errors(output, errors)
+        num_nobody += clip is not None and is_nobody(clip)
+    for line in report_failures(output, errors, len(rows)):
+        logger.info(line)
+    if num_nobody:
+        logger.info(
+            f"{num_nobody} clips have no level of pitch: neither speaker nor sex is known, and "
+            "beside a whole data set `high` would mean a woman"
+        )
     write_rows(output, rows)
     return Outcome(len(rows), len(cache) - num_cached, len(errors))
 

@@ -33,13 +33,14 @@ from annotate.inspect.leaks import describe_leaks, find_leaks
 from annotate.judge_data import balanced, from_runs, prescribed
 from annotate.measurements import annotate
 from annotate.splits import assign_splits
-from annotate.stages import Files, Stage, UnfinishedError, run_stages, write_errors
+from annotate.stages import Files, Stage, UnfinishedError, report_failures, run_stages, write_errors
 from annotate.tasks.files import task_file, with_common_root
 from annotate.tasks.probes import PROBES, probe_rows
 from configs.annotate_schema import AnnotateConfig
 from configs.errors import UserError
 from data.files import read_rows, write_rows
-from data.manifest import ManifestError, read_manifest, without_aliases
+from data.labels import alike_labels
+from data.manifest import ManifestError, read_manifest, refuse_tables, without_aliases
 from data.progress import reported
 from data.prosody.measure import VERSION
 
@@ -108,14 +109,17 @@ class _Pipeline:
         rows = self._converted() if config.corpus else self._of_manifest()
         rows = self._split(rows)
         corpus = CORPORA.get(config.corpus)
-        overlaps = dict(corpus.overlaps) if corpus and config.splits.by == "corpus" else {}
+        is_usual = corpus is not None and config.splits.by in ("corpus", corpus.split)
+        overlaps = dict(corpus.overlaps) if corpus and is_usual else {}
         leaks = find_leaks(rows, [*config.splits.allow, *overlaps])
         _log(*describe_leaks(leaks))
         _log(*(f"allowed: {kind} in several splits: {why}" for kind, why in overlaps.items()))
-        if any(not leak.is_allowed for leak in leaks):
+        bad = list(dict.fromkeys(leak.kind for leak in leaks if not leak.is_allowed))
+        if bad:
             raise UserError(
-                "the splits share what they should not (above); split by another key, or say "
-                "splits.allow=[KIND] if it is meant to be so"
+                f"the splits share what they should not, or nobody can tell ({', '.join(bad)}, "
+                f"above); name the speakers, split by another key, or say "
+                f"splits.allow=[{','.join(bad)}] if it is meant to be so"
             )
         write_rows(output, rows)
         counts = Counter(row.get("split") or "none" for row in rows)
@@ -128,13 +132,15 @@ class _Pipeline:
             config.corpus, Path(config.root), labels=config.labels, num_workers=config.workers
         )
         _log(*describe_conversion(converted))
-        write_errors(self.files.corpus, converted.failed)
+        num_clips = len(converted.rows) + len(converted.failed)
+        _log(*report_failures(self.files.corpus, converted.failed, num_clips))
         return converted.rows
 
     def _of_manifest(self) -> list[dict[str, Any]]:
         """Return the rows of a manifest of the user's own, checked and with our names."""
         config, path = self.config, Path(self.config.manifest)
         choices = config.choices
+        refuse_tables(path, config.root)
         if not choices:
             try:
                 rows = read_rows(path)
@@ -145,6 +151,7 @@ class _Pipeline:
             ]
             choices = sorted({label for label in labels if isinstance(label, str)})
         read_manifest(path, audio_root=config.root, choices=choices, question_template="")
+        _log(*(f"{path}: {warning}" for warning in alike_labels(choices)))
         rows = [without_aliases(row) for row in read_rows(path)]
         with ThreadPoolExecutor(config.workers) as pool:
             facts = pool.map(file_facts, [Path(config.root) / row["audio"] for row in rows])
@@ -200,8 +207,6 @@ class _Pipeline:
         _log(f"{output}: {outcome.num_clips} rows, {outcome.num_measured} clips measured now")
         if outcome.num_failed:
             _log(f"{outcome.num_failed} rows without prosody: see {output}.errors.jsonl")
-        if outcome.num_failed == outcome.num_clips:
-            raise UserError(f"not one clip could be measured; see {output}.errors.jsonl")
 
     def write_reasoning(self) -> None:
         """Write the manifest, with reasoning for the rows of the splits that get any."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from configs.errors import UserError
 from data.files import Row, file_sha256, write_atomically, write_rows
 
 logger = logging.getLogger(__name__)
+
+MAX_REASONS = 5
+"""Reasons of lost clips that are told one by one; the rest is counted."""
 
 
 class Files:
@@ -101,3 +106,39 @@ def write_errors(output: Path, errors: Sequence[Row]) -> Path:
     else:
         path.unlink(missing_ok=True)
     return path
+
+
+def report_failures(output: Path, failed: Sequence[Row], num_clips: int) -> list[str]:
+    """Write what failed beside a file, and return how much it is: a line a reason, most first.
+
+    Args:
+        output: File that the clips would have gone into.
+        failed: `id` and `reason` of each clip that cannot be used.
+        num_clips: How many there are, those included.
+
+    Raises:
+        UserError: More than half of the clips are lost.
+    """
+    path = write_errors(output, failed)
+    if not failed:
+        return []
+    alike: dict[str, list[Row]] = {}
+    for row in failed:
+        # Paths and numbers differ from clip to clip.
+        alike.setdefault(re.sub(r"\d[\d.,]*", "N", _without_path(row["reason"])), []).append(row)
+    ordered = sorted(alike.values(), key=len, reverse=True)
+    lines = [f"cannot be used: {len(failed)} of {num_clips} clips, all of them in {path}"]
+    lines += [
+        f"  {len(rows)} clips, such as {rows[0]['id']}: {_without_path(rows[0]['reason'])}"
+        for rows in ordered[:MAX_REASONS]
+    ]
+    if len(ordered) > MAX_REASONS:
+        rest = sum(map(len, ordered[MAX_REASONS:]))
+        lines.append(f"  {rest} clips for {len(ordered) - MAX_REASONS} other reasons")
+    if len(failed) > num_clips / 2:
+        raise UserError("\n".join(["more than half of the clips are lost", *lines]))
+    return lines
+
+
+def _without_path(reason: str) -> str:
+    return re.sub(r"(^|\()[^:()]*/[^:()]*: ", r"\1", reason)

@@ -15,10 +15,10 @@ from configs.section import Section
 class SplitsConfig(Section):
     """Who is trained on and who is tested on."""
 
-    by: Literal["corpus", "official", "session", "speaker", "keep"] = "corpus"
+    by: Literal["corpus", "official", "session", "speaker", "id", "keep"] = "corpus"
     """`official`: as the corpus says; `session`, `speaker`: no session or speaker is in two
-    splits; `corpus`: the one of these that the corpus is usually split by; `keep`: whatever the
-    manifest says."""
+    splits; `corpus`: the one of these that the corpus is usually split by; `id`: clip by clip,
+    whoever speaks; `keep`: whatever the manifest says."""
     test: list[str] = Field(default=[])
     """Speakers or sessions of the test split; empty = drawn."""
     eval: list[str] = Field(default=[])
@@ -28,8 +28,9 @@ class SplitsConfig(Section):
     eval_frac: float = Field(default=0.1, ge=0, le=0.9)
     """The same for the eval split."""
     allow: list[str] = Field(default=[])
-    """What two splits may share: of `speaker`, `session`, `transcript`, `sha256`. What a corpus
-    shares by design is allowed anyway, and printed."""
+    """What two splits may share: of `speaker`, `session`, `transcript`, `sha256`, and
+    `unknown_speaker` for rows of which nobody can tell. What a corpus shares by design is allowed
+    anyway, and printed."""
 
 
 @dataclass

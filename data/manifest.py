@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +23,22 @@ from data.records import Example
 from data.workers import worker_map
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+_MAGIC = {
+    b"PAR1": "a Parquet file",
+    b"PK\3\4": "a spreadsheet or another ZIP archive",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet of old Excel",
+}
+"""First bytes of files -> what they are."""
+
+_SEPARATORS = {
+    "\t": "a table with tabs (TSV)",
+    ";": "a table with semicolons (CSV)",
+    ",": "a table with commas (CSV)",
+}
+"""What stands in each of the first lines -> what that makes the file."""
 
 PART_BYTES = 2**22
 """A manifest is read in parts of this size, whose lines are in memory one at a time."""
@@ -76,6 +93,7 @@ def read_manifest(
     root = Path(audio_root)
     if not root.is_dir():
         raise ManifestError(f"{root}: audio root is not a folder; fix data.audio_root")
+    refuse_tables(path, root)
     read_part = partial(
         _read_part, Path(path), (os.path.realpath(root), tuple(choices), question_template)
     )
@@ -150,6 +168,51 @@ def clips_of(path: Path) -> Iterator[str]:
     for _, line in _numbered(path, (0, path.stat().st_size)):
         if line.strip() and (clip := decode(line).audio):
             yield clip
+
+
+def refuse_tables(path: str | Path, audio_root: str | Path) -> None:
+    """Refuse a file that is a table of another kind, with the command that reads it.
+
+    Raises:
+        ManifestError: It is CSV, TSV, a JSON list, a JSON object of several lines, Parquet
+            or a spreadsheet.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(2**14)
+    except OSError:
+        return  # said by whoever reads it
+    kind = _table_kind(head)
+    if kind:
+        first = "save it as CSV, then " if "spreadsheet" in kind else ""
+        is_chat = kind == "a JSON list" and (b'"messages"' in head or b'"conversations"' in head)
+        corpus = "chat" if is_chat else "table"
+        where = shlex.quote(f"source.files=[{os.path.abspath(path)}]")
+        output = "runs/data/NAME"
+        raise ManifestError(
+            f"{path}: is {kind}; a manifest is JSON Lines, one object a line. {first}run: python "
+            f"launch/annotate.py corpus={corpus} root={shlex.quote(str(audio_root))} {where} "
+            f"output={output}, which writes one: {output}/manifest.jsonl"
+        )
+
+
+def _table_kind(head: bytes) -> str:
+    """Return what the first bytes of a file say that it is; empty for a manifest, or who knows."""
+    for mark, kind in _MAGIC.items():
+        if head.startswith(mark):
+            return kind
+    text = head.decode("utf-16" if head[:2] in UTF_16_MARKS else "utf-8", "replace")
+    lines = text.removeprefix("\ufeff").lstrip().splitlines()[:3]
+    if not lines:
+        return ""
+    if lines[0].startswith("["):
+        return "a JSON list"
+    if lines[0].startswith("{"):
+        return "JSON over several lines" if lines[0].strip() == "{" and len(lines) > 1 else ""
+    for separator, kind in _SEPARATORS.items():
+        if all(separator in line and not line.startswith("{") for line in lines):
+            return kind
+    return ""
 
 
 class _Clip(msgspec.Struct):

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from configs.schema import BenchmarkConfig, DataConfig, RunConfig
 from data.audio import AudioInfo, read_headers
+from data.labels import alike_labels
 from data.manifest import ManifestError, first_of, read_manifest, select_split
 from data.progress import reported
 from data.records import Example
@@ -123,13 +124,16 @@ def _noted(problems: list[str], read: Callable[[], Result]) -> Result | None:
 
 
 def _manifest_rows(data: DataConfig) -> list[Example]:
-    return read_manifest(
+    rows = read_manifest(
         data.manifest,
         audio_root=data.audio_root,
         choices=data.choices,
         question_template=data.question,
         num_workers=data.num_workers,
     )
+    for warning in alike_labels({row.label for row in rows if row.target is None}):
+        logger.warning(f"{data.manifest}: {warning}")
+    return rows
 
 
 def _of_tasks(rows: Sequence[Example], data: DataConfig) -> Sequence[Example]:

@@ -51,7 +51,7 @@ class Corpus:
     split: str
     """Split that is made unless another is asked for: `official`, `session` or `speaker`."""
     overlaps: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What its splits share by design (`speaker`, `session`, `transcript`) -> why."""
+    """What its splits share by design (of `annotate.inspect.leaks.KINDS`) -> why."""
 
 
 def require_folder(root: Path, corpus: str, *parts: str) -> Path:

@@ -16,6 +16,7 @@ from annotate.corpora.table import CORPORA
 from configs.errors import UserError
 from data.audio import AudioError, probe
 from data.files import file_sha256
+from data.labels import alike_labels
 from data.progress import reported
 
 LABELS = Path(__file__).parent / "labels"
@@ -127,16 +128,14 @@ def build_rows(corpus: str, root: Path, *, labels: str, num_workers: int) -> Con
 
 
 def describe_conversion(converted: Converted) -> list[str]:
-    """Return what was merged, dropped and refused, one line each."""
-    labels, failed = converted.labels, converted.failed
+    """Return what was merged and dropped, and which labels look alike, one line each."""
+    labels = converted.labels
     lines = [f"merged: {' + '.join(raw)} -> {label}" for label, raw in labels.merges.items()]
     lines += [
         f"dropped: {n} clips labelled {label!r}: {labels.drop[label]}"
         for label, n in converted.dropped.items()
     ]
-    if failed:
-        lines.append(f"cannot be used: {len(failed)} clips, such as {failed[0]['id']}")
-    return lines
+    return lines + alike_labels(labels.choices)
 
 
 def file_facts(path: Path) -> dict[str, Any] | str:

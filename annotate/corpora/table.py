@@ -22,7 +22,10 @@ CORPORA = {
     "emobox": Corpus(
         read_emobox,
         "official",
-        {"transcript": "many of its acted corpora have few sentences, said by everyone"},
+        {
+            "unknown_speaker": "the folds are the benchmark's, and few of its lists name speakers",
+            "transcript": "many of its acted corpora have few sentences, said by everyone",
+        },
     ),
     "emotioncot": Corpus(
         read_emotioncot,
@@ -59,7 +62,11 @@ CORPORA = {
             "transcript": "short lines such as `Hey!` recur",
         },
     ),
-    "msp_podcast": Corpus(read_msp_podcast, "official"),
+    "msp_podcast": Corpus(
+        read_msp_podcast,
+        "official",
+        {"unknown_speaker": "speakers of many clips are not named, most of them for training"},
+    ),
     "ravdess": Corpus(
         NAMED["ravdess"].read, "speaker", {"transcript": "two sentences, said by everyone"}
     ),

@@ -15,6 +15,7 @@ import numpy as np
 
 from data.audio import AudioError, probe, read_audio
 from data.files import Row, file_sha256
+from data.labels import alike_labels
 from data.progress import reported
 from data.records import FloatArray
 
@@ -30,6 +31,7 @@ WARNINGS = {
     "clipping": "samples at full scale",
     "offset": "the wave is not centred on zero",
     "duplicate": "the same file twice in a split",
+    "labels": "labels that read alike and count as several",
 }
 """Kinds of findings that are counted."""
 
@@ -172,6 +174,12 @@ def _oddities(samples: FloatArray) -> Iterator[tuple[str, str]]:
         yield "offset", f"its mean is {offset:+.3f} of full scale"
 
 
+def check_labels(rows: Sequence[Row]) -> list[Finding]:
+    """Return which labels, of the rows without a `target`, a person would take for one."""
+    labels = {row["label"]: row for row in rows if "label" in row and "target" not in row}
+    return [Finding("labels", None, None, warning) for warning in alike_labels(labels)]
+
+
 def check_train_split(rows: Sequence[Row], split: str, prompts_per_step: int) -> list[Finding]:
     """Return why a run could not train on a split, or would learn nothing from it."""
     labels = [row.get("label") for row in rows if row.get("split") == split]
@@ -205,7 +213,8 @@ def describe_findings(findings: Sequence[Finding]) -> list[str]:
         if alike:
             lines.append(f"warning   {kind}: {len(alike)} ({meaning})")
         lines += [
-            f"            {finding.id!r} {finding.message}" for finding in alike[:MAX_EXAMPLES]
+            f"            {'' if f.id is None else f'{f.id!r} '}{f.message}"
+            for f in alike[:MAX_EXAMPLES]
         ]
         if len(alike) > MAX_EXAMPLES:
             lines.append(f"            ... and {len(alike) - MAX_EXAMPLES} more")

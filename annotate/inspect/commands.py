@@ -15,7 +15,12 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from annotate.inspect.checks import check_clips_fully, check_train_split, describe_findings
+from annotate.inspect.checks import (
+    check_clips_fully,
+    check_labels,
+    check_train_split,
+    describe_findings,
+)
 from annotate.inspect.figure import draw_corpus
 from annotate.inspect.leaks import KINDS, describe_leaks, find_leaks
 from annotate.inspect.stats import Cell, Table, clip_durations, corpus_tables
@@ -61,6 +66,7 @@ def check(config: RunConfig, *, output: Path | None, workers: int) -> bool:
         max_duration_s=data.max_duration_s,
         num_workers=workers,
     )
+    findings += check_labels(rows)
     findings += check_train_split(rows, data.train_split, config.train.prompts_per_step)
     if output is not None:
         write_rows(output, [asdict(f) | {"is_problem": f.is_problem} for f in findings])
@@ -100,8 +106,9 @@ def leaks(config: RunConfig, *, output: Path | None, allow: Sequence[str]) -> bo
     if bad:
         flags = " ".join(f"--allow {kind}" for kind in bad)
         _print(
-            f"{data.manifest}: splits share what they must not, and scores on them would be too "
-            f"good. Make other splits, or declare what is shared by design: {flags}"
+            f"{data.manifest}: splits share what they must not, or nobody can tell, and scores on "
+            "them would be too good. Name speakers, make other splits, or declare what is so by "
+            f"design: {flags}"
         )
     return not bad
 

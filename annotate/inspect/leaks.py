@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from configs.errors import UserError
 from data.files import Row
 
-KINDS = ("speaker", "session", "sha256", "transcript")
-"""What is looked for; `sha256` is the same file, `transcript` the same sentence."""
+KINDS = ("speaker", "unknown_speaker", "session", "sha256", "transcript")
+"""What is looked for; `sha256` is the same file, `transcript` the same sentence. An
+`unknown_speaker` is none that was found: rows of a data set with several splits have no speaker, so
+that nobody can tell whether a voice is in two."""
 
 MAX_LISTED = 10
 """Leaks of a kind that are listed; the rest is counted."""
@@ -22,14 +24,14 @@ IDS_PER_SPLIT = 2
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """One value that stands in two or more splits."""
+    """One value that stands in two or more splits; or rows of which nobody can tell."""
 
     kind: str
     """One of `KINDS`."""
     value: str
-    """As the first row writes it."""
+    """As the first row writes it; of unknown speakers, the data set."""
     splits: tuple[str, ...]
-    """Where it stands, sorted."""
+    """Where it stands, sorted; of unknown speakers, one may be all."""
     ids: tuple[str, ...]
     """A few rows of each split."""
     num_rows: int
@@ -46,7 +48,7 @@ def find_leaks(rows: Iterable[Row], allowed: Collection[str] = ()) -> list[Leak]
 
     Args:
         rows: Rows of a manifest: `id`, and where known `split`, `speaker`, `session`, `sha256` and
-            `text`. Rows without a split are in none.
+            `text`, `dataset`. Rows without a split are in none.
         allowed: Kinds that the splits share by design, such as `transcript` where actors read the
             same sentences. Their leaks are found as well, and marked.
 
@@ -57,14 +59,25 @@ def find_leaks(rows: Iterable[Row], allowed: Collection[str] = ()) -> list[Leak]
     if unknown:
         raise UserError(f"{unknown[0]!r} is no kind of leak; choose from: {', '.join(KINDS)}")
     holders: dict[tuple[str, str], list[Row]] = {}
+    splits: dict[str, set[str]] = defaultdict(set)
+    unnamed: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.get("split"):
+            dataset = str(row.get("dataset") or "")
+            splits[dataset].add(row["split"])
+            if not row.get("speaker"):
+                unnamed[dataset].append(row)
             for key in _keys(row):
                 holders.setdefault(key, []).append(row)
     leaks = [
         _leak(kind, sharing, kind in allowed)
         for (kind, _), sharing in holders.items()
         if len({row["split"] for row in sharing}) > 1
+    ]
+    leaks += [
+        _leak("unknown_speaker", alike, "unknown_speaker" in allowed)
+        for dataset, alike in unnamed.items()
+        if len(splits[dataset]) > 1
     ]
     return sorted(leaks, key=lambda leak: (KINDS.index(leak.kind), leak.value))
 
@@ -78,10 +91,16 @@ def normalized(text: str) -> str:
 def describe_leaks(leaks: Sequence[Leak]) -> list[str]:
     """Return the leaks as lines to print: a count for each kind, and the first of them."""
     lines: list[str] = []
+    unnamed = [leak for leak in leaks if leak.kind == "unknown_speaker"]
     for kind in KINDS:
         alike = [leak for leak in leaks if leak.kind == kind]
+        if kind == "unknown_speaker":
+            lines += map(_describe_unnamed, unnamed)
+            continue
         if not alike:
-            lines.append(f"ok        {kind}: no two splits share any")
+            is_open = kind == "speaker" and unnamed
+            mark, which = ("unknown", "any that is known") if is_open else ("ok", "any")
+            lines.append(f"{mark:8}  {kind}: no two splits share {which}")
             continue
         counts = Counter(" + ".join(leak.splits) for leak in alike)
         shared = ", ".join(f"{n} in {splits}" for splits, n in sorted(counts.items()))
@@ -96,6 +115,16 @@ def describe_leaks(leaks: Sequence[Leak]) -> list[str]:
         if len(alike) > MAX_LISTED:
             lines.append(f"            ... and {len(alike) - MAX_LISTED} more")
     return lines
+
+
+def _describe_unnamed(leak: Leak) -> str:
+    mark = "declared" if leak.is_allowed else "LEAK"
+    of = f" of {leak.value}" if leak.value else ""
+    return (
+        f"{mark:8}  {leak.kind}: {leak.num_rows} rows{of} in {' + '.join(leak.splits)} have no "
+        f"speaker, such as {', '.join(map(repr, leak.ids))}: nobody can tell whether a voice is in "
+        "two splits"
+    )
 
 
 def _keys(row: Row) -> Iterator[tuple[str, str]]:
@@ -113,5 +142,6 @@ def _leak(kind: str, rows: Sequence[Row], is_allowed: bool) -> Leak:
     ids: list[str] = []
     for split in splits:
         ids += [row["id"] for row in rows if row["split"] == split][:IDS_PER_SPLIT]
-    value = str(rows[0]["text" if kind == "transcript" else kind])
+    field = {"transcript": "text", "unknown_speaker": "dataset"}.get(kind, kind)
+    value = str(rows[0].get(field) or "")
     return Leak(kind, value, splits, tuple(ids), len(rows), is_allowed)

@@ -121,8 +121,18 @@ def calibrate(clips: Iterable[Clip]) -> Calibration:
     return cuts
 
 
+def is_nobody(clip: Clip) -> bool:
+    """Return whether neither speaker nor sex is known: then pitch has no level.
+
+    Beside a whole data set, a high voice is a woman's and a low one a man's, whatever they feel.
+    """
+    return clip.speaker is None and clip.sex is None
+
+
 def _compared_with(name: str, clip: Clip) -> Iterator[Whom]:
     """Yield whom a clip's value is compared with, the closest first."""
+    if name == "pitch" and is_nobody(clip):
+        return
     if clip.speaker is not None:
         yield "speaker", clip.speaker
     if clip.sex is not None and name == "pitch":

@@ -82,14 +82,44 @@ def test_sentences_are_compared_by_their_letters():
 def test_rows_without_a_split_or_a_value_leak_nothing():
     rows = clean_rows()
     rows[1] |= {"split": None, "speaker": "speaker 0"}
-    rows[2] |= {"speaker": None, "text": None, "session": ""}
+    rows[2] |= {"text": None, "session": ""}
     del rows[5]["text"]
     assert find_leaks(rows) == []
 
 
+def test_rows_without_a_speaker_are_counted_and_fail():
+    rows = clean_rows()
+    rows[1]["speaker"] = None
+    rows[3]["speaker"] = ""
+    del rows[4]["speaker"]
+    (leak,) = find_leaks(rows)
+    assert leak == Leak(
+        "unknown_speaker", "", ("eval", "train"), ("r1", "r4", "r3"), 3, is_allowed=False
+    )
+    lines = describe_leaks([leak])
+    assert lines[:2] == [
+        "unknown   speaker: no two splits share any that is known",
+        "LEAK      unknown_speaker: 3 rows in eval + train have no speaker, such as 'r1', 'r4', "
+        "'r3': nobody can tell whether a voice is in two splits",
+    ]
+    (allowed,) = find_leaks(rows, ["unknown_speaker"])
+    assert describe_leaks([allowed])[1].startswith("declared  unknown_speaker: 3 rows")
+
+
+def test_unknown_speakers_of_one_data_set_say_nothing_of_another():
+    rows = [row | {"dataset": "known"} for row in clean_rows()]
+    rows += [{"id": f"u{n}", "split": "train", "dataset": "unknown"} for n in range(3)]
+    assert find_leaks(rows) == []  # all that there is of it is in one split
+    rows[-1]["split"] = "test"
+    (leak,) = find_leaks(rows)
+    assert (leak.value, leak.num_rows, leak.splits) == ("unknown", 3, ("test", "train"))
+    assert "3 rows of unknown in test + train" in describe_leaks([leak])[1]
+    assert find_leaks([{"id": "a", "split": "train"}, {"id": "b", "split": "train"}]) == []
+
+
 def test_the_list_is_cut_and_the_rest_counted():
     rows = [
-        {"id": f"{split}{n}", "split": split, "text": f"sentence {n:02}"}
+        {"id": f"{split}{n}", "split": split, "speaker": split, "text": f"sentence {n:02}"}
         for split in ("train", "test")
         for n in range(13)
     ]

@@ -16,7 +16,7 @@ ENGLISH = (
     "“Hello,” she said.",
     "\u2018Fine,\u2019 he said.",
 )
-GERMAN = ("Das ist schön.", "Größe und Übermut", "Fünf Männer hören zu")
+GERMAN = ("Wie schön!", "Größe und Übermut", "Fünf Männer hören zu")
 FRENCH = ("c\u2019est déjà là", "voilà", "élève", "été", "façade", "où êtes-vous?")
 SPANISH = ("aquí", "María", "mañana", "el día", "¿Qué pasa?", "país", "adiós")
 POLISH = ("się", "zażółć gęślą", "łódź", "mój Bóg")
