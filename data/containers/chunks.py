@@ -22,6 +22,12 @@ MAX_CHUNKS = 1_000
 MPEG_TAGS = (0x50, 0x55)
 """WAV format tags of MPEG audio, layers I and II, and layer III."""
 
+_CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff")
+_JOINED = (
+    "is followed by another recording, which would be lost: files were joined byte by byte; split "
+    "them, or export the clip again"
+)
+_TWO = "has two chunks of samples, and one would be lost; export it again"
 _UNKNOWN = 0xFFFFFFFF
 _PCM_TAGS = (1, 3, 6, 7)  # integer, float, A-law, mu-law: a fixed number of bytes per sample
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
@@ -192,8 +198,8 @@ def check_behind(
             length -= overhead
             if not is_name(name) or length < 0 or stop + width + length > size:
                 break
-            if name == data:
-                raise Fault("has two chunks of samples, and one would be lost; export it again")
+            if name == data or name[:4] in _CONTAINERS:
+                raise Fault(_TWO if name == data else _JOINED)
             stop += _padded(width + length, align)
         if stop > start:
             break
@@ -216,7 +222,7 @@ def _aiff(file: BinaryIO, size: int, outer: int) -> Samples | None:
             common = file.read(min(length, 22))
         elif name == b"SSND":
             if samples is not None:
-                raise Fault("has two chunks of samples, and one would be lost; export it again")
+                raise Fault(_TWO)
             offset = int.from_bytes(file.read(8)[:4], "big")
             samples = Samples(start + 16 + offset, start + 8 + length, 0)
             if samples.end > size:
@@ -224,6 +230,8 @@ def _aiff(file: BinaryIO, size: int, outer: int) -> Samples | None:
                     f"its header promises {length - 8} bytes of samples and "
                     f"{max(0, size - start - 16)} are there; {CUT}"
                 )
+        elif samples is not None and name in _CONTAINERS:
+            raise Fault(_JOINED)
         elif samples is not None and (not _is_code(name) or start + 8 + length > size):
             check_rest(file, start, size, ends=start >= min(outer, size) - 1)
             break
