@@ -263,10 +263,10 @@ def _sample_count(content: bytes, draw: random.Random) -> bytes:
 
 
 _ID3V1 = b"TAG" + b"title".ljust(125, b"\0")
-_APE = b"APETAGEX" + (2000).to_bytes(4, "little") + (44).to_bytes(4, "little")
-_APE += (1).to_bytes(4, "little") + (0xA0000000).to_bytes(4, "little") + bytes(8)
-_APE += (3).to_bytes(4, "little") + bytes(4) + b"Title\0abc"
-_APE = _APE.ljust(32 + 44 - 32, b"\0") + b"APETAGEX" + _APE[8:20] + b"\0\0\0\x80" + bytes(8)
+_APE_ITEM = (3).to_bytes(4, "little") + bytes(4) + b"Title\0abc"
+_APE_END = (2000).to_bytes(4, "little") + (32 + len(_APE_ITEM)).to_bytes(4, "little") + b"\1\0\0\0"
+_APE = b"APETAGEX" + _APE_END + b"\0\0\0\xa0" + bytes(8) + _APE_ITEM
+_APE += b"APETAGEX" + _APE_END + b"\0\0\0\x80" + bytes(8)
 _ID3V2 = b"ID3\4\0\0\0\0\x01\x00" + b"TIT2\0\0\0\6\0\0\3title".ljust(128, b"\0")
 
 HARMLESS: Mapping[str, Damage] = {

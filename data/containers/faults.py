@@ -11,6 +11,11 @@ NO_LENGTH = (
     "told; write it anew with: ffmpeg -i OLD NEW.wav"
 )
 
+JOINED = (
+    "is followed by another recording, which would be lost: files were joined byte by byte; split "
+    "them, or export the clip again"
+)
+
 _MAX_REST = 2**20
 _TINY = 8
 

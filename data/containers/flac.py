@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from data.containers.faults import CUT, NO_LENGTH, Fault
+from data.containers.faults import CUT, JOINED, NO_LENGTH, Fault
 from data.containers.mpeg import skip_id3
 
+_MAGIC = b"fLaC\0\0\0\x22"
 _TAIL = 65_536  # bytes in which the last frame begins: the first look
 _CRC8 = bytearray(256)
 for _byte in range(256):
@@ -57,6 +58,26 @@ def check_flac(file: BinaryIO, size: int) -> None:
         f"its header promises {total} samples and its last frame ends at sample {ends}; "
         + (CUT if ends < total else "the header is damaged, re-export the clip")
     )
+
+
+def check_flac_alone(file: BinaryIO, size: int) -> None:
+    """Refuse a FLAC file that another follows: its last frame may be that of an equal length.
+
+    All of the file is looked through, which only who decodes it has a reason to do.
+
+    Raises:
+        Fault: It holds two.
+    """
+    place, kept = 0, b""
+    while place < size:
+        file.seek(place)
+        part = file.read(2**20)
+        if not part:
+            return
+        found = (kept + part).find(_MAGIC)
+        if found >= 0 and (place - len(kept) + found) > skip_id3(file, 0, size):
+            raise Fault(JOINED)
+        place, kept = place + len(part), part[-len(_MAGIC) + 1 :]
 
 
 def _last_end(data: bytes, fixed: int, total: int) -> int:

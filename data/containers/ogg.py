@@ -143,7 +143,7 @@ def _is_whole(head: bytes, rest: bytes) -> bool:
     # Ogg's is that of zlib on mirrored bytes, started and ended with other bits.
     page = (head[:22] + bytes(4) + head[26:] + rest).translate(_MIRRORED)
     found = zlib.crc32(page, 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return found.to_bytes(4, "big").translate(_MIRRORED) == head[22:26][::-1]
+    return found.to_bytes(4, "big").translate(_MIRRORED) == head[22:26]
 
 
 def _add_packets(packets: _Packets, begun: bytes, sizes: bytes, body: bytes) -> bytes:
