@@ -19,18 +19,20 @@ def spelled_on_disk(root: str, path: str) -> str:
     """
     if path.isascii() or os.path.lexists(os.path.join(root, path)):
         return path
-    found = ""
+    found = [""]
     for part in path.split("/"):
-        here = os.path.join(found, part)
-        if not os.path.lexists(os.path.join(root, here)):
-            wanted = unicodedata.normalize("NFC", part)
-            try:
-                names = os.listdir(os.path.join(root, found))
-            except OSError:
-                return path
-            alike = [name for name in names if unicodedata.normalize("NFC", name) == wanted]
-            if len(alike) != 1:
-                return path
-            here = os.path.join(found, alike[0])
-        found = here
-    return found
+        wanted = unicodedata.normalize("NFC", part)
+        found = [
+            os.path.join(folder, name)
+            for folder in found
+            for name in _names(os.path.join(root, folder))
+            if unicodedata.normalize("NFC", name) == wanted
+        ]
+    return found[0] if len(found) == 1 else path
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

@@ -246,8 +246,11 @@ def _check_aiff_count(samples: Samples, common: bytes) -> None:
     if coding in _AIFF_PACKETS:
         num_bytes, num_samples = _AIFF_PACKETS[coding]
         packets = held // (num_bytes * max(1, channels))
-        # Some writers count packets, some samples.
-        sound = count == packets or -num_samples < packets * num_samples - count < num_samples
+        # Some writers count packets, of one channel or as if there were fewer; some samples.
+        sound = (
+            count in (packets, packets // max(1, channels))
+            or -num_samples < packets * num_samples - count < num_samples
+        )
     else:
         block = channels * -(-_AIFF_BITS.get(coding, bits) // 8)
         # A padding byte may be counted as data.

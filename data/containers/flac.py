@@ -5,12 +5,14 @@ Source: RFC 9639.
 
 from __future__ import annotations
 
+import re
 from typing import BinaryIO
 
 from data.containers.faults import CUT, JOINED, NO_LENGTH, Fault
 from data.containers.mpeg import skip_id3
 
-_MAGIC = b"fLaC\0\0\0\x22"
+_MAGIC = re.compile(rb"fLaC[\x00\x80]\0\0\x22")
+_MAGIC_BYTES = 8
 _TAIL = 65_536  # bytes in which the last frame begins: the first look
 _CRC8 = bytearray(256)
 for _byte in range(256):
@@ -68,16 +70,16 @@ def check_flac_alone(file: BinaryIO, size: int) -> None:
     Raises:
         Fault: It holds two.
     """
-    place, kept = 0, b""
+    place, kept, start = 0, b"", skip_id3(file, 0, size)
     while place < size:
         file.seek(place)
         part = file.read(2**20)
         if not part:
             return
-        found = (kept + part).find(_MAGIC)
-        if found >= 0 and (place - len(kept) + found) > skip_id3(file, 0, size):
-            raise Fault(JOINED)
-        place, kept = place + len(part), part[-len(_MAGIC) + 1 :]
+        for found in _MAGIC.finditer(kept + part):
+            if place - len(kept) + found.start() > start:
+                raise Fault(JOINED)
+        place, kept = place + len(part), part[1 - _MAGIC_BYTES :]
 
 
 def _last_end(data: bytes, fixed: int, total: int) -> int:
