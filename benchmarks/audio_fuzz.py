@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Damaged, cut, re-muxed and odd clips: each read to its true length, or refused by its name.
 
-python benchmarks/audio_fuzz.py [--quick] [--files 2000] [--seed 0] [--keep FOLDER]
+python benchmarks/audio_fuzz.py [--quick] [--files 2000] [--start 0] [--seed 0] [--keep FOLDER]
 
 Needs `ffmpeg`. The same seed makes the same files. Each is read in a process of its own kind, which
 may take 20 s and 600 MB more than before. A file is *wrong* if it is read more than two frames of
@@ -35,6 +35,7 @@ from data.audio import AudioError, probe, read_audio
 
 OPTIONS = {
     "files": Option(2000, "files to make and read", quick=120),
+    "start": Option(0, "number of the first file: a run in parts makes the same files"),
     "seed": Option(0, "draws the sounds and the damage"),
     "keep": Option("", "folder that wrong files are copied into; empty = none is kept"),
 }
@@ -297,10 +298,10 @@ TRUTH: Mapping[str, float] = {"joined": 2.0}
 """How many times as long as recorded a damaged file may be read; else once."""
 
 
-def make_cases(num: int, seed: int, folder: Path) -> list[Case]:
+def make_cases(numbers: range, seed: int, folder: Path) -> list[Case]:
     """Write the files; each kind is as frequent as the next, half of them untouched or tagged."""
     cases: list[Case] = []
-    for number in range(num):
+    for number in numbers:
         draw = random.Random(f"{seed}/{number}")
         name = list(KINDS)[number % len(KINDS)]
         kind = KINDS[name]
@@ -372,8 +373,9 @@ def main() -> None:
     print_machine()
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     wrong: list[str] = []
+    numbers = range(options.start, options.start + options.files)
     with tempfile.TemporaryDirectory() as folder:
-        cases = make_cases(options.files, options.seed, Path(folder))
+        cases = make_cases(numbers, options.seed, Path(folder))
         for case, outcome in zip(cases, run(cases), strict=True):
             known = outcome if outcome in ("read", "refused") else "wrong"
             for key in (case.kind, f"damage: {case.damage}", "all"):
