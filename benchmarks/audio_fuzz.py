@@ -23,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 # Instead of this folder, whose modules are named like our packages.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -239,7 +240,7 @@ def _size_field(content: bytes, draw: random.Random) -> bytes:
     return content
 
 
-_FIELDS = (
+_FIELDS: tuple[tuple[bytes, int, int, Literal["little", "big"]], ...] = (
     (b"data\xf3\xac\xd3\x11", 16, 8, "little"),
     (b"ds64", 16, 8, "little"),
     (b"SSND", 4, 4, "big"),
@@ -251,10 +252,16 @@ _FIELDS = (
 )
 
 
+_COUNTS: tuple[tuple[bytes, int, Literal["little", "big"]], ...] = (
+    (b"COMM", 10, "big"),
+    (b"fact", 8, "little"),
+)
+
+
 def _sample_count(content: bytes, draw: random.Random) -> bytes:
     """Change the other count, where a container has two."""
     patched = bytearray(content)
-    for name, offset, order in ((b"COMM", 10, "big"), (b"fact", 8, "little")):
+    for name, offset, order in _COUNTS:
         place = content[:4096].find(name)
         if place >= 0:
             value = int.from_bytes(content[place + offset : place + offset + 4], order)
@@ -341,7 +348,7 @@ def judged(case: Case, outcome: str, num: float, megabytes: int) -> str:
     kind = KINDS[case.kind]
     if outcome == "read":
         truth = case.num_samples * TRUTH.get(case.damage, 1.0)
-        # Two frames, and one of delay and padding that a codec without a header cannot tell.
+        # Two frames, and two of delay and padding that a codec without a header cannot tell.
         room = 2 * kind.frame + (2 * kind.frame if kind.frame > 1 else 0)
         if abs(num - truth) > room + 2:
             outcome = f"read {num:.0f} of {truth:.0f} samples"
