@@ -194,8 +194,8 @@ def _twice_within(content: bytes, draw: random.Random) -> bytes:
 
 def _zeroed(content: bytes, draw: random.Random) -> bytes:
     place, size = int(len(content) * draw.uniform(0.3, 0.8)), draw.randint(1, 2000)
-    size = min(size, len(content) - place - 300)
-    return content[:place] + bytes(max(0, size)) + content[place + max(0, size) :]
+    size = max(0, min(size, len(content) - place - 300))
+    return content[:place] + bytes(size) + content[place + size :]
 
 
 def _flipped(content: bytes, draw: random.Random) -> bytes:
@@ -220,8 +220,8 @@ def _size_field(content: bytes, draw: random.Random) -> bytes:
             return bytes(patched)
     if content[:4] == b"OggS":
         place = content.rfind(b"OggS") + 6
-        value = int.from_bytes(content[place : place + 8], "little")
-        patched[place : place + 8] = int(value * share).to_bytes(8, "little")
+        value = int(int.from_bytes(content[place : place + 8], "little") * share)
+        patched[place : place + 8] = value.to_bytes(8, "little")
         patched[place + 16 : place + 20] = bytes(4)
         crc = 0
         for byte in patched[place - 6 :]:
@@ -302,7 +302,7 @@ DAMAGES: Mapping[str, Damage] = {
 
 
 def make_cases(numbers: range, seed: int, folder: Path) -> list[Case]:
-    """Write the files; each kind is as frequent as the next, half of them untouched or tagged."""
+    """Write the files: each kind is as frequent as the next."""
     cases: list[Case] = []
     for number in numbers:
         draw = random.Random(f"{seed}/{number}")
@@ -376,6 +376,8 @@ def main() -> None:
     print_machine()
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     wrong: list[str] = []
+    if options.keep:
+        Path(options.keep).mkdir(parents=True, exist_ok=True)
     numbers = range(options.start, options.start + options.files)
     with tempfile.TemporaryDirectory() as folder:
         cases = make_cases(numbers, options.seed, Path(folder))
@@ -386,14 +388,11 @@ def main() -> None:
             if known == "wrong":
                 wrong.append(f"{case.path.name} ({case.kind}, {case.damage}): {outcome}")
                 if options.keep:
-                    Path(options.keep).mkdir(parents=True, exist_ok=True)
                     shutil.copy(case.path, options.keep)
     names = [*KINDS, *(f"damage: {name}" for name in (*HARMLESS, *DAMAGES)), "all"]
     columns = ("read", "refused", "wrong")
-    print_table(
-        ["kind", *columns],
-        [[name, *(str(counts[name][column]) for column in columns)] for name in names],
-    )
+    rows = [[name, *(str(counts[name][column]) for column in columns)] for name in names]
+    print_table(["kind", *columns], rows)
     print("\n".join(wrong))
     sys.exit(bool(wrong))
 
