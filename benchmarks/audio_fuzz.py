@@ -40,8 +40,7 @@ OPTIONS = {
     "seed": Option(0, "draws the sounds and the damage"),
     "keep": Option("", "folder that wrong files are copied into; empty = none is kept"),
 }
-TIMEOUT_S = 20
-MEMORY_MB = 600
+TIMEOUT_S, MEMORY_MB = 20, 600
 
 
 @dataclass(frozen=True, slots=True)
