@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from annotate.stages import report_failures
-from data.audio import AudioError, read_audio
+from data.audio import AudioError, read_with_note, warn_of_channels
 from data.files import Row, append_row, read_appended, read_rows, write_rows
 from data.manifest import ManifestError
 from data.progress import reported
@@ -50,6 +50,8 @@ class _Result:
     """None if it is in the cache, or failed."""
     problem: str
     """Why it failed; empty if it did not."""
+    note: str = ""
+    """What is odd about the channels of a clip that was measured now; empty if nothing is."""
 
 
 _cached: frozenset[str] = frozenset()
@@ -100,6 +102,7 @@ def annotate(
     results = worker_map(_measure_file, tasks, num_workers, _set_cached, frozenset(cache))
     results = reported(results, len(tasks), "measured {} of {} clips")
     results = dict(zip(words, _into_cache(results, cache, cache_path), strict=True))
+    warn_of_channels([f"{audio}: {r.note}" for audio, r in results.items() if r.note])
     clips: dict[str, Clip] = {}
     errors: list[dict[str, str]] = []
     for example, row in zip(examples, rows, strict=True):
@@ -169,9 +172,9 @@ def _measure_file(task: _Task) -> _Result:
             key += "-" + hashlib.sha256(repr(task.words).encode()).hexdigest()[:16]
         if key in _cached:
             return _Result(key, None, "")
-        samples = read_audio(
+        samples, note = read_with_note(
             path, min_duration_s=task.min_duration_s, max_duration_s=task.max_duration_s
         )
     except (AudioError, OSError) as error:
         return _Result("", None, str(error))
-    return _Result(key, measure(samples, None, task.words), "")
+    return _Result(key, measure(samples, None, task.words), "", note)

@@ -29,6 +29,7 @@ from configs.errors import UserError
 from data.channels import to_mono
 from data.containers.extent import check_extent
 from data.containers.faults import Fault
+from data.containers.flac import check_flac_alone
 from data.containers.mpeg import Mpeg
 from data.progress import reported
 from data.records import Example, FloatArray
@@ -201,11 +202,15 @@ def _decoded(path: Path, info: AudioInfo, stream: Mpeg | None) -> FloatArray:
     """Return all samples of a clip, [S, C] float32."""
     try:
         source: Any = str(path)
-        if stream is not None:
-            with path.open("rb") as raw:
+        with path.open("rb") as raw:
+            if stream is not None:
                 source = stream.as_file(raw)
+            elif raw.read(4) in (b"fLaC", b"ID3\3", b"ID3\4"):
+                check_flac_alone(raw, path.stat().st_size)
         with sf.SoundFile(source) as file:
             decoded = file.read(info.num_samples, dtype="float32", always_2d=True)
+    except Fault as error:
+        raise AudioError(f"{path}: {error}") from error
     except (sf.SoundFileError, OSError, ValueError, TypeError) as error:
         raise AudioError(
             f"{path}: cannot be decoded ({error}); the file is damaged, restore or re-export it"

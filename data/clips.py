@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data.audio import AudioError, read_audio
 from data.records import FloatArray
+from data.spelling import spelled_on_disk
 
 LONGEST_CLIP_S = 300.0
 """Longer clips are not read."""
@@ -16,7 +17,7 @@ def path_inside(audio_root: Path, audio: str) -> Path | None:
     """Return where a clip is; None if that is outside its root, or no path at all."""
     try:
         root = os.path.realpath(audio_root)
-        path = os.path.realpath(os.path.join(root, audio))
+        path = os.path.realpath(os.path.join(root, spelled_on_disk(root, audio)))
     except ValueError:  # a NUL byte, or half a surrogate pair
         return None
     return Path(path) if audio and os.path.commonpath([root, path]) == root else None

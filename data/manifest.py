@@ -20,6 +20,7 @@ import msgspec
 from configs.errors import UserError
 from data.manifest_row import ALIASES, RowReader, is_unicode
 from data.records import Example
+from data.spelling import spelled_on_disk
 from data.workers import worker_map
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -156,6 +157,7 @@ def read_leniently(path: Path, audio_root: Path) -> list[dict[str, Any]]:
         row.setdefault("id", f"line {number}")
         audio = row.get("audio", "")
         if audio and "\0" not in audio and is_unicode(audio):
+            row["audio"] = audio = spelled_on_disk(root, audio)
             clip = os.path.realpath(os.path.join(root, audio))
             if os.path.commonpath([root, clip]) == root:
                 rows.append(row)

@@ -16,6 +16,7 @@ import msgspec
 from configs.rules import PLACEHOLDER
 from data.packed import Packed
 from data.records import Example
+from data.spelling import spelled_on_disk
 
 ALIASES = {"audio": "audio_path", "label": "emotion", "text": "transcription"}
 """Field -> other name that is accepted for it, as in the EmotionCoT release."""
@@ -164,7 +165,7 @@ class _Row:
         # A row with a target is a task of its own: any answer, and perhaps without a clip.
         audio = self.text("audio", required=target is None)
         if audio is not None:
-            self.check_audio(audio)
+            audio = self.checked_audio(audio)
         choices = self.choices(free=target is not None)
         label = self.text("label", required=target is None)
         if label is not None and label not in choices and target is None:
@@ -263,33 +264,37 @@ class _Row:
                 "of the one clip as 'audio', and take the field out"
             )
 
-    def check_audio(self, audio: str) -> None:
-        """Note what is wrong with the clip's path; nothing outside the root may be read."""
+    def checked_audio(self, audio: str) -> str:
+        """Return the clip's path as it is spelled on disk, and note what is wrong with it.
+
+        Nothing outside the root may be read.
+        """
         root = self.reader.root
         if "\0" in audio:
             self.problems.append("audio path holds a NUL byte; write a plain file name")
-            return
+            return audio
         if _SCHEME.match(audio):
             self.problems.append(
                 f"audio {_shown(audio)} is a URL or has a drive letter; download the clip and "
                 "write its path relative to the audio root"
             )
-            return
+            return audio
         if audio.startswith("/") or ".." in audio.split("/"):
             self.problems.append(
                 f"audio {_shown(audio)} is absolute or climbs with '..'; write a path relative "
                 f"to the audio root {root}"
             )
-            return
+            return audio
         if self.is_plain_file(audio):
-            return
+            return audio
+        audio = spelled_on_disk(root, audio)
         path = os.path.realpath(os.path.join(root, audio))
         if os.path.commonpath([root, path]) != root:
             self.problems.append(
                 f"audio {_shown(audio)} is a link to {path}, outside the audio root {root}; "
                 "copy the clip into the root or move the root up"
             )
-            return
+            return audio
         try:
             status = os.stat(path)
         except OSError as error:
@@ -297,9 +302,10 @@ class _Row:
                 f"audio {_shown(audio)}: {error.strerror} below the audio root {root}; add the "
                 "clip or fix data.audio_root"
             )
-            return
+            return audio
         if not stat.S_ISREG(status.st_mode):
             self.problems.append(f"audio {_shown(audio)} is not a regular file; name a clip")
+        return audio
 
     def is_plain_file(self, audio: str) -> bool:
         """Return whether a clip is a file, no link, in a folder that is really in the root."""

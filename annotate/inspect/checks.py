@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.audio import AudioError, probe, read_audio
+from data.audio import AudioError, probe, read_with_note
 from data.files import Row, file_sha256
 from data.labels import alike_labels
 from data.progress import reported
@@ -30,6 +30,7 @@ WARNINGS = {
     "quiet": "never louder than -40 dB of full scale",
     "clipping": "samples at full scale",
     "offset": "the wave is not centred on zero",
+    "channels": "a silent channel, or channels of opposite sign",
     "duplicate": "the same file twice in a split",
     "labels": "labels that read alike and count as several",
 }
@@ -150,8 +151,10 @@ def _inspect(path: Path, min_duration_s: float, max_duration_s: float) -> _File:
     oddities: tuple[tuple[str, str], ...] = ()
     try:
         duration_s = probe(path).duration_s
-        samples = read_audio(path, min_duration_s=min_duration_s, max_duration_s=max_duration_s)
-        oddities = tuple(_oddities(samples))
+        samples, note = read_with_note(
+            path, min_duration_s=min_duration_s, max_duration_s=max_duration_s
+        )
+        oddities = (*_oddities(samples), *([("channels", note)] if note else []))
     except AudioError as error:
         problem = str(error)
     try:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from data.containers.faults import CUT, NO_LENGTH, Fault, check_rest
+from data.containers.faults import CUT, JOINED, NO_LENGTH, Fault, check_rest
 
 MAX_CHUNKS = 1_000
 """Chunks of a file before its samples."""
@@ -22,6 +22,8 @@ MAX_CHUNKS = 1_000
 MPEG_TAGS = (0x50, 0x55)
 """WAV format tags of MPEG audio, layers I and II, and layer III."""
 
+_CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff")
+_TWO = "has two chunks of samples, and one would be lost; export it again"
 _UNKNOWN = 0xFFFFFFFF
 _PCM_TAGS = (1, 3, 6, 7)  # integer, float, A-law, mu-law: a fixed number of bytes per sample
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
@@ -192,11 +194,13 @@ def check_behind(
             length -= overhead
             if not is_name(name) or length < 0 or stop + width + length > size:
                 break
-            if name == data:
-                raise Fault("has two chunks of samples, and one would be lost; export it again")
+            if name == data or name[:4] in _CONTAINERS:
+                raise Fault(_TWO if name == data else JOINED)
             stop += _padded(width + length, align)
         if stop > start:
             break
+    if overhead and size - stop > align:  # of W64, the decoder would take it for samples
+        raise Fault(f"{size - stop} bytes follow its chunks; the file is damaged, re-export it")
     check_rest(file, stop, size, ends=stop >= min(outer, size) - 1)
 
 
@@ -216,7 +220,7 @@ def _aiff(file: BinaryIO, size: int, outer: int) -> Samples | None:
             common = file.read(min(length, 22))
         elif name == b"SSND":
             if samples is not None:
-                raise Fault("has two chunks of samples, and one would be lost; export it again")
+                raise Fault(_TWO)
             offset = int.from_bytes(file.read(8)[:4], "big")
             samples = Samples(start + 16 + offset, start + 8 + length, 0)
             if samples.end > size:
@@ -224,6 +228,8 @@ def _aiff(file: BinaryIO, size: int, outer: int) -> Samples | None:
                     f"its header promises {length - 8} bytes of samples and "
                     f"{max(0, size - start - 16)} are there; {CUT}"
                 )
+        elif samples is not None and name in _CONTAINERS:
+            raise Fault(JOINED)
         elif samples is not None and (not _is_code(name) or start + 8 + length > size):
             check_rest(file, start, size, ends=start >= min(outer, size) - 1)
             break
@@ -240,8 +246,11 @@ def _check_aiff_count(samples: Samples, common: bytes) -> None:
     if coding in _AIFF_PACKETS:
         num_bytes, num_samples = _AIFF_PACKETS[coding]
         packets = held // (num_bytes * max(1, channels))
-        # Some writers count packets, some samples.
-        sound = count == packets or -num_samples < packets * num_samples - count < num_samples
+        # Some writers count packets, of one channel or as if there were fewer; some samples.
+        sound = (
+            count in (packets, packets // max(1, channels))
+            or -num_samples < packets * num_samples - count < num_samples
+        )
     else:
         block = channels * -(-_AIFF_BITS.get(coding, bits) // 8)
         # A padding byte may be counted as data.
@@ -253,7 +262,7 @@ def _check_aiff_count(samples: Samples, common: bytes) -> None:
         )
 
 
-def check_au(file: BinaryIO, size: int, head: bytes) -> None:
+def check_au(size: int, head: bytes) -> None:
     """Refuse an AU file whose header states other than the file holds, or nothing.
 
     Source: Sun Microsystems, audio file format: magic, offset, size, coding, rate, channels.
@@ -265,7 +274,7 @@ def check_au(file: BinaryIO, size: int, head: bytes) -> None:
     offset, length = struct.unpack_from(f"{order}II", head, 4)
     if length == _UNKNOWN:
         raise Fault(NO_LENGTH)
-    _check_count(file, size, offset, length)
+    _check_count(size, offset, length)
 
 
 def check_nist(file: BinaryIO, size: int) -> None:
@@ -287,13 +296,17 @@ def check_nist(file: BinaryIO, size: int) -> None:
         )
     except (KeyError, ValueError) as error:
         raise Fault(NO_LENGTH) from error
-    _check_count(file, size, offset, count * channels * width)
+    _check_count(size, offset, count * channels * width)
 
 
-def _check_count(file: BinaryIO, size: int, offset: int, length: int) -> None:
+def _check_count(size: int, offset: int, length: int) -> None:
     rest = size - offset
     if length > rest:
         raise Fault(
             f"its header promises {length} bytes of samples and {max(0, rest)} are there; {CUT}"
         )
-    check_rest(file, offset + length, size, ends=True)
+    if rest - length > 1:  # the decoder would take it for samples
+        raise Fault(
+            f"{rest - length} bytes follow the samples that its header counts; the header was "
+            "never completed or is damaged, re-export the clip"
+        )

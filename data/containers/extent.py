@@ -31,7 +31,7 @@ def check_extent(file: BinaryIO, size: int) -> Mpeg | None:
     if samples is not None:
         return walk(file, samples.start, samples.end) if samples.tag in MPEG_TAGS else None
     if head[:4] in (b".snd", b"dns."):
-        check_au(file, size, head)
+        check_au(size, head)
     elif head[:7] == b"NIST_1A":
         check_nist(file, size)
     elif head[:4] == b"OggS":

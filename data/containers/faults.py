@@ -11,10 +11,12 @@ NO_LENGTH = (
     "told; write it anew with: ffmpeg -i OLD NEW.wav"
 )
 
-TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"3DI")
-"""How the tags begin that players write behind the samples."""
+JOINED = (
+    "is followed by another recording, which would be lost: files were joined byte by byte; split "
+    "them, or export the clip again"
+)
 
-_MAX_ZEROS = 2**20
+_MAX_REST = 2**20
 _TINY = 8
 
 
@@ -34,14 +36,33 @@ def check_rest(file: BinaryIO, start: int, size: int, *, ends: bool) -> None:
     Raises:
         Fault: There are samples that the header does not count, it seems.
     """
-    rest = size - start
-    if rest <= _TINY:
+    if size - start <= _TINY:
         return
     file.seek(start)
-    found = file.read(min(rest, _MAX_ZEROS))
-    if found.startswith(TAGS) or (ends and not found.strip(b"\0")):
+    found = file.read(min(size - start, _MAX_REST))
+    rest = found[tags_length(found) :]
+    if (ends or len(rest) < len(found)) and not rest.strip(b"\0"):
         return
     raise Fault(
-        f"{rest} bytes follow the samples that its header counts; the header was never completed "
-        "or is damaged, re-export the clip"
+        f"{size - start} bytes follow the samples that its header counts; the header was never "
+        "completed or is damaged, re-export the clip"
     )
+
+
+def tags_length(data: bytes) -> int:
+    """Return how many bytes at the start of some are tags; a tag that is cut is one, too."""
+    place = 0
+    while place < len(data):
+        head = data[place : place + 32]
+        if head.startswith(b"TAG"):
+            place += 128
+        elif head.startswith(b"ID3") and len(head) > 9 and max(head[6:10]) < 128:
+            place += 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+        elif head.startswith(b"APETAGEX") and len(head) == 32:
+            # The first of its two 32 bytes is not in the size that it states.
+            place += 32 + int.from_bytes(head[12:16], "little")
+        elif head.startswith(b"LYRICSBEGIN") and (end := data.find(b"LYRICS200", place)) > 0:
+            place = end + 9
+        else:
+            break
+    return min(place, len(data))

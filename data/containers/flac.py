@@ -5,11 +5,14 @@ Source: RFC 9639.
 
 from __future__ import annotations
 
+import re
 from typing import BinaryIO
 
-from data.containers.faults import CUT, NO_LENGTH, Fault
+from data.containers.faults import CUT, JOINED, NO_LENGTH, Fault
 from data.containers.mpeg import skip_id3
 
+_MAGIC = re.compile(rb"fLaC[\x00\x80]\0\0\x22")
+_MAGIC_BYTES = 8
 _TAIL = 65_536  # bytes in which the last frame begins: the first look
 _CRC8 = bytearray(256)
 for _byte in range(256):
@@ -57,6 +60,26 @@ def check_flac(file: BinaryIO, size: int) -> None:
         f"its header promises {total} samples and its last frame ends at sample {ends}; "
         + (CUT if ends < total else "the header is damaged, re-export the clip")
     )
+
+
+def check_flac_alone(file: BinaryIO, size: int) -> None:
+    """Refuse a FLAC file that another follows: its last frame may be that of an equal length.
+
+    All of the file is looked through, which only who decodes it has a reason to do.
+
+    Raises:
+        Fault: It holds two.
+    """
+    place, kept, start = 0, b"", skip_id3(file, 0, size)
+    while place < size:
+        file.seek(place)
+        part = file.read(2**20)
+        if not part:
+            return
+        for found in _MAGIC.finditer(kept + part):
+            if place - len(kept) + found.start() > start:
+                raise Fault(JOINED)
+        place, kept = place + len(part), part[1 - _MAGIC_BYTES :]
 
 
 def _last_end(data: bytes, fixed: int, total: int) -> int:

@@ -16,7 +16,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from data.containers.faults import TAGS, Fault
+from data.containers.faults import Fault, tags_length
 
 _RATES = (44_100, 48_000, 32_000)
 _KBPS = {  # (MPEG-1, layer) -> kbit/s by index
@@ -247,7 +247,7 @@ def _end_of_sound(data: bytes) -> int:
 def _check_tail(data: bytes, place: int) -> None:
     """Refuse what is neither a tag nor zeros behind the last frame."""
     rest = data[place:]
-    if not rest.startswith(TAGS) and rest.strip(b"\0"):
+    if rest[tags_length(rest) :].strip(b"\0"):
         raise Fault(
             f"has no MPEG frame at byte {place} of its stream, where one should be; the file "
             f"is damaged, restore it, or keep what can be read with: ffmpeg -i OLD NEW.wav"

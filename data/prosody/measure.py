@@ -33,7 +33,11 @@ MIN_VOICED_FRAMES = 15
 MIN_SPEECH_S = 0.3
 """Speech below which nothing is said of rate, and twice that for a change within the clip."""
 
-VERSION = 2
+MIN_VOICED_FRAC, MIN_MOVEMENT_DB = 0.1, 2.5
+"""Share of speech with a pitch, or else standard deviation of the vowel band's level, that speech
+has: a whisper has no pitch but syllables; steady noise has neither, so nothing is said of rate."""
+
+VERSION = 3
 """Raised whenever a measurement changes its value, so that stored ones are not taken for new."""
 
 _HOP = SAMPLE_RATE_HZ // 100
@@ -163,7 +167,9 @@ def measure(samples: FloatArray, text: str | None, words: Sequence[Word] = ()) -
     change = _db(loud[half:].mean()) - _db(loud[:half].mean()) if half > 20 else None
     span = activity.num_spoken + activity.num_paused
     frames, contour = _track_pitch(samples, activity)
-    nuclei = _num_nuclei(vowel_power, activity) if enough else None
+    voiced = len(frames) >= max(MIN_VOICED_FRAMES, MIN_VOICED_FRAC * activity.num_spoken)
+    spoken = enough and (voiced or _movement_db(vowel_power, activity) >= MIN_MOVEMENT_DB)
+    nuclei = _num_nuclei(vowel_power, activity) if spoken else None
     found = Prosody(
         duration_s=len(samples) / SAMPLE_RATE_HZ,
         speech_s=speech_s,
@@ -197,7 +203,7 @@ def pitch_curve(samples: FloatArray) -> tuple[Frames, Values]:
 def with_transcript(prosody: Prosody, text: str | None) -> Prosody:
     """Return the measurements with those that come from a transcript, old ones replaced."""
     num_letters = len(re.findall(r"[^\W\d_]", text or ""))
-    supported = num_letters > 0 and prosody.speech_s >= MIN_SPEECH_S
+    supported = num_letters > 0 and prosody.nuclei_per_s is not None
     return replace(prosody, letters_per_s=num_letters / prosody.speech_s if supported else None)
 
 
@@ -260,10 +266,21 @@ def _runs(flags: BoolArray) -> tuple[Frames, Frames]:
     return np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
 
 
+def _smoothed_db(power: Values) -> Values:
+    """Return a level that moves as syllables do."""
+    window = np.hanning(11)[1:-1]
+    return 10 * np.log10(np.convolve(power, window / window.sum(), "same") + _FLOOR)
+
+
+def _movement_db(vowel_power: Values, activity: _Activity) -> float:
+    """Return the standard deviation of the vowel band's level within the speech."""
+    inside = np.flatnonzero(~activity.outside)[5:-5]  # not the flanks that smoothing makes
+    return float(np.std(_smoothed_db(vowel_power)[inside])) if len(inside) > 10 else 0.0
+
+
 def _num_nuclei(vowel_power: Values, activity: _Activity) -> int:
     """Count the loud peaks of the smoothed level that stand 1.5 dB above the dips beside them."""
-    window = np.hanning(11)[1:-1]
-    level = 10 * np.log10(np.convolve(vowel_power, window / window.sum(), "same") + _FLOOR)
+    level = _smoothed_db(vowel_power)
     level = np.where(activity.outside, level.min(), level)
     threshold = level.max() - _NUCLEUS_RANGE_DB
     num, rising, turn = 0, True, -math.inf  # the peak when rising, else the dip

@@ -346,3 +346,28 @@ def test_median_pitch_of_speech_on_a_known_contour(moving: bool, least: float):
     off = np.abs(np.array(ratios) - 1)
     assert np.mean(off <= 0.02) >= least, np.sort(off)[-8:]
     assert off.max() < 0.1 and np.isfinite(ratios).all()
+
+
+@pytest.mark.parametrize("colour", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("duration_s", [0.5, 2.0, 6.0])
+def test_noise_without_speech_has_no_rate(colour: float, duration_s: float):
+    """White, pink and brown: power falls with frequency to the power of `colour`."""
+    num = int(duration_s * RATE)
+    spectrum = np.fft.rfft(np.random.default_rng(int(colour)).normal(size=num))
+    frequency = np.maximum(np.fft.rfftfreq(num, 1 / RATE), 30.0)
+    noise = np.fft.irfft(spectrum * frequency ** (-colour / 2), num)
+    found = measure((0.05 * noise / noise.std()).astype(np.float32), "nobody speaks here")
+    assert found.letters_per_s is None
+    assert found.nuclei_per_s is None
+    assert found.spoken_nuclei_per_s is None
+    assert describe(Clip(found, None, None), calibrate([Clip(found, None, None)]))["rate"] is None
+
+
+def test_a_whisper_has_syllables_but_no_pitch():
+    time_s = np.arange(2 * RATE) / RATE
+    level = 10 ** (-20 * (1 + np.cos(2 * np.pi * 4 * time_s)) / 2 / 20)
+    hiss = np.random.default_rng(3).normal(0, 0.05, len(time_s)) * level
+    found = measure(hiss.astype(np.float32), "hush now")
+    assert found.f0_median_hz is None
+    assert found.nuclei_per_s == pytest.approx(4, abs=1)
+    assert found.letters_per_s is not None
