@@ -37,9 +37,7 @@ EMODB_SENTENCES = {
     "a07": "In sieben Stunden wird es soweit sein.",
     "b01": "Was sind denn das für Tüten, die da unter dem Tisch stehen?",
     "b02": "Sie haben es gerade hochgetragen und jetzt gehen sie wieder runter.",
-    "b03": (
-        "An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht."
-    ),
+    "b03": ("An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht."),
     "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
     "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
 }
@@ -111,8 +109,6 @@ def _enterface(root: Path, problems: list[str]) -> Rule:
     def rule(path: Path, fields: Fields) -> str | Skip:
         if fields["number"] is None:
             return Skip("recordings of all five sentences in one (subject 6)")
-        if fields["sentence"] not in (None, fields["number"]):
-            return f"named for sentence {fields['number']}, in the folder of {fields['sentence']}"
         return ""
 
     return rule
@@ -202,7 +198,7 @@ ACTED = {
     "enterface": Named(
         "eNTERFACE'05",
         "**/*.wav",
-        r"(?:.*/)?(?i:subject) ?(?P<speaker>\d+)/[a-z]+/(?:sentence ?(?P<sentence>\d)/)?"
+        r"(?:.*/)?(?i:subject) ?(?P<speaker>\d+)/[a-z]+/(?:sentence ?\d/)?"
         r"s_?\d+_(?P<label>[a-z]{2})(?:_(?P<number>\d)(?:avi)?)?",
         "an eNTERFACE'05 path (subject 1/anger/sentence 1/s1_an_1.wav)",
         {

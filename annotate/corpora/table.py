@@ -36,16 +36,17 @@ CORPORA = {
             "transcript": "dialogues share short lines",
         },
     ),
-    "dusha": Corpus(
-        read_dusha, "official", {"transcript": "short requests to an assistant recur"}
-    ),
+    "dusha": Corpus(read_dusha, "official", {"transcript": "short requests to an assistant recur"}),
     "ears": Corpus(
         NAMED["ears"].read, "speaker", {"transcript": "every speaker reads the same sentences"}
     ),
     "emobox": Corpus(
         read_emobox,
         "official",
-        {"transcript": "many of its acted corpora have few sentences, said by everyone"},
+        {
+            "speaker": "the corpora with one fold are mostly parted by clips, not by speakers",
+            "transcript": "many of its acted corpora have few sentences, said by everyone",
+        },
     ),
     "emodb": Corpus(
         ACTED["emodb"].read, "speaker", {"transcript": "ten sentences, said by everyone"}
@@ -81,9 +82,7 @@ CORPORA = {
     "jl": Corpus(
         ACTED["jl"].read, "speaker", {"transcript": "every speaker says the same sentences"}
     ),
-    "m3ed": Corpus(
-        read_m3ed, "official", {"transcript": "short lines recur in all series"}
-    ),
+    "m3ed": Corpus(read_m3ed, "official", {"transcript": "short lines recur in all series"}),
     "mead": Corpus(
         NAMED["mead"].read, "speaker", {"transcript": "every actor says the same sentences"}
     ),
