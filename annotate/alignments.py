@@ -243,9 +243,9 @@ def _tiers(path: Path) -> list[tuple[str, list[tuple[int, str, float, float]]]]:
         take("number"), take("number")
         intervals: list[tuple[int, str, float, float]] = []
         for _ in range(int(take("number"))):
-            start = float(take("number"))
+            start, first = float(take("number")), line
             end = float(take("number")) if kind == "IntervalTier" else start
-            intervals.append((line, take("text"), start, end))
+            intervals.append((first, take("text"), start, end))
         if kind == "IntervalTier":
             found.append((name, intervals))
     return found

@@ -4,8 +4,8 @@ EmoBox's manifests have no speakers, but most of its keys are the names of the c
 
 Sources: the corpora's own naming schemes, as EmoBox's `preprocess/scripts` read them (ASED, CaFE,
 Oréau, ASVP-ESD, TurEV-DB, Urdu); the lists of speakers of Emo-DB and EmoV-DB in
-`annotate.corpora.acted`, of ESD in `annotate.corpora.esd`. Every key that EmoBox publishes for these
-corpora (of ESD and MEAD, those of the test sets) fits.
+`annotate.corpora.acted`, of ESD in `annotate.corpora.esd`. Every key that EmoBox publishes for
+these corpora (of ESD and MEAD, those of the test sets) fits.
 """
 
 from __future__ import annotations
