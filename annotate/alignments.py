@@ -236,11 +236,13 @@ def _tiers(path: Path) -> list[tuple[str, list[tuple[int, str, float, float]]]]:
 
     if [take("text"), take("text")] != ["ooTextFile", "TextGrid"]:
         raise UserError(f"{path}: is no TextGrid; its first lines have other names")
-    take("number"), take("number"), take("flag")
+    for expected in ("number", "number", "flag"):
+        take(expected)
     found: list[tuple[str, list[tuple[int, str, float, float]]]] = []
     for _ in range(int(take("number"))):
         kind, name = take("text"), take("text")
-        take("number"), take("number")
+        for _ in ("start", "end"):
+            take("number")
         intervals: list[tuple[int, str, float, float]] = []
         for _ in range(int(take("number"))):
             start, first = float(take("number")), line

@@ -65,10 +65,10 @@ class Named:
     """Format of the clip's id, from the groups' codes; `stem` is the file's name."""
     extra: tuple[str, ...] = ()
     """Further groups that go into the row."""
-    lang: str = "en"
-    """ISO 639-1 code of what is spoken, unless the group `lang` says otherwise."""
     rule: Callable[[Path, list[str]], Rule] | None = None
     """Looks at the root once, adds to the problems, and returns what is asked of each clip."""
+    lang: str = "en"
+    """ISO 639-1 code of what is spoken, unless the group `lang` says otherwise."""
 
     def read(self, root: Path) -> list[CorpusClip]:
         """Return the clips below a folder.

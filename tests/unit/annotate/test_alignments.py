@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,16 @@ def test_alignments_of_another_clip_or_unit_are_refused(tmp_path: Path):
         with_words([row("one")], tmp_path, LeftOut())
 
 
+def test_iemocap_as_it_is_distributed(tmp_path: Path):
+    name = "Ses01F_impro01_F000"
+    folder = tmp_path / "Session1/sentences"
+    write(folder / f"ForcedAlignment/Ses01F_impro01/{name}.wdseg", WDSEG)
+    write(folder / f"ForcedAlignment/Ses01F_impro01/{name}.phseg", "phones")
+    clip = row(f"Session1/sentences/wav/Ses01F_impro01/{name}", text="Excuse me.")
+    (found,) = with_words([clip], tmp_path, LeftOut())
+    assert [word["word"] for word in found["words"]] == ["Excuse", "me."]
+
+
 def test_clips_of_one_name_need_the_folders(tmp_path: Path):
     for folder in ("M003", "M005"):
         write(tmp_path / folder / "001.TextGrid", short([(0, 1, folder)]))
@@ -193,7 +204,7 @@ def test_clips_of_one_name_need_the_folders(tmp_path: Path):
 RATE_HZ = 16000
 
 
-def voice(words: list[tuple[float, float, float]]) -> Any:
+def voice(words: Sequence[tuple[float, float, float]]) -> Any:
     """Buzzes of (length in s, pitch in Hz, level), 50 ms of silence between them."""
     parts = []
     for length_s, hz, level in words:
