@@ -214,7 +214,7 @@ def voice(words: Sequence[tuple[float, float, float]]) -> Any:
     return np.concatenate(parts)
 
 
-def test_from_text_grids_to_questions_about_stress(tmp_path: Path):
+def test_from_text_grids_to_questions_about_stress_and_a_fold(tmp_path: Path):
     root, grids = tmp_path / "clips", tmp_path / "grids"
     root.mkdir()
     rows = []
@@ -228,7 +228,7 @@ def test_from_text_grids_to_questions_about_stress(tmp_path: Path):
             start += length_s + 0.05
         write(grids / f"{number}.TextGrid", short(intervals))
         rows.append({"id": f"c{number}", "audio": f"{number}.wav", "label": "happy",
-                     "split": "train", "speaker": "s", "text": "We go to it."})  # fmt: skip
+                     "split": "train", "speaker": "s", "text": "We go to it.", "fold": number + 1})  # fmt: skip
     manifest = write(tmp_path / "m.jsonl", "".join(json.dumps(each) + "\n" for each in rows))
     config = AnnotateConfig(
         manifest=str(manifest),
@@ -247,3 +247,10 @@ def test_from_text_grids_to_questions_about_stress(tmp_path: Path):
         "c0": "We", "c1": "go", "c2": "to",
     }  # fmt: skip
     assert questions["c1"]["choices"] == ["We", "go", "to", "it"]
+
+    config.splits = SplitsConfig(fold=2, allow=["speaker", "transcript"])
+    config.tasks.num_rows = 0
+    assert run_pipeline(config)
+    made = (tmp_path / "out/manifest.jsonl").read_text().splitlines()
+    assert [json.loads(each)["split"] for each in made] == ["train", "test", "train"]
+    assert all(json.loads(each)["words"] for each in made)
