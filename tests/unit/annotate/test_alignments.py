@@ -227,8 +227,8 @@ def test_from_text_grids_to_questions_about_stress_and_a_fold(tmp_path: Path):
             intervals.append((round(start, 3), round(start + length_s, 3), word.upper()))
             start += length_s + 0.05
         write(grids / f"{number}.TextGrid", short(intervals))
-        rows.append({"id": f"c{number}", "audio": f"{number}.wav", "label": "happy",
-                     "split": "train", "speaker": "s", "text": "We go to it.", "fold": number + 1})  # fmt: skip
+        facts = {"label": "happy", "split": "train", "speaker": "s", "text": "We go to it."}
+        rows.append({"id": f"c{number}", "audio": f"{number}.wav", "fold": number + 1, **facts})
     manifest = write(tmp_path / "m.jsonl", "".join(json.dumps(each) + "\n" for each in rows))
     config = AnnotateConfig(
         manifest=str(manifest),
