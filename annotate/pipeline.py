@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from annotate import judge_data
+from annotate.alignments import with_words
+from annotate.corpora.clips import LeftOut
 from annotate.corpora.convert import build_rows, describe_conversion, file_facts
 from annotate.corpora.table import CORPORA
 from annotate.cot import template
@@ -32,7 +34,7 @@ from annotate.cot.review import write_review
 from annotate.inspect.leaks import describe_leaks, find_leaks
 from annotate.judge_data import balanced, from_runs, prescribed
 from annotate.measurements import annotate
-from annotate.splits import assign_splits
+from annotate.splits import assign_splits, with_fold
 from annotate.stages import Files, Stage, UnfinishedError, report_failures, run_stages, write_errors
 from annotate.tasks.files import task_file, with_common_root
 from annotate.tasks.probes import PROBES, probe_rows
@@ -83,6 +85,8 @@ class _Pipeline:
         shaping = {key: settings[key] for key in ("root", "labels", "splits", "seed", "choices")}
         shaping["source"] = Path(config.manifest) if config.manifest else config.corpus
         shaping["clips"] = _digest_of_tree(Path(config.root), leave_out=files.folder)
+        if config.alignments:
+            shaping["alignments"] = _digest_of_tree(Path(config.alignments), leave_out=files.folder)
         yield Stage(files.corpus, shaping, self.write_corpus)
 
         limits = {key: settings[key] for key in ("root", "min_duration_s", "max_duration_s")}
@@ -107,6 +111,11 @@ class _Pipeline:
         """Write the rows as the corpus gives them, with their splits; leaks are refused."""
         config, output = self.config, self.files.corpus
         rows = self._converted() if config.corpus else self._of_manifest()
+        if config.alignments:
+            left_out = LeftOut()
+            rows = with_words(rows, Path(config.alignments), left_out)
+            with_any = sum(bool(row.get("words")) for row in rows)
+            _log(f"{with_any} of {len(rows)} rows have words", *left_out.lines())
         rows = self._split(rows)
         corpus = CORPORA.get(config.corpus)
         is_usual = corpus is not None and config.splits.by in ("corpus", corpus.split)
@@ -168,6 +177,8 @@ class _Pipeline:
         by = splits.by
         if by == "corpus":
             by = CORPORA[config.corpus].split if config.corpus else "keep"
+        if splits.fold:
+            return with_fold(rows, splits.fold)
         if by == "keep":
             return list(rows)
         key = "split" if by == "official" else by

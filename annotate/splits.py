@@ -77,6 +77,32 @@ def assign_splits(
     return [{**row, "split": splits[row[by]]} for row in rows]
 
 
+def with_fold(rows: Sequence[Row], fold: int) -> list[dict[str, Any]]:
+    """Return new rows, in the same order, whose test split is one fold of a cross-validation.
+
+    Rows of an official eval split stay there if the fold does not hold them; all others are trained
+    on.
+
+    Raises:
+        UserError: No row has this fold, or no row is left to train on.
+    """
+    folds = Counter((row.get("dataset"), row.get("fold")) for row in rows)
+    for dataset in sorted({dataset for dataset, _ in folds}, key=str):
+        if not folds[dataset, fold]:
+            there = sorted({f for name, f in folds if name == dataset and f is not None})
+            raise UserError(
+                f"splits.fold={fold}: no clip of {dataset} is in it; it has "
+                + (f"the folds {', '.join(map(str, there))}" if there else "no folds")
+            )
+    placed: list[dict[str, Any]] = []
+    for row in rows:
+        official = "eval" if row.get("split") == "eval" else "train"
+        placed.append({**row, "split": "test" if row.get("fold") == fold else official})
+    if not any(row["split"] == "train" for row in placed):
+        raise UserError(f"splits.fold={fold}: every row is in it, and none is left to train on")
+    return placed
+
+
 def _check_official(rows: Sequence[Row], named: Sequence[str]) -> None:
     if named:
         raise UserError(

@@ -27,6 +27,9 @@ class SplitsConfig(Section):
     """Share of the clips whose speakers or sessions are drawn for the test split."""
     eval_frac: float = Field(default=0.1, ge=0, le=0.9)
     """The same for the eval split."""
+    fold: int = Field(default=0, ge=0)
+    """Fold whose test set is the test split, of rows with `fold` (EmoBox); the others are trained
+    on, but for rows of an official eval split. 0 = the corpus's own split."""
     allow: list[str] = Field(default=[])
     """What two splits may share: of `speaker`, `session`, `transcript`, `sha256`, and
     `unknown_speaker` for rows of which nobody can tell. What a corpus shares by design is allowed
@@ -149,6 +152,9 @@ class AnnotateConfig(Section):
     labels: str = "nine"
     """Label map of the corpus: `nine` (the paper's labels), `own` (the benchmark's), or a YAML
     file."""
+    alignments: str = ""
+    """Folder of TextGrid, CTM or .wdseg files that say where the words of the clips are; empty =
+    only rows with `words` can ask for stressed words."""
     choices: list[str] = Field(default=[])
     """Labels that a manifest of your own may have; empty = those that it has."""
     min_duration_s: float = Field(default=0.1, gt=0)

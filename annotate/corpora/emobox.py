@@ -4,12 +4,14 @@ A corpus is read if its folder in `downloads` exists; then all of its clips must
 is that of `fold_1`; `fold` of a row is the fold whose test set holds the clip, which gives the
 other folds. The raw label is the name that `label_map.json` gives to the corpus's code (`emo` of
 the row): the codes alone mean different things, such as `s` sad in AESDD and fear in Polish.
+Speakers and sexes come from the keys, where these hold them (`annotate.corpora.emobox_keys`).
 
 Source: Ma et al. (2024), arXiv:2406.07162; https://github.com/emo-box/EmoBox
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,10 @@ from typing import Any
 from annotate.corpora.annotations import read_object, read_rows
 from annotate.corpora.base import CorpusClip, finish, relative, require_folder
 from annotate.corpora.clips import in_any_case
+from annotate.corpora.emobox_keys import who_speaks
 from configs.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 SPLITS = {"train": "train", "valid": "eval", "test": "test"}
 LANGUAGES = {
@@ -68,6 +73,12 @@ def read_emobox(root: Path) -> list[CorpusClip]:
         read, wrong = _read_corpus(root, name)
         clips += read
         problems += wrong
+        unknown_speakers = sum(clip.speaker is None for clip in read)
+        if unknown_speakers:
+            logger.warning(
+                f"{root}: {name}: {unknown_speakers} of {len(read)} clips have no speaker: their "
+                "keys hold none"
+            )
     return finish("EmoBox", root, clips, problems)
 
 
@@ -93,13 +104,15 @@ def _read_corpus(root: Path, name: str) -> tuple[list[CorpusClip], list[str]]:
                 problems.append(f"{where}: {problem}")
             else:
                 emo, fold = row["emo"], folds.get(row["key"])
+                speaker, sex = who_speaks(name, row["key"], row["wav"])
                 clips.append(
                     CorpusClip(
                         id=row["key"],
                         audio=relative(in_any_case(root / _audio(row)), root),
                         raw_label=label_map.get(emo, emo),
-                        speaker=None,
+                        speaker=speaker,
                         split=split,
+                        sex=sex,
                         lang=_LANGUAGE_OF.get(name),
                         # The corpus that the clip is from, not EmoBox.
                         extra={"dataset": name, "emo": emo, **({"fold": fold} if fold else {})},

@@ -67,9 +67,11 @@ class Named:
     """Further groups that go into the row."""
     rule: Callable[[Path, list[str]], Rule] | None = None
     """Looks at the root once, adds to the problems, and returns what is asked of each clip."""
+    lang: str = "en"
+    """ISO 639-1 code of what is spoken, unless the group `lang` says otherwise."""
 
     def read(self, root: Path) -> list[CorpusClip]:
-        """Return the clips below a folder, all in English.
+        """Return the clips below a folder.
 
         Raises:
             UserError: The folder is not the corpus's, or a clip's name or facts are not.
@@ -109,7 +111,7 @@ class Named:
             audio=audio,
             raw_label=facts["label"],
             extra={name: facts[name] for name in self.extra if facts[name] is not None},
-            **{"lang": "en", **named},
+            **{"lang": self.lang, **named},
         )
 
 
