@@ -18,13 +18,13 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from annotate import judge_data
-from annotate.corpora.convert import build_rows, describe_conversion, file_facts
+from annotate.corpora.convert import build_rows, convert_clips, describe_conversion, file_facts
 from annotate.corpora.table import CORPORA
 from annotate.cot import template
 from annotate.cot.generate import generate_reasoning
@@ -32,11 +32,12 @@ from annotate.cot.review import write_review
 from annotate.inspect.leaks import describe_leaks, find_leaks
 from annotate.judge_data import balanced, from_runs, prescribed
 from annotate.measurements import annotate
+from annotate.sources.read import SOURCES, read_source, source_labels
 from annotate.splits import assign_splits
 from annotate.stages import Files, Stage, UnfinishedError, run_stages, write_errors
 from annotate.tasks.files import task_file, with_common_root
 from annotate.tasks.probes import PROBES, probe_rows
-from configs.annotate_schema import AnnotateConfig
+from configs.annotate_schema import AnnotateConfig, SourceConfig
 from configs.errors import UserError
 from data.files import read_rows, write_rows
 from data.manifest import ManifestError, read_manifest, without_aliases
@@ -60,6 +61,13 @@ def run_pipeline(config: AnnotateConfig, *, dry_run: bool = False) -> bool:
         raise UserError("give one of corpus=NAME and manifest=FILE")
     if not Path(config.root).is_dir() or not config.root:
         raise UserError(f"root {config.root!r}: no such folder; give root=FOLDER of the corpus")
+    if config.corpus not in SOURCES and config.source != SourceConfig():
+        raise UserError(f"source.* is for corpus= one of {', '.join(SOURCES)}; leave it out")
+    if config.corpus and config.corpus not in {*CORPORA, *SOURCES}:
+        raise UserError(
+            f"corpus {config.corpus!r} is not known; choose from: {', '.join(CORPORA)}, or a kind "
+            f"of source: {', '.join(SOURCES)}"
+        )
     if config.manifest and not Path(config.manifest).is_file():
         raise UserError(f"manifest {config.manifest}: no such file")
     folder = Path(config.output or f"runs/data/{config.corpus or Path(config.manifest).stem}")
@@ -81,9 +89,15 @@ class _Pipeline:
         config, files, settings = self.config, self.files, asdict(self.config)
         shaping = {key: settings[key] for key in ("root", "labels", "splits", "seed", "choices")}
         shaping["source"] = Path(config.manifest) if config.manifest else config.corpus
+        if config.corpus in SOURCES:
+            shaping["settings"] = settings["source"]
+            shaping |= {f"file {name}": Path(name) for name in config.source.files}
         shaping["clips"] = _digest_of_tree(Path(config.root), leave_out=files.folder)
         yield Stage(files.corpus, shaping, self.write_corpus)
 
+        if config.corpus in SOURCES and files.clips.is_dir():
+            self.config = config = replace(config, root=str(files.clips))
+            settings = asdict(config)
         limits = {key: settings[key] for key in ("root", "min_duration_s", "max_duration_s")}
         measured = {**limits, "rows": files.corpus, "version": VERSION}
         yield Stage(files.prosody, measured, self.write_prosody)
@@ -123,10 +137,22 @@ class _Pipeline:
 
     def _converted(self) -> list[dict[str, Any]]:
         """Return the rows of a corpus that has a reader."""
-        config = self.config
-        converted = build_rows(
-            config.corpus, Path(config.root), labels=config.labels, num_workers=config.workers
-        )
+        config, root = self.config, Path(self.config.root)
+        if config.corpus in SOURCES:
+            source = read_source(config, self.files.clips)
+            label_map = source_labels(config.labels, config.choices, source.clips)
+            converted = convert_clips(
+                source.name,
+                source.root,
+                source.clips,
+                label_map,
+                labels=config.labels,
+                num_workers=config.workers,
+            )
+        else:
+            converted = build_rows(
+                config.corpus, root, labels=config.labels, num_workers=config.workers
+            )
         _log(*describe_conversion(converted))
         write_errors(self.files.corpus, converted.failed)
         return converted.rows
@@ -159,7 +185,9 @@ class _Pipeline:
         """Return the rows with their splits; what cannot be split is said, and never dropped."""
         config, splits = self.config, self.config.splits
         by = splits.by
-        if by == "corpus":
+        if by == "corpus" and config.corpus in SOURCES:
+            by = _usual_split(rows)
+        elif by == "corpus":
             by = CORPORA[config.corpus].split if config.corpus else "keep"
         if by == "keep":
             return list(rows)
@@ -293,6 +321,19 @@ class _Pipeline:
         if not rows:
             raise UserError(f"{key} {split!r}: no row of the manifest is in it")
         return rows
+
+
+def _usual_split(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what rows of a source are split by: what they have, the first of four."""
+    by = next(
+        (key for key in ("split", "speaker", "session") if any(row.get(key) for row in rows)), "id"
+    )
+    if by == "id":
+        _log(
+            "no row has a split, speaker or session: drawn clip by clip, so that the same voice may "
+            "be in two splits; name a column of speakers if there is one"
+        )
+    return "official" if by == "split" else by
 
 
 def _digest_of_tree(root: Path, *, leave_out: Path) -> str:

@@ -40,7 +40,8 @@ def assign_splits(
 
     Args:
         rows: Rows of a manifest with `label` and, as `by` asks, `split`, `session` or `speaker`.
-        by: `official` keeps the rows' own split; otherwise no session, or speaker, is parted.
+        by: `official` keeps the rows' own split; otherwise no session, or speaker, is parted, or
+            each row (`id`) goes where it falls.
         test: Sessions or speakers of the test split. With any, it gets these and no others.
         eval_: The same for the evaluation split.
         test_frac: Share of all clips, in [0, 1), that the groups drawn for the test split come
@@ -57,8 +58,8 @@ def assign_splits(
     if by == "official":
         _check_official(rows, [*test, *eval_])
         return [dict(row) for row in rows]
-    if by not in ("session", "speaker"):
-        raise UserError(f"by is {by!r}; choose from: official, session, speaker")
+    if by not in ("session", "speaker", "id"):
+        raise UserError(f"by is {by!r}; choose from: official, session, speaker, id")
     _check_known(rows, by)
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
