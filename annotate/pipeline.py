@@ -330,8 +330,8 @@ def _usual_split(rows: Sequence[dict[str, Any]]) -> str:
     )
     if by == "id":
         _log(
-            "no row has a split, speaker or session: drawn clip by clip, so that the same voice may "
-            "be in two splits; name a column of speakers if there is one"
+            "no row has a split, speaker or session: drawn clip by clip, so that one voice may be "
+            "in two splits; name the column of speakers if there is one"
         )
     return "official" if by == "split" else by
 

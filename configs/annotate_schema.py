@@ -148,7 +148,8 @@ class SourceConfig(Section):
     delimiter: str = ""
     """Between the fields of a CSV file; empty = by its first line. `tab` is a tab."""
     encoding: str = ""
-    """Of text files that are not in Unicode, such as `shift_jis`; empty = found where it is clear."""
+    """Of text files that are not in Unicode, such as `shift_jis`; empty = found where it is
+    clear."""
     pattern: str = ""
     """Regular expression with named groups: of a clip's path below the root without its extension
     (`folders`), or searched in the reply (`chat`). Groups are fields as in `columns`."""

@@ -20,16 +20,16 @@ def read_hugging_face(config: SourceConfig, root: Path, left_out: LeftOut) -> It
     Raises:
         UserError: No files of a data set, several revisions, or tables that cannot be read.
     """
-    files = [path for name in config.files for path in _named(name, root)]
-    for path in files or _found(root):
-        yield from read_table(path, config, split_of(path) or _split_of_folders(path, root))
+    for place in [_named(name, root) for name in config.files] or [root]:
+        for path in [place] if place.is_file() else _found(place):
+            yield from read_table(path, config, split_of(path) or _split_of_folders(path, place))
 
 
-def _named(name: str, root: Path) -> list[Path]:
+def _named(name: str, root: Path) -> Path:
     path = next((path for path in (root / name, Path(name)) if path.exists()), None)
     if path is None:
         raise UserError(f"source.files: {name}: no such file or folder, in {root} or from here")
-    return [path] if path.is_file() else _found(path)
+    return path
 
 
 def _found(root: Path) -> list[Path]:
@@ -76,8 +76,6 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _split_of_folders(path: Path, root: Path) -> str | None:
-    """Return the split that a folder of a table says."""
-    if root not in path.parents:
-        return None
-    parts = path.relative_to(root).parts[:-1]
+    """Return the split that a folder between the data set's and a table says."""
+    parts = () if path == root else path.relative_to(root).parts[:-1]
     return next((part.casefold() for part in reversed(parts) if part.casefold() in SPLITS), None)

@@ -70,17 +70,18 @@ def _read_folder(folder: Path, config: SourceConfig) -> Iterator[Record]:
                 raise UserError(f"{where}: expected UTTERANCE RECORDING START END")
             if recording not in wavs:
                 raise UserError(f"{where}: recording {recording} is not in {folder / 'wav.scp'}")
-            fields |= {"start": times[0], "end": None if float_or(times[1]) == -1 else times[1]}
+            fields |= {"start": times[0], "end": None if _number(times[1]) == -1 else times[1]}
         fields["audio"] = wavs[recording][1]
         fields |= {field: table.get(utterance, ("", None))[1] for field, table in facts.items()}
         fields["sex"] = sexes.get(str(fields["speaker"]), ("", None))[1]
-        fields["channel"] = channels.get(recording, ("", None))[1]
+        if recording in channels:
+            fields["channel"] = channels[recording][1].rpartition(" ")[2]
         if split in SPLITS:
             fields["split"] = split
         yield Record(where, fields, folder)
 
 
-def float_or(text: str) -> float | None:
+def _number(text: str) -> float | None:
     """Return a number, or None of what is none."""
     try:
         return float(text)

@@ -44,6 +44,8 @@ WORDS = {
         *("contempt or disgust", "contempt", "disgust", "disgusted", "dis"),
         "contemptuous",
     ),
+    "confused": ("confused", "confusion"),
+    "whisper": ("whisper", "whispered"),
 }
 """Label of the paper -> words for it in any case, as data sets write them."""
 
