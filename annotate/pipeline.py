@@ -32,6 +32,7 @@ from annotate.cot.review import write_review
 from annotate.inspect.leaks import describe_leaks, find_leaks
 from annotate.judge_data import balanced, from_runs, prescribed
 from annotate.measurements import annotate
+from annotate.sources.gather import source_name
 from annotate.sources.read import SOURCES, read_source, source_labels
 from annotate.splits import assign_splits
 from annotate.stages import Files, Stage, UnfinishedError, run_stages, write_errors
@@ -70,11 +71,23 @@ def run_pipeline(config: AnnotateConfig, *, dry_run: bool = False) -> bool:
         )
     if config.manifest and not Path(config.manifest).is_file():
         raise UserError(f"manifest {config.manifest}: no such file")
-    folder = Path(config.output or f"runs/data/{config.corpus or Path(config.manifest).stem}")
+    folder = Path(config.output or f"runs/data/{_data_name(config)}")
+    inside = Path(config.root).resolve() in folder.resolve().parents
+    if config.corpus in ("folders", "hf") and inside:
+        raise UserError(
+            f"output {folder}: lies in the root, where clips are looked for; give output=FOLDER "
+            "outside it"
+        )
     if not dry_run:
         folder.mkdir(parents=True, exist_ok=True)
     stages = _Pipeline(config, Files(folder)).stages()
     return run_stages(stages, folder / "stages.json", dry_run=dry_run)
+
+
+def _data_name(config: AnnotateConfig) -> str:
+    if config.corpus in SOURCES:
+        return source_name(config.source, Path(config.root))
+    return config.corpus or Path(config.manifest).stem
 
 
 class _Pipeline:
@@ -91,7 +104,10 @@ class _Pipeline:
         shaping["source"] = Path(config.manifest) if config.manifest else config.corpus
         if config.corpus in SOURCES:
             shaping["settings"] = settings["source"]
-            shaping |= {f"file {name}": Path(name) for name in config.source.files}
+            for place in map(Path, config.source.files):
+                # Below the root they are in its digest.
+                tree = _digest_of_tree(place, leave_out=files.folder) if place.is_dir() else place
+                shaping[f"file {place}"] = tree
         shaping["clips"] = _digest_of_tree(Path(config.root), leave_out=files.folder)
         yield Stage(files.corpus, shaping, self.write_corpus)
 

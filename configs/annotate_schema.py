@@ -169,8 +169,8 @@ class AnnotateConfig(Section):
     manifest: str = ""
     """A manifest of your own, in place of a corpus."""
     output: str = ""
-    """Folder that everything is written into; empty = `runs/data/` and the name of the corpus, or
-    of the manifest."""
+    """Folder that everything is written into; empty = `runs/data/` and the name of the corpus, of
+    the source's data set, or of the manifest."""
     labels: str = "nine"
     """Label map of the corpus: `nine` (the paper's labels), `own` (the benchmark's; of a source,
     its labels as they are), or a YAML file."""

@@ -83,6 +83,11 @@ class Gathered:
     """Sorted by id."""
 
 
+def source_name(config: SourceConfig, root: Path) -> str:
+    """Return the name of a source's data set."""
+    return config.name or root.resolve().name or "data"
+
+
 def gather(
     records: Iterable[Record],
     config: SourceConfig,
@@ -98,7 +103,7 @@ def gather(
     Raises:
         UserError: Whatever is wrong in the rows, by file and line.
     """
-    name = config.name or Path(root).resolve().name
+    name = source_name(config, root)
     paths = ClipPaths(root)
     clips: list[CorpusClip] = []
     problems: list[str] = []

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-from annotate.corpora.clips import in_any_case
+from annotate.corpora.clips import NOT_READ, READ, in_any_case
 
 logger = logging.getLogger(__name__)
 
@@ -109,13 +109,24 @@ def _exists(path: Path) -> bool:
 
 
 def _existing(path: Path) -> Path | None:
-    """Return a file by its name as it is on disk: in another case of extension or Unicode form."""
+    """Return a file by its name as it is on disk.
+
+    That may have its extension in another case, another form of Unicode, or the only extension that
+    fits a name without one.
+    """
     path = Path(os.path.normpath(path))
-    for form in ("", "NFC", "NFD"):
-        name = unicodedata.normalize(form, str(path)) if form else str(path)
-        try:
+    whole = str(path)
+    try:
+        for name in (
+            whole,
+            unicodedata.normalize("NFC", whole),
+            unicodedata.normalize("NFD", whole),
+        ):
             if (there := in_any_case(Path(name))).is_file():
                 return there
-        except (OSError, ValueError):
-            return None
+        if path.suffix.lower() not in READ | NOT_READ:
+            named = [there for end in READ if (there := Path(whole + end)).is_file()]
+            return named[0] if len(named) == 1 else None
+    except (OSError, ValueError):
+        pass
     return None

@@ -135,6 +135,8 @@ def read_table(path: Path, config: SourceConfig, split: str | None) -> Iterator[
             content, fields["audio"] = held.get("bytes"), held.get("path")
         elif isinstance(fields["audio"], bytes):
             content, fields["audio"] = fields["audio"], None
+        if content is not None and not isinstance(content, bytes):
+            raise UserError(f"{path}:{number}: the bytes of its clip are no bytes")
         yield Record(f"{path}:{number}", fields, path.parent, content)
 
 

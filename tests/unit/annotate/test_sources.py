@@ -400,6 +400,15 @@ def test_a_path_out_of_the_root_is_refused(tmp_path: Path):
             one(tmp_path / "root", f"{path},sad")
 
 
+def test_names_without_extension_and_in_other_forms(tmp_path: Path):
+    write_wav(tmp_path / "re\u0301.WAV", 2)
+    rows = one(tmp_path, "a,sad", "r\u00e9.wav,sad")
+    assert [row["audio"] for row in rows] == ["a.wav", "re\u0301.WAV"]
+    write_wav(tmp_path / "a.flac")
+    with pytest.raises(UserError, match="'a': no such file"):
+        one(tmp_path, "a,sad")
+
+
 def test_paths_of_another_machine_have_one_start(tmp_path: Path):
     write_wav(tmp_path / "x" / "c.wav")
     with pytest.raises(UserError, match=r"'/other/x/c.wav': no such file"):
