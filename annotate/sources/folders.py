@@ -38,7 +38,7 @@ def read_folders(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterato
     for path in paths:
         audio = path.relative_to(root).as_posix()
         match = expression.fullmatch(audio.removesuffix(path.suffix))
-        where = str(path) if match else f"{path} does not fit {pattern} and"
+        where = str(path) if match else f"{path} (does not fit {pattern})"
         yield Record(where, {**(match.groupdict() if match else {}), "audio": audio}, root)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from annotate.corpora.convert import convert_clips
+from annotate.pipeline import run_pipeline
 from annotate.sources.read import SOURCES, read_source, source_labels
 from configs.annotate_schema import AnnotateConfig, SourceConfig
 from configs.errors import UserError
@@ -482,6 +483,36 @@ def test_parts_of_recordings_are_written_sample_by_sample(tmp_path: Path):
     table(tmp_path / "t.csv", "path,emotion", ["a.wav,sad"])
     with pytest.raises(UserError, match="clips of another source"):
         convert("table", tmp_path, tmp_path / "out")
+
+
+def test_the_pipeline_reads_written_clips_and_splits_by_what_there_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    root = tmp_path / "root"
+    write_wav(root / "long.wav", 3, num_samples=16_000 * 6)
+    lines = [f"long.wav,{LABELS[i % 2]},{i}.0,{i + 1}.0" for i in range(6)]
+    table(root / "t.csv", "path,emotion,start,end", lines)
+    config = AnnotateConfig(corpus="table", root=str(root), output=str(tmp_path / "out"))
+    assert run_pipeline(config)
+    rows = [json.loads(line) for line in (tmp_path / "out/manifest.jsonl").open()]
+    assert {row["split"] for row in rows} == {"train", "eval", "test"}
+    assert all((tmp_path / "out/clips" / row["audio"]).is_file() for row in rows)
+    assert all(row["prosody"]["duration_s"] == 1.0 for row in rows)
+    assert "drawn clip by clip" in caplog.text
+    caplog.clear()
+    assert run_pipeline(config)
+    assert "manifest.jsonl: done before" in caplog.text
+
+
+def test_settings_that_nothing_would_read_are_refused(tmp_path: Path):
+    for corpus, message in (("ravdess", r"source\.\* is for"), ("tabel", "is not known; choose")):
+        source = SourceConfig(missing="skip") if corpus == "ravdess" else SourceConfig()
+        with pytest.raises(UserError, match=message):
+            run_pipeline(AnnotateConfig(corpus=corpus, root=str(tmp_path), source=source))
+    config = AnnotateConfig(corpus="folders", root=str(tmp_path), output=str(tmp_path / "out"))
+    with pytest.raises(UserError, match="lies in the root"):
+        run_pipeline(config, dry_run=True)
 
 
 def kaldi(folder: Path, **files: str) -> list[Row]:
