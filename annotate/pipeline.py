@@ -18,7 +18,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from typing import Any
 from annotate import judge_data
 from annotate.alignments import with_words
 from annotate.corpora.clips import LeftOut
-from annotate.corpora.convert import build_rows, describe_conversion, file_facts
+from annotate.corpora.convert import build_rows, convert_clips, describe_conversion, file_facts
 from annotate.corpora.table import CORPORA
 from annotate.cot import template
 from annotate.cot.generate import generate_reasoning
@@ -34,11 +34,13 @@ from annotate.cot.review import write_review
 from annotate.inspect.leaks import describe_leaks, find_leaks
 from annotate.judge_data import balanced, from_runs, prescribed
 from annotate.measurements import annotate
+from annotate.sources.gather import source_name
+from annotate.sources.read import SOURCES, read_source, source_labels
 from annotate.splits import assign_splits, with_fold
 from annotate.stages import Files, Stage, UnfinishedError, report_failures, run_stages, write_errors
 from annotate.tasks.files import task_file, with_common_root
 from annotate.tasks.probes import PROBES, probe_rows
-from configs.annotate_schema import AnnotateConfig
+from configs.annotate_schema import AnnotateConfig, SourceConfig
 from configs.errors import UserError
 from data.files import read_rows, write_rows
 from data.labels import alike_labels
@@ -63,13 +65,32 @@ def run_pipeline(config: AnnotateConfig, *, dry_run: bool = False) -> bool:
         raise UserError("give one of corpus=NAME and manifest=FILE")
     if not Path(config.root).is_dir() or not config.root:
         raise UserError(f"root {config.root!r}: no such folder; give root=FOLDER of the corpus")
+    if config.corpus not in SOURCES and config.source != SourceConfig():
+        raise UserError(f"source.* is for corpus= one of {', '.join(SOURCES)}; leave it out")
+    if config.corpus and config.corpus not in {*CORPORA, *SOURCES}:
+        raise UserError(
+            f"corpus {config.corpus!r} is not known; choose from: {', '.join(CORPORA)}, or a kind "
+            f"of source: {', '.join(SOURCES)}"
+        )
     if config.manifest and not Path(config.manifest).is_file():
         raise UserError(f"manifest {config.manifest}: no such file")
-    folder = Path(config.output or f"runs/data/{config.corpus or Path(config.manifest).stem}")
+    folder = Path(config.output or f"runs/data/{_data_name(config)}")
+    inside = Path(config.root).resolve() in folder.resolve().parents
+    if config.corpus in ("folders", "hf") and inside:
+        raise UserError(
+            f"output {folder}: lies in the root, where clips are looked for; give output=FOLDER "
+            "outside it"
+        )
     if not dry_run:
         folder.mkdir(parents=True, exist_ok=True)
     stages = _Pipeline(config, Files(folder)).stages()
     return run_stages(stages, folder / "stages.json", dry_run=dry_run)
+
+
+def _data_name(config: AnnotateConfig) -> str:
+    if config.corpus in SOURCES:
+        return source_name(config.source, Path(config.root))
+    return config.corpus or Path(config.manifest).stem
 
 
 class _Pipeline:
@@ -84,11 +105,20 @@ class _Pipeline:
         config, files, settings = self.config, self.files, asdict(self.config)
         shaping = {key: settings[key] for key in ("root", "labels", "splits", "seed", "choices")}
         shaping["source"] = Path(config.manifest) if config.manifest else config.corpus
+        if config.corpus in SOURCES:
+            shaping["settings"] = settings["source"]
+            for place in map(Path, config.source.files):
+                # Below the root they are in its digest.
+                tree = _digest_of_tree(place, leave_out=files.folder) if place.is_dir() else place
+                shaping[f"file {place}"] = tree
         shaping["clips"] = _digest_of_tree(Path(config.root), leave_out=files.folder)
         if config.alignments:
             shaping["alignments"] = _digest_of_tree(Path(config.alignments), leave_out=files.folder)
         yield Stage(files.corpus, shaping, self.write_corpus)
 
+        if config.corpus in SOURCES and files.clips.is_dir():
+            self.config = config = replace(config, root=str(files.clips))
+            settings = asdict(config)
         limits = {key: settings[key] for key in ("root", "min_duration_s", "max_duration_s")}
         measured = {**limits, "rows": files.corpus, "version": VERSION}
         yield Stage(files.prosody, measured, self.write_prosody)
@@ -136,10 +166,22 @@ class _Pipeline:
 
     def _converted(self) -> list[dict[str, Any]]:
         """Return the rows of a corpus that has a reader."""
-        config = self.config
-        converted = build_rows(
-            config.corpus, Path(config.root), labels=config.labels, num_workers=config.workers
-        )
+        config, root = self.config, Path(self.config.root)
+        if config.corpus in SOURCES:
+            source = read_source(config, self.files.clips)
+            label_map = source_labels(config.labels, config.choices, source.clips)
+            converted = convert_clips(
+                source.name,
+                source.root,
+                source.clips,
+                label_map,
+                labels=config.labels,
+                num_workers=config.workers,
+            )
+        else:
+            converted = build_rows(
+                config.corpus, root, labels=config.labels, num_workers=config.workers
+            )
         _log(*describe_conversion(converted))
         num_clips = len(converted.rows) + len(converted.failed)
         _log(*report_failures(self.files.corpus, converted.failed, num_clips))
@@ -175,7 +217,9 @@ class _Pipeline:
         """Return the rows with their splits; what cannot be split is said, and never dropped."""
         config, splits = self.config, self.config.splits
         by = splits.by
-        if by == "corpus":
+        if by == "corpus" and config.corpus in SOURCES:
+            by = _usual_split(rows)
+        elif by == "corpus":
             by = CORPORA[config.corpus].split if config.corpus else "keep"
         if splits.fold:
             return with_fold(rows, splits.fold)
@@ -309,6 +353,19 @@ class _Pipeline:
         if not rows:
             raise UserError(f"{key} {split!r}: no row of the manifest is in it")
         return rows
+
+
+def _usual_split(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what rows of a source are split by: what they have, the first of four."""
+    by = next(
+        (key for key in ("split", "speaker", "session") if any(row.get(key) for row in rows)), "id"
+    )
+    if by == "id":
+        _log(
+            "no row has a split, speaker or session: drawn clip by clip, so that one voice may be "
+            "in two splits; name the column of speakers if there is one"
+        )
+    return "official" if by == "split" else by
 
 
 def _digest_of_tree(root: Path, *, leave_out: Path) -> str:

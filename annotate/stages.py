@@ -28,6 +28,8 @@ class Files:
         self.folder = folder
         self.corpus = folder / "corpus.jsonl"
         """Rows as the corpus gives them."""
+        self.clips = folder / "clips"
+        """Clips that a source holds itself, or parts of its recordings."""
         self.prosody = folder / "prosody.jsonl"
         """Rows with measurements."""
         self.manifest = folder / "manifest.jsonl"

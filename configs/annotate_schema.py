@@ -137,26 +137,53 @@ class JudgeRowsConfig(Section):
 
 
 @dataclass
+class SourceConfig(Section):
+    """Data of your own: `corpus=table`, `folders`, `chat`, `kaldi`, `lhotse` or `hf`."""
+
+    name: str = ""
+    """Name of the data set, which ids begin with; empty = the name of the root folder."""
+    files: list[str] = Field(default=[])
+    """Tables or manifests (Kaldi: folders), from the root or from here; empty = the only one in the
+    root, or all if they are named as splits (`train.csv`, `test.csv`)."""
+    columns: dict[str, str] = Field(default={})
+    """Field -> column: of `audio`, `label`, `id`, `speaker`, `session`, `text`, `split`, `sex`,
+    `lang`, `start`, `end`, `duration` (seconds). What is not given is guessed from the usual names,
+    and said; an empty column ignores the field."""
+    delimiter: str = ""
+    """Between the fields of a CSV file; empty = by its first line. `tab` is a tab."""
+    encoding: str = ""
+    """Of text files that are not in Unicode, such as `shift_jis`; empty = found where it is
+    clear."""
+    pattern: str = ""
+    """Regular expression with named groups: of a clip's path below the root without its extension
+    (`folders`), or searched in the reply (`chat`). Groups are fields as in `columns`."""
+    missing: Literal["error", "skip"] = "error"
+    """Rows whose clip is not there, or without a label: refused, or left out and counted."""
+
+
+@dataclass
 class AnnotateConfig(Section):
     """From a corpus on disk to files that runs can use."""
 
     corpus: str = ""
-    """Name of the corpus, such as `ravdess`; empty = `manifest` is given."""
+    """Name of the corpus, such as `ravdess`, or of a kind of source: `table`, `folders`, `chat`,
+    `kaldi`, `lhotse`, `hf` (docs/sources.md); empty = `manifest` is given."""
     root: str = ""
     """Folder of the corpus, which every `audio` path is relative to."""
     manifest: str = ""
     """A manifest of your own, in place of a corpus."""
     output: str = ""
-    """Folder that everything is written into; empty = `runs/data/` and the name of the corpus, or
-    of the manifest."""
+    """Folder that everything is written into; empty = `runs/data/` and the name of the corpus, of
+    the source's data set, or of the manifest."""
     labels: str = "nine"
-    """Label map of the corpus: `nine` (the paper's labels), `own` (the benchmark's), or a YAML
-    file."""
+    """Label map of the corpus: `nine` (the paper's labels), `own` (the benchmark's; of a source,
+     its labels as they are), or a YAML file."""
     alignments: str = ""
     """Folder of TextGrid, CTM or .wdseg files that say where the words of the clips are; empty =
     only rows with `words` can ask for stressed words."""
     choices: list[str] = Field(default=[])
-    """Labels that a manifest of your own may have; empty = those that it has."""
+    """Labels that a manifest of your own, or a source with `labels=own`, may have; empty = those
+    that it has."""
     min_duration_s: float = Field(default=0.1, gt=0)
     """Shortest clip, in seconds."""
     max_duration_s: float = Field(default=30.0, gt=0, le=300)
@@ -165,6 +192,7 @@ class AnnotateConfig(Section):
     """Processes that measure and alter clips."""
     seed: int = Field(default=0, ge=0)
     """Draws splits, wordings and mixes."""
+    source: SourceConfig = Field(default_factory=SourceConfig)
     splits: SplitsConfig = Field(default_factory=SplitsConfig)
     reasoning: ReasoningConfig = Field(default_factory=ReasoningConfig)
     tasks: TasksConfig = Field(default_factory=TasksConfig)

@@ -223,6 +223,46 @@ def _decoded(path: Path, info: AudioInfo, stream: Mpeg | None) -> FloatArray:
     return np.asarray(decoded, dtype=np.float32)
 
 
+def read_part(path: str | Path, start_s: float, end_s: float) -> bytes:
+    """Return a part of a clip as a WAV file of its own rate, channels and sample values.
+
+    Args:
+        start_s: where it begins, in seconds.
+        end_s: where it ends, in seconds.
+
+    Raises:
+        AudioError: whatever `probe` refuses, damaged data, or a part that is not in the clip.
+    """
+    path = Path(path)
+    info, stream = _examine(path)
+    first, last = round(start_s * info.sample_rate), round(end_s * info.sample_rate)
+    if not 0 <= first < last <= info.num_samples:
+        raise AudioError(f"{path}: has no part from {start_s:g} to {end_s:g} s; mend the times")
+    buffer = io.BytesIO()
+    try:
+        source: Any = str(path)
+        if stream is not None:
+            with path.open("rb") as raw:
+                source = stream.as_file(raw)
+        with sf.SoundFile(source) as file:
+            # Whole numbers stay what they are; all else fits into single precision.
+            is_whole = file.subtype in ("PCM_16", "PCM_24", "PCM_32")
+            if stream is None:
+                file.seek(first)
+            else:
+                file.read(first, always_2d=True)
+            samples = file.read(last - first, "int32" if is_whole else "float32", always_2d=True)
+            subtype = file.subtype if is_whole else "FLOAT"
+    except (sf.SoundFileError, OSError, ValueError, TypeError) as error:
+        raise AudioError(
+            f"{path}: cannot be decoded ({error}); the file is damaged, restore or re-export it"
+        ) from error
+    if len(samples) < last - first:
+        raise AudioError(f"{path}: is cut before {end_s:g} s; restore or re-export it")
+    sf.write(buffer, samples, info.sample_rate, format="WAV", subtype=subtype)
+    return buffer.getvalue()
+
+
 def wav_bytes(samples: NDArray[np.floating[Any]]) -> bytes:
     """Return a WAV file of one channel with 16 bits at 16 kHz.
 

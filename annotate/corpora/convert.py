@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +104,33 @@ def build_rows(corpus: str, root: Path, *, labels: str, num_workers: int) -> Con
     if corpus not in CORPORA:
         raise UserError(f"corpus {corpus!r} is not known; choose from: {', '.join(CORPORA)}")
     label_map = load_label_map(corpus, labels)
-    clips = CORPORA[corpus].read(root)
+    return convert_clips(
+        corpus, root, CORPORA[corpus].read(root), label_map, labels=labels, num_workers=num_workers
+    )
+
+
+def convert_clips(
+    corpus: str,
+    root: Path,
+    clips: Sequence[CorpusClip],
+    label_map: LabelMap,
+    *,
+    labels: str,
+    num_workers: int,
+) -> Converted:
+    """Return clips as rows: labels mapped, files probed and hashed.
+
+    Args:
+        corpus: Name of the data set, which ids begin with.
+        root: Folder of the clips.
+        clips: What a reader returned.
+        label_map: What is applied.
+        labels: Its name, for messages.
+        num_workers: Threads that hash.
+
+    Raises:
+        UserError: A label that the map does not know.
+    """
     dropped = Counter(clip.raw_label for clip in clips if clip.raw_label in label_map.drop)
     kept = [clip for clip in clips if clip.raw_label not in label_map.drop]
     unknown = Counter(clip.raw_label for clip in kept if clip.raw_label not in label_map.targets)

@@ -1,0 +1,65 @@
+"""A folder per label: what the path of a clip says."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from annotate.corpora.clips import LeftOut, find_clips
+from annotate.sources.columns import USUAL
+from annotate.sources.gather import SPLITS, Record
+from configs.annotate_schema import SourceConfig
+from configs.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_LABEL = r"(?P<label>[^/]+)/.+"
+_SPLIT = rf"(?P<split>[^/]+)/{_LABEL}"
+
+
+def read_folders(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterator[Record]:
+    """Yield the clips below a root, each with the groups of the pattern that its path fits.
+
+    Without a pattern, the first folder is the label; or the second one, if the first folders are
+    `train`, `test` and the like.
+
+    Raises:
+        UserError: A pattern that cannot be used.
+    """
+    paths = list(find_clips(root, "**/*.*", left_out))
+    pattern = config.pattern
+    if not pattern:
+        tops = {path.relative_to(root).parts[0] for path in paths}
+        pattern = _SPLIT if tops and all(top.casefold() in SPLITS for top in tops) else _LABEL
+        logger.info(f"{root}: paths are read as {pattern}")
+    expression = named_pattern(pattern, ("label",))
+    for path in paths:
+        audio = path.relative_to(root).as_posix()
+        match = expression.fullmatch(audio.removesuffix(path.suffix))
+        where = str(path) if match else f"{path} (does not fit {pattern})"
+        yield Record(where, {**(match.groupdict() if match else {}), "audio": audio}, root)
+
+
+def named_pattern(pattern: str, needed: tuple[str, ...] = ()) -> re.Pattern[str]:
+    """Return the regular expression of `source.pattern`.
+
+    Raises:
+        UserError: It is none, or its groups are not fields of a clip.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"source.pattern: is no regular expression ({error})") from error
+    groups = expression.groupindex.keys()
+    for group in groups:
+        if group not in USUAL:
+            raise UserError(
+                f"source.pattern: the group {group!r} is none of {', '.join(USUAL)}; write (?:...) "
+                "for what is not to be kept"
+            )
+    for field in needed:
+        if field not in groups:
+            raise UserError(f"source.pattern: has no group (?P<{field}>...); add it")
+    return expression

@@ -1,0 +1,207 @@
+"""Tables of clips: CSV, TSV, JSON, JSON Lines and Parquet, one row a clip."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from annotate.corpora.clips import LeftOut
+from annotate.corpora.texts import read_csv, read_lines, read_text
+from annotate.sources.arrow import ARROW, open_arrow
+from annotate.sources.columns import choose_columns, describe_columns, renamed
+from annotate.sources.gather import SPLITS, Record
+from configs.annotate_schema import SourceConfig
+from configs.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+CSV = (".csv", ".tsv", ".tab")
+JSON = (".json", ".jsonl", ".ndjson")
+
+CHATS = frozenset(("messages", "conversations", "audios"))
+"""Columns of rows that `corpus=chat` reads."""
+
+_NO_TABLES = frozenset(
+    ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+)
+"""Files beside tables that are none."""
+
+
+def read_tables(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterator[Record]:
+    """Yield the rows of the tables that `source.files` names, or of the only one in the root.
+
+    Raises:
+        UserError: No such table, several that may be meant, or columns that are not known.
+    """
+    for path in table_files(config, root, (*CSV, *JSON, *ARROW)):
+        yield from read_table(path, config, split_of(path))
+
+
+def table_files(config: SourceConfig, root: Path, ends: Sequence[str]) -> list[Path]:
+    """Return the files of a source: those that are named, else the only one there is in the root.
+
+    Several are taken together if their names say that they are splits, as `train.csv`, `test.csv`.
+
+    Raises:
+        UserError: One that does not exist or has another extension, or none, or several.
+    """
+    if config.files:
+        return [_named_file(name, root, ends) for name in config.files]
+    found = sorted(
+        path
+        for path in root.iterdir()
+        if path.suffix.lower() in ends
+        and path.name not in _NO_TABLES
+        and not path.name.startswith(".")
+        and path.is_file()
+    )
+    if not found:
+        raise UserError(
+            f"{root}: holds no {', '.join(ends)} file; name it: source.files=[FILE], and give as "
+            "root the folder that the clips are in"
+        )
+    if len(found) > 1 and not all(split_of(path) for path in found):
+        raise UserError(
+            f"{root}: holds {', '.join(path.name for path in found[:10])}; say which: "
+            f"source.files=[{found[0].name}]"
+        )
+    return found
+
+
+def _named_file(name: str, root: Path, ends: Sequence[str]) -> Path:
+    path = next((path for path in (root / name, Path(name)) if path.is_file()), None)
+    if path is None:
+        raise UserError(f"source.files: {name}: no such file, in the root {root} or from here")
+    if path.suffix.lower() not in ends:
+        raise UserError(f"source.files: {name}: is none of {', '.join(ends)}")
+    return path
+
+
+def split_of(path: Path) -> str | None:
+    """Return the split that a file's name says, as `train.csv` or `test-00000-of-00002.parquet`."""
+    word = path.stem.split("-")[0].split(".")[0].casefold()
+    return word if word in SPLITS else None
+
+
+def read_table(path: Path, config: SourceConfig, split: str | None) -> Iterator[Record]:
+    """Yield the rows of one table.
+
+    Args:
+        path: The table.
+        config: How it is read.
+        split: Of its rows, where no column tells.
+
+    Raises:
+        UserError: It cannot be read, or its columns are not known.
+    """
+    names_of: Mapping[str, Sequence[str]] = {}
+    guessed: dict[str, str] = {}
+    if path.suffix.lower() in ARROW:
+        table = open_arrow(path)
+        columns, rows, names_of = table.columns, table.rows(), table.label_names
+        if table.audio:
+            guessed = {"audio": table.audio}
+    elif path.suffix.lower() in CSV:
+        whole = list(
+            read_csv(path, delimiter=_delimiter(path, config), encodings=_encodings(config))
+        )
+        if not whole:
+            raise UserError(f"{path}: has names of columns and no rows")
+        columns, rows = list(whole[0][1]), iter(whole)
+    else:
+        whole = read_json(path, config)
+        columns, rows = list(dict.fromkeys(key for _, row in whole for key in row)), iter(whole)
+    if "audios" in columns and CHATS & set(columns):
+        raise UserError(f"{path}: holds rows of a chat; read them with corpus=chat")
+    chosen = choose_columns(str(path), columns, {**guessed, **config.columns}, ("audio", "label"))
+    for line in describe_columns(chosen, columns):
+        logger.info(f"{path}: {line}")
+    split = None if "split" in {*chosen, *config.columns} else split
+    if split:
+        logger.info(f"{path}: split {SPLITS[split]}, by its name or folder")
+    label_names = names_of.get(chosen["label"], ())
+    for number, row in rows:
+        fields = renamed(row, chosen)
+        if split:
+            fields["split"] = split
+        if label_names:
+            fields["label"] = _named_label(f"{path}:{number}", fields["label"], label_names)
+        content = None
+        if isinstance(fields["audio"], dict):
+            held: dict[str, Any] = fields["audio"]
+            content, fields["audio"] = held.get("bytes"), held.get("path")
+        elif isinstance(fields["audio"], bytes):
+            content, fields["audio"] = fields["audio"], None
+        if content is not None and not isinstance(content, bytes):
+            raise UserError(f"{path}:{number}: the bytes of its clip are no bytes")
+        yield Record(f"{path}:{number}", fields, path.parent, content)
+
+
+def _named_label(where: str, value: Any, names: Sequence[str]) -> str | None:
+    """Return the name of a number that stands for a class; -1 is none."""
+    if value is None or value == -1:
+        return None
+    if not isinstance(value, int) or not 0 <= value < len(names):
+        raise UserError(f"{where}: label {value!r} is none of the {len(names)} classes")
+    return names[value]
+
+
+def _encodings(config: SourceConfig) -> list[str]:
+    return [config.encoding] if config.encoding else []
+
+
+def _delimiter(path: Path, config: SourceConfig) -> str:
+    """Return what stands between the fields: as it is given, else by the line of names."""
+    if config.delimiter:
+        return "\t" if config.delimiter in ("\\t", "tab") else config.delimiter
+    if path.suffix.lower() != ".csv":
+        return "\t"
+    head = next((line for _, line in read_lines(path, encodings=_encodings(config))), "")
+    counts = {mark: head.count(mark) for mark in (",", ";", "\t", "|")}
+    best = max(counts, key=lambda mark: counts[mark])
+    if best != "," and counts[best]:
+        if counts[","]:
+            raise UserError(
+                f"{path}:1: the fields may be parted by ',' or {best!r}; say which: "
+                "source.delimiter"
+            )
+        logger.info(f"{path}: fields are parted by {best!r}")
+        return best
+    return ","
+
+
+def read_json(path: Path, config: SourceConfig) -> list[tuple[int, dict[str, Any]]]:
+    """Return number, from 1, and row of a JSON list or of JSON Lines, whatever the file's name.
+
+    Raises:
+        UserError: It cannot be read, or holds something else.
+    """
+    text = read_text(path, encodings=_encodings(config))
+    rows: list[tuple[int, Any]]
+    if path.suffix.lower() == ".json" and text.lstrip()[:1] == "[":
+        try:
+            rows = list(enumerate(json.loads(text), start=1))
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise UserError(f"{path}: is not JSON ({error}); mend it there") from error
+    else:
+        rows = []
+        # Not splitlines(), which also cuts at characters that JSON leaves inside a text.
+        for number, line in enumerate(text.split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                rows.append((number, json.loads(line)))
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise UserError(
+                    f"{path}:{number}: is not JSON ({error}); write a list of objects, or one "
+                    "object a line"
+                ) from error
+    if not rows:
+        raise UserError(f"{path}: holds no rows")
+    for number, row in rows:
+        if not isinstance(row, dict):
+            raise UserError(f"{path}:{number}: is a JSON {type(row).__name__}; a row is an object")
+    return rows
