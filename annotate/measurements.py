@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from annotate.stages import report_failures
-from data.audio import AudioError, read_with_note, warn_of_channels
+from data.audio import AudioError, read_with_note
 from data.files import Row, append_row, read_appended, read_rows, write_rows
+from data.headers import warn_of_channels
 from data.manifest import ManifestError
 from data.progress import reported
 from data.prosody.levels import Clip, calibrate, describe, is_nobody

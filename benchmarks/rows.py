@@ -30,7 +30,8 @@ import numpy as np
 
 from benchmarks.options import Option, parse_options
 from benchmarks.timing import print_machine, print_table
-from data.audio import read_headers, wav_bytes
+from data.audio import wav_bytes
+from data.headers import read_headers
 from data.loader import manifest_digest
 from data.manifest import clips_of, read_manifest
 from data.prosody.measure import Prosody

@@ -8,15 +8,11 @@ to hours costs nothing.
 from __future__ import annotations
 
 import io
-import logging
 import os
 import stat
 import struct
 import wave
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +27,7 @@ from data.containers.extent import check_extent
 from data.containers.faults import Fault
 from data.containers.flac import check_flac_alone
 from data.containers.mpeg import Mpeg
-from data.progress import reported
-from data.records import Example, FloatArray
+from data.records import FloatArray
 
 SAMPLE_RATE_HZ = 16_000
 """Rate of every array that leaves this module; the model's audio encoder knows no other."""
@@ -56,16 +51,8 @@ MAX_SAMPLES_PER_BYTE = 8_192
 """Most samples per channel that a byte of a file can stand for: a FLAC frame of 65,535 equal ones
 takes 11."""
 
-MAX_NAMED = 10
-"""Clips with odd channels that a warning names; the rest is counted."""
-
-logger = logging.getLogger(__name__)
-
 _HEAD_BYTES = 4096
 """In which the header of a usual WAV file ends."""
-
-_LOT = 16
-"""Clips that a thread checks at a time."""
 
 
 class AudioError(UserError):
@@ -176,7 +163,7 @@ def read_with_note(
     info = plain
     if info is None:
         info, stream = _examine(path)
-    _check_duration(path, info, min_duration_s, max_duration_s)
+    check_duration(path, info, min_duration_s, max_duration_s)
     samples = _decoded(path, info, stream)
     if not np.isfinite(samples).all():
         raise AudioError(
@@ -278,58 +265,6 @@ def wav_bytes(samples: NDArray[np.floating[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def read_headers(
-    examples: Sequence[Example],
-    audio_root: str | Path,
-    *,
-    min_duration_s: float,
-    max_duration_s: float,
-    num_workers: int,
-    deep: bool = False,
-) -> dict[str, AudioInfo | str]:
-    """Return clip -> what its header says, or why it cannot be used; a shared clip is read once.
-
-    Args:
-        examples: rows of the manifest; a row without a clip has nothing to check.
-        deep: decode every sample as well, which also finds damaged FLAC data, samples that are not
-            finite, and silence; takes milliseconds instead of microseconds per clip.
-    """
-    root = Path(audio_root)
-    notes: list[str] = []
-
-    def check(audio: str) -> AudioInfo | str:
-        path = os.path.join(root, audio)
-        try:
-            info = probe(path)
-            _check_duration(path, info, min_duration_s, max_duration_s)
-            if deep:
-                note = read_with_note(
-                    path, min_duration_s=min_duration_s, max_duration_s=max_duration_s
-                )[1]
-                notes.extend([f"{path}: {note}"] if note else [])
-        except AudioError as error:
-            return str(error)
-        return info
-
-    clips = list(dict.fromkeys(example.audio for example in examples if example.audio))
-    what = "decoded {} of {} clips" if deep else "read the headers of {} of {} clips"
-    # A million clips as a future each would take a gigabyte.
-    lots = [clips[i : i + _LOT] for i in range(0, len(clips), _LOT)]
-    with ThreadPoolExecutor(num_workers) as pool:
-        found = chain.from_iterable(pool.map(lambda lot: list(map(check, lot)), lots))
-        headers = dict(zip(clips, reported(found, len(clips), what), strict=True))
-    warn_of_channels(sorted(notes))
-    return headers
-
-
-def warn_of_channels(notes: Sequence[str]) -> None:
-    """Log what is odd about the channels of clips: how many, and the first by name."""
-    if notes:
-        more = f"; and {len(notes) - MAX_NAMED} more" if len(notes) > MAX_NAMED else ""
-        shown = "".join(f"\n  {note}" for note in notes[:MAX_NAMED])
-        logger.warning(f"{len(notes)} clips have odd channels:{shown}{more}")
-
-
 def _plain_wav(path: str | Path) -> AudioInfo | None:
     """Return the header of a sound WAV file of 16-bit PCM in its usual form, else None.
 
@@ -387,9 +322,14 @@ def _check_file(path: Path) -> Mpeg | None:
         return check_extent(file, status.st_size)
 
 
-def _check_duration(
+def check_duration(
     path: str | Path, info: AudioInfo, min_duration_s: float, max_duration_s: float
 ) -> None:
+    """Refuse a clip that is too short or too long.
+
+    Raises:
+        AudioError: Its header says so.
+    """
     if info.duration_s < min_duration_s:
         raise AudioError(
             f"{path}: lasts {info.duration_s:.3f} s, shorter than data.min_duration_s = "

@@ -79,7 +79,7 @@ def read_manifest(
 ) -> list[Example]:
     """Return the rows of a manifest, all of them checked.
 
-    The clips' files are looked up but not opened; `data.audio.read_headers` opens them.
+    The clips' files are looked up but not opened; `data.headers.read_headers` opens them.
 
     Args:
         path: JSON Lines file in UTF-8, with or without a byte-order mark; empty lines are skipped.

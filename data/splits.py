@@ -9,7 +9,8 @@ from functools import partial
 from typing import TypeVar
 
 from configs.schema import BenchmarkConfig, DataConfig, RunConfig
-from data.audio import AudioInfo, read_headers
+from data.audio import AudioInfo
+from data.headers import read_headers
 from data.labels import alike_labels
 from data.manifest import ManifestError, first_of, read_manifest, select_split
 from data.progress import reported

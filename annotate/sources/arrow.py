@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.ipc
+import pyarrow.parquet
+
 from configs.errors import UserError
 
 ARROW = (".parquet", ".arrow")
@@ -49,9 +53,8 @@ def open_arrow(path: Path) -> ArrowTable:
     """Return what the schema of a file says.
 
     Raises:
-        UserError: pyarrow is not installed, or the file is none of its kinds.
+        UserError: The file is none of its kinds.
     """
-    pyarrow = _pyarrow()
     try:
         if path.suffix.lower() == ".parquet":
             schema = pyarrow.parquet.read_schema(path)
@@ -80,7 +83,6 @@ def _features(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, Any]]:
 
 
 def _batches(path: Path) -> Iterator[Any]:
-    pyarrow = _pyarrow()
     if path.suffix.lower() == ".parquet":
         with pyarrow.parquet.ParquetFile(path) as file:
             yield from file.iter_batches(batch_size=BATCH_ROWS)
@@ -98,23 +100,9 @@ def _batches(path: Path) -> Iterator[Any]:
 
 def _ipc(path: Path) -> Any:
     """Open an Arrow file: as a stream, as `save_to_disk` writes it, or with its index."""
-    pyarrow = _pyarrow()
     source = pyarrow.memory_map(str(path))
     try:
         return pyarrow.ipc.open_stream(source)
     except pyarrow.ArrowInvalid:
         source.seek(0)
         return pyarrow.ipc.open_file(source)
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow  # pyright: ignore[reportMissingImports]
-        import pyarrow.ipc  # pyright: ignore[reportMissingImports]
-        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise UserError(
-            "Parquet and Arrow files are read by pyarrow, which is not installed: pip install "
-            "'pyarrow>=17'"
-        ) from error
-    return pyarrow

@@ -63,6 +63,7 @@ HOMES = {
         "demo/",
     ),
     "peft": ("trainer/policy.py", "trainer/weights.py"),
+    "pyarrow": ("annotate/sources/arrow.py",),
     "soundfile": ("data/audio.py", "demo/"),
     "pyworld": ("data/prosody/measure.py", "data/prosody/renditions.py"),
     "omegaconf": ("configs/load.py",),

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from annotate.pipeline import run_pipeline
 from annotate.sources.read import SOURCES
@@ -30,8 +32,6 @@ from tests.unit.source_files import (
 
 
 def test_class_numbers_without_a_name_and_damaged_parquet_are_refused(tmp_path: Path):
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     made = pyarrow.table({"audio": ["a.wav"], "label": [7]})
     kinds = {"label": {"_type": "ClassLabel", "names": ["sad"]}}
     path = tmp_path / "a.parquet"

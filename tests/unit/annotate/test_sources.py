@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from tests.unit.source_files import (
     LABELS,
@@ -69,7 +71,6 @@ def test_folders_give_the_same_rows_but_for_the_words(
 
 
 def hf_table(root: Path, rows: list[Row], *, held: bool) -> Any:
-    pyarrow = pytest.importorskip("pyarrow")
     audio = [
         {"bytes": (root / row["audio"]).read_bytes(), "path": row["audio"]}
         if held
@@ -95,8 +96,6 @@ def test_hugging_face_gives_the_same_rows(
     layout: str, held: bool, corpus: tuple[Path, list[Row]], tmp_path: Path
 ):
     root, rows = corpus
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     folder = tmp_path / "set" if held else root
     where = tmp_path / "set"
     for split in ("train", "test"):
@@ -121,7 +120,6 @@ def test_hugging_face_gives_the_same_rows(
 
 def test_an_audio_folder_and_a_plain_parquet_file(corpus: tuple[Path, list[Row]], tmp_path: Path):
     root, rows = corpus
-    parquet = pytest.importorskip("pyarrow.parquet")
     shutil.copytree(root, tmp_path / "set")
     for split in ("train", "test"):
         part = [row for row in rows if row["split"] == split]

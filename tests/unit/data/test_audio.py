@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import data.audio
-from data.audio import AudioError, AudioInfo, probe, read_audio, read_headers
+from data.audio import AudioError, AudioInfo, probe, read_audio
+from data.headers import read_headers
 from data.records import FloatArray
 from tests.fixtures import make_example, tone, write_tone
 

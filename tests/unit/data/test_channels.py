@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from data.audio import AudioError, read_audio, read_headers
+from data.audio import AudioError, read_audio
 from data.channels import to_mono
+from data.headers import read_headers
 from tests.fixtures import make_example, tone
 
 
