@@ -113,12 +113,8 @@ def read_manifest(
             for number, example in zip(part.numbers, part.examples, strict=True):
                 first = lines_by_id.setdefault(example.id, before + number)
                 if first != before + number:
-                    faults.append(
-                        (
-                            number,
-                            f"id {example.id!r} is already on line {first}; ids must be unique",
-                        )
-                    )
+                    twice = f"id {example.id!r} is already on line {first}; ids must be unique"
+                    faults.append((number, twice))
             faults.sort(key=lambda fault: fault[0])
             problems.extend(f"{path}:{before + number}: {what}" for number, what in faults)
             examples += part.examples

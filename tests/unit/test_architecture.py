@@ -95,18 +95,19 @@ MAX_ROOM_LINES = {
     # rows (data), steps ahead, rows by cost and the vocabulary head as one function (trainer),
     # other trainers on the same job, growth, a simulator and a timeline (benchmarks). And for the
     # data that people have: containers whose headers and bytes disagree, channels (data), clips
-    # and texts as they are found on disks, and what is left out, counted (annotate).
-    "configs": 2300,
-    "data": 5100,
+    # and texts as they are found on disks, what is left out, counted, sources of any kind, eleven
+    # corpora and their alignments (annotate), a fuzz of the audio reader (benchmarks).
+    "configs": 2375,
+    "data": 5500,
     "rewards": 3350,
     "rollout": 1500,
     "trainer": 6420,
     "evaluation": 3400,
-    "annotate": 5900,
+    "annotate": 8950,
     "report": 2050,
     "launch": 4700,
     "demo": 2100,
-    "benchmarks": 5450,
+    "benchmarks": 5830,
 }
 """Lines of Python a room may have. A cap goes down with its room; one that goes up says why."""
 
