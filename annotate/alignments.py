@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from annotate.corpora.clips import LeftOut
+from annotate.corpora.clips import LeftOut, without_junk
 from annotate.corpora.texts import read_lines, read_text
 from annotate.inspect.leaks import normalized
 from configs.errors import UserError
@@ -108,8 +108,8 @@ def _files(folder: Path) -> dict[str, Read]:
         raise UserError(f"alignments {folder}: no such folder")
     paths = [
         path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+        for path in without_junk(folder.rglob("*"), folder)
+        if path.suffix.lower() in EXTENSIONS
     ]
     if not paths:
         raise UserError(

@@ -17,10 +17,11 @@ Sources:
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from annotate.corpora.clips import in_any_case, is_junk
+from annotate.corpora.clips import in_any_case, is_junk, without_junk
 from annotate.corpora.named import Fields, Named, Rule, Skip
 from annotate.corpora.texts import read_lines, read_text
 from configs.errors import UserError
@@ -76,7 +77,7 @@ def wanted_wavs(root: Path, glob: str, left_out: re.Pattern[str] | None = None) 
         return []
     return [
         f"{left[0]}: one of {len(left)} videos without a WAV file of the same name; run: find "
-        f"'{root}' -iname '*.{end}' -exec sh -c 'ffmpeg -nostdin -n -i \"$1\" -vn "
+        f"{shlex.quote(str(root))} -iname '*.{end}' -exec sh -c 'ffmpeg -nostdin -n -i \"$1\" -vn "
         '"${1%.*}.wav"\' _ {} \\;'
     ]
 
@@ -115,7 +116,8 @@ def _enterface(root: Path, problems: list[str]) -> Rule:
 
 
 def _emovdb(root: Path, problems: list[str]) -> Rule:
-    texts = _arctic(root / ARCTIC) if (root / ARCTIC).is_file() else {}
+    lists = without_junk(root.rglob(ARCTIC), root)
+    texts = _arctic(lists[0]) if lists else {}
 
     def rule(path: Path, fields: Fields) -> str:
         fields["label"] = fields["label"].lower()

@@ -64,6 +64,15 @@ def is_junk(name: str) -> bool:
     return name.startswith(".")
 
 
+def without_junk(paths: Iterable[Path], root: Path) -> list[Path]:
+    """Return the files that are somebody's, sorted: not hidden, nor in a hidden folder."""
+    return sorted(
+        path
+        for path in paths
+        if not any(is_junk(p) or p in JUNK_FOLDERS for p in path.relative_to(root).parts)
+    )
+
+
 def find_clips(root: Path, glob: str, left_out: LeftOut) -> Iterator[Path]:
     """Yield the clips below a folder that a pattern names, in the order of their folders and names.
 

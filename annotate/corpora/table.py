@@ -23,7 +23,12 @@ CORPORA = {
         ACTED["casia"].read, "speaker", {"transcript": "fifty sentences, said by everyone"}
     ),
     "cmu_mosei": Corpus(
-        read_cmu_mosei, "session", {"transcript": "short sentences such as `Thank you.` recur"}
+        read_cmu_mosei,
+        "session",
+        {
+            "unknown_speaker": "nobody says who speaks in a video, which is a session",
+            "transcript": "short sentences such as `Thank you.` recur",
+        },
     ),
     "crema_d": Corpus(
         NAMED["crema_d"].read, "speaker", {"transcript": "twelve sentences, said by everyone"}

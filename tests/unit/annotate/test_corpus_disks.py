@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from annotate.corpora.table import CORPORA
 from configs.errors import UserError
+from tests.unit.annotate import (
+    test_corpus_acted as acted,
+)
 from tests.unit.annotate import (
     test_corpus_crema_d as crema_d,
 )
@@ -49,6 +53,9 @@ from tests.unit.annotate import (
 from tests.unit.annotate import (
     test_corpus_savee as savee,
 )
+from tests.unit.annotate import (
+    test_corpus_tables as tables,
+)
 from tests.unit.corpus_files import write_clip
 
 BUILD: dict[str, Callable[[Path], None]] = {
@@ -64,6 +71,8 @@ BUILD: dict[str, Callable[[Path], None]] = {
     "msp_podcast": msp_podcast.build,
     "ravdess": ravdess.build,
     "savee": savee.build,
+    **{name: partial(acted.build, name) for name in acted.NAMES},
+    **tables.BUILD,
 }
 LISTED = {"emobox", "emotioncot"}
 """Corpora whose lists say the path of each clip, in whatever folder."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import wave
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pyarrow import parquet
 
 from annotate.pipeline import run_pipeline
 from annotate.sources.read import SOURCES
-from configs.annotate_schema import AnnotateConfig, SourceConfig
+from configs.annotate_schema import AnnotateConfig, SourceConfig, SplitsConfig
 from configs.errors import UserError
 from tests.unit.source_files import (
     LABELS,
@@ -196,6 +197,9 @@ def test_the_pipeline_reads_written_clips_and_splits_by_what_there_is(
     lines = [f"long.wav,{LABELS[i % 2]},{i}.0,{i + 1}.0" for i in range(6)]
     table(root / "t.csv", "path,emotion,start,end", lines)
     config = AnnotateConfig(corpus="table", root=str(root), output=str(tmp_path / "out"))
+    with pytest.raises(UserError, match=r"splits.allow=\[unknown_speaker\] if it is meant"):
+        run_pipeline(config)
+    config = replace(config, splits=SplitsConfig(allow=["unknown_speaker"]))
     assert run_pipeline(config)
     rows = [json.loads(line) for line in (tmp_path / "out/manifest.jsonl").open()]
     assert {row["split"] for row in rows} == {"train", "eval", "test"}
