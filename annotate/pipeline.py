@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -83,8 +84,15 @@ def run_pipeline(config: AnnotateConfig, *, dry_run: bool = False) -> bool:
         )
     if not dry_run:
         folder.mkdir(parents=True, exist_ok=True)
-    stages = _Pipeline(config, Files(folder)).stages()
-    return run_stages(stages, folder / "stages.json", dry_run=dry_run)
+    files = Files(folder)
+    stages = _Pipeline(config, files).stages()
+    complete = run_stages(stages, folder / "stages.json", dry_run=dry_run)
+    if complete and not dry_run:
+        is_written = config.corpus in SOURCES and files.clips.is_dir()
+        root = files.clips if is_written else Path(config.root)
+        settings = (f"data.manifest={files.manifest}", f"data.audio_root={root}")
+        _log(f"for a run: {shlex.join(settings)}")
+    return complete
 
 
 def _data_name(config: AnnotateConfig) -> str:

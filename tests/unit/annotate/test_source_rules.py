@@ -206,6 +206,9 @@ def test_the_pipeline_reads_written_clips_and_splits_by_what_there_is(
     assert all((tmp_path / "out/clips" / row["audio"]).is_file() for row in rows)
     assert all(row["prosody"]["duration_s"] == 1.0 for row in rows)
     assert "drawn clip by clip" in caplog.text
+    out = tmp_path / "out"
+    use = f"for a run: data.manifest={out}/manifest.jsonl data.audio_root={out}/clips"
+    assert caplog.messages[-1] == use
     caplog.clear()
     assert run_pipeline(config)
     assert "manifest.jsonl: done before" in caplog.text
