@@ -88,8 +88,10 @@ class EnginePool:
         """Policy version that each engine serves."""
         self._newest = 0
         """Policy version of the learner's weights."""
-        self.changing = threading.RLock()
-        """Whoever has it changes the learner's weights, sends them, or replaces engines."""
+        self.replacing = threading.RLock()
+        """Whoever has it replaces engines; taken before `_weights`, where both are."""
+        self._weights = threading.RLock()
+        """Whoever has it either changes the learner's weights or sends them."""
         self._send: Send | None = None
         self._down: dict[int, Failure] = {}
         """Engines that failed while none was needed."""
@@ -272,7 +274,7 @@ class EnginePool:
     def _bring(self, numbers: Sequence[int]) -> dict[int, Failure]:
         """Send the current weights to some engines and put them in service; return who failed."""
         failed: dict[int, Failure] = {}
-        with self.changing:
+        with self._weights:
             version = self._newest
             if self._send is not None and numbers:
                 sent = self._send([self.actors[number] for number in numbers])
@@ -293,7 +295,7 @@ class EnginePool:
         An engine that fails while another thread samples gets its weights after the update, and
         serves that version.
         """
-        with self.changing:
+        with self._weights:
             yield
             self._newest = version
 
@@ -308,7 +310,7 @@ class EnginePool:
         Raises:
             RolloutError: engines failed more often than they may.
         """
-        with self.changing:
+        with self.replacing:
             self._take(version, send)
 
     def _take(self, version: int, send: Send) -> None:

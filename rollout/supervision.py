@@ -73,7 +73,7 @@ class Engines(Protocol):
     """What `Sampling` needs of the pool."""
 
     actors: list[Any]
-    changing: AbstractContextManager[Any]
+    replacing: AbstractContextManager[Any]
     """Engines are not replaced by anybody else meanwhile."""
 
     def replace(self, failures: Mapping[int, Failure]) -> None:
@@ -237,7 +237,7 @@ class Sampling:
         """Replace the engines that failed, and sample again what they have not finished."""
         failed, self._failed = self._failed, []
         start = time.monotonic()
-        with self._engines.changing:
+        with self._engines.replacing:
             in_service = [
                 (s, failure) for s, failure in failed if self._engines.actors[s.number] is s.actor
             ]
