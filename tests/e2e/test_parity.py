@@ -110,35 +110,6 @@ def stack(finished_run: RunFiles) -> Iterator[Stack]:
     ray.shutdown()
 
 
-def test_weights_that_come_while_the_engine_samples_score_what_comes_after_them(
-    stack: Stack,
-) -> None:
-    """Every token's log-prob is that of the weights which sampled it."""
-    num_mixed = 0
-    options = {"num_completions": 8, "min_tokens": stack.config.rollout.max_completion_tokens}
-    for attempt, delay_s in enumerate((0.05, 0.1, 0.2, 0.3)):
-        stack.sync()
-        seed, old = 40 + attempt, stack.version
-        undisturbed = in_order(stack.engines.generate(stack.prompts, seed=seed, **options))
-        stack.update(seed)
-        sampling = stack.engines.generate(stack.prompts, seed=seed, **options)
-        time.sleep(delay_s)
-        stack.sync()
-        groups = in_order(sampling)
-        by_new = stack.learner.logprobs(groups)
-        for group, before, rows in zip(groups, undisturbed, by_new, strict=True):
-            for ours, theirs, new in zip(group.completions, before.completions, rows, strict=True):
-                assert ours.policy_version == old
-                same = ours.token_ids == theirs.token_ids
-                same &= np.abs(ours.rollout_logprobs - theirs.rollout_logprobs) < MAX_GAP
-                num_old = len(same) if same.all() else int(np.argmin(same))
-                gaps = np.abs(ours.rollout_logprobs - new)
-                # Both policies may agree on a token, so the new one may have come earlier.
-                assert gaps[num_old:].max(initial=0) < MAX_GAP
-                num_mixed += 0 < num_old < len(same) and gaps[:num_old].max() > 5 * MAX_GAP
-    assert num_mixed > 20
-
-
 @torch.no_grad()
 def by_transformers(stack: Stack, groups: Sequence[Group]) -> FloatArray:
     """Return log-probs [all tokens, V] of one answer per group, by the export's files alone."""
@@ -233,3 +204,31 @@ def test_a_prompt_that_the_engine_reads_otherwise_is_refused(stack: Stack) -> No
     assert isinstance(refusal.value, RolloutError), type(refusal.value)
     # The engine lives on.
     assert stack.gap_on(stack.sample(seed=8)).max_gap < MAX_GAP
+
+
+def test_weights_that_come_while_the_engine_samples_score_what_comes_after_them(
+    stack: Stack,
+) -> None:
+    """Every token's log-prob is that of the weights which sampled it."""
+    num_mixed = 0
+    for attempt, delay_s in enumerate((0.05, 0.1, 0.2, 0.3)):
+        stack.sync()
+        seed, old = 40 + attempt, stack.version
+        undisturbed = in_order(stack.engines.generate(stack.prompts, seed=seed, num_completions=8))
+        stack.update(seed)
+        sampling = stack.engines.generate(stack.prompts, seed=seed, num_completions=8)
+        time.sleep(delay_s)
+        stack.sync()
+        groups = in_order(sampling)
+        by_new = stack.learner.logprobs(groups)
+        for group, before, rows in zip(groups, undisturbed, by_new, strict=True):
+            for ours, theirs, new in zip(group.completions, before.completions, rows, strict=True):
+                assert ours.policy_version == old
+                same = ours.token_ids == theirs.token_ids
+                same &= np.abs(ours.rollout_logprobs - theirs.rollout_logprobs) < MAX_GAP
+                num_old = len(same) if same.all() else int(np.argmin(same))
+                gaps = np.abs(ours.rollout_logprobs - new)
+                # Both policies may agree on a token, so the new one may have come earlier.
+                assert gaps[num_old:].max(initial=0) < MAX_GAP
+                num_mixed += 0 < num_old < len(same) and gaps[:num_old].max() > 5 * MAX_GAP
+    assert num_mixed > 20
