@@ -44,7 +44,7 @@ CONSTANTS = {
         0.5,
         "of it",
         False,
-        "the part that does not shrink with fewer completions; one size was run",
+        "that does not shrink with fewer completions; one size was run",
     ),
     "memory": Constant(3.35e12, "B/s", False, "data sheet of the H100 SXM, all of it reached"),
     "row": Constant(
@@ -186,6 +186,7 @@ class Choice(NamedTuple):
     seconds: float
     ranks: int
     engines: int
+    colocated: bool
     parts: Stages
 
 
@@ -199,7 +200,7 @@ def best(name: str, work: Workload, gpus: int, mode: str) -> Choice:
     model = MODELS[name]
     staleness = int(mode.split()[1]) if " " in mode else 0
     eighths = {max(1, gpus * k // 8) for k in range(1, 8)} | {model.min_ranks}
-    few = {min(work.prompts, gpus - 1)}
+    few = {min(work.prompts, gpus - 1), min(NODE, gpus - 1)}
     divisions = [(ranks, gpus - ranks) for ranks in sorted(eighths | few)]
     if mode == "colocated":
         divisions = [(gpus, gpus)]
@@ -207,13 +208,14 @@ def best(name: str, work: Workload, gpus: int, mode: str) -> Choice:
     for ranks, engines in divisions:
         if ranks < model.min_ranks or engines < 1:
             continue
+        shared = mode == "colocated"
         steps = [
-            stages(model, work, work.lengths(seed), engines, ranks, mode == "colocated")
+            stages(model, work, work.lengths(seed), engines, ranks, shared)
             for seed in range(NUM_DRAWN)
         ]
         # Over and over, so that the first rollout, which nothing hides, does not count.
         seconds = step_seconds(steps * 4, staleness)
-        choices.append(Choice(seconds, ranks, engines, mean_stages(steps)))
+        choices.append(Choice(seconds, ranks, engines, shared, mean_stages(steps)))
     return min(choices)
 
 
@@ -232,28 +234,28 @@ def print_constants() -> None:
 
 
 def print_gpus(name: str, all_gpus: Sequence[int], all_prompts: Sequence[int]) -> None:
-    """Print the best step of every mode at some numbers of GPUs."""
-    rows = []
+    """Print the best step of every mode, and its parts at the first number of prompts."""
+    table = []
     for prompts in all_prompts:
         work = Workload(prompts=prompts)
-        for gpus in all_gpus:
-            for mode in MODES:
-                choice = best(name, work, gpus, mode)
-                where = "all" if mode == "colocated" else f"{choice.ranks} + {choice.engines}"
-                rate = prompts * work.group / choice.seconds
-                rows.append(
-                    [
-                        f"{prompts}",
-                        f"{gpus}",
-                        mode,
-                        where,
-                        *(f"{part:.2f}" for part in choice.parts),
-                        f"{choice.seconds:.2f}",
-                        f"{rate:.0f}",
-                        f"{rate / gpus:.2f}",
-                    ]
-                )
-    parts = ["rollout", "tail", "update", "sync", "step s"]
-    header = ["prompts", "GPUs", "mode", "ranks + engines", *parts, "completions/s", "per GPU"]
-    print(f"{name}, simulated\n")
-    print_table(header, rows)
+        for mode in MODES:
+            found = [best(name, work, gpus, mode) for gpus in all_gpus]
+            table.append([f"{prompts}", mode, *map(_division, found)])
+    print(f"{name}, simulated: seconds of a step (ranks + engines)\n")
+    print_table(["prompts", "mode", *(f"{gpus} GPUs" for gpus in all_gpus)], table)
+    work = Workload(prompts=all_prompts[0])
+    table = []
+    for gpus in all_gpus:
+        for mode in MODES:
+            choice = best(name, work, gpus, mode)
+            rate = work.prompts * work.group / choice.seconds
+            parts = [f"{part:.2f}" for part in choice.parts]
+            table.append([f"{gpus}", mode, *parts, f"{choice.seconds:.2f}", f"{rate:.0f}"])
+    print(f"{name}, simulated: parts of a step of {work.prompts} prompts, in s\n")
+    parts = ["rollout", "tail", "update", "sync", "step"]
+    print_table(["GPUs", "mode", *parts, "completions/s"], table)
+
+
+def _division(choice: Choice) -> str:
+    where = "" if choice.colocated else f" ({choice.ranks} + {choice.engines})"
+    return f"{choice.seconds:.1f}{where}"

@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -90,45 +90,20 @@ def write_corpus(folder: Path, num_rows: int) -> None:
             os.link(source, path)
 
 
-def resident_bytes(pid: int) -> int:
-    """Return the memory of a process; 0 if it is gone."""
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
-    except OSError:
-        return 0
-    return int(pages) * os.sysconf("SC_PAGESIZE")
-
-
-def watch_memory(peak: list[int]) -> None:
-    """Keep the largest memory so far of this process, alone and with its children."""
-    tasks = Path(f"/proc/{os.getpid()}/task")
-    while True:
-        own = resident_bytes(os.getpid())
-        children = [pid for task in tasks.iterdir() for pid in _words(task / "children")]
-        both = own + sum(resident_bytes(int(pid)) for pid in children)
-        peak[:] = [max(peak[0], own), max(peak[1], both)]
-        time.sleep(0.05)
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="ascii").split()
-    except OSError:  # a thread that has ended
-        return []
+def peak_gb(whose: int) -> float:
+    """Return the largest memory of this process, or of the largest of its children that ended."""
+    return resource.getrusage(whose).ru_maxrss * 1024 / 1e9
 
 
 def measure(folder: Path, num_workers: int) -> dict[str, float]:
     """Return the seconds of each part, and the largest memory in GB."""
-    peak = [0, 0]
-    threading.Thread(target=watch_memory, args=(peak,), daemon=True).start()
-    found: dict[str, float] = {"start_gb": resident_bytes(os.getpid()) / 1e9}
+    found: dict[str, float] = {}
     manifest = folder / "manifest.jsonl"
 
     def part(name: str, function: Callable[[], Any]) -> Any:
         start = time.perf_counter()
         result = function()
         found[f"{name}_s"] = time.perf_counter() - start
-        found[f"{name}_gb"], found[f"{name}_with_workers_gb"] = peak[0] / 1e9, peak[1] / 1e9
         return result
 
     rows = part(
@@ -152,7 +127,12 @@ def measure(folder: Path, num_workers: int) -> dict[str, float]:
     part("clips", lambda: sum(1 for _ in clips_of(manifest)))
     if len(headers) != len(rows) or any(isinstance(header, str) for header in headers.values()):
         raise RuntimeError("a clip was refused")
-    return found | {"rows": len(rows), "manifest_gb": manifest.stat().st_size / 1e9}
+    memory = {
+        "gb": peak_gb(resource.RUSAGE_SELF),
+        "worker_gb": peak_gb(resource.RUSAGE_CHILDREN),
+        "manifest_gb": manifest.stat().st_size / 1e9,
+    }
+    return found | memory | {"rows": len(rows)}
 
 
 def in_new_process(num_rows: int, parsed: argparse.Namespace) -> dict[str, float]:
@@ -181,7 +161,7 @@ def main() -> None:
     found = [in_new_process(num_rows, parsed) for num_rows in parsed.rows]
     if parsed.out:
         Path(parsed.out).write_text("".join(json.dumps(row) + "\n" for row in found), "utf-8")
-    header = ["rows", "manifest GB", *(f"{name} s" for name in PARTS), "GB", "GB with workers"]
+    header = ["rows", "manifest GB", *(f"{name} s" for name in PARTS), "GB", "GB of a worker"]
     print_table(
         header,
         [
@@ -189,8 +169,8 @@ def main() -> None:
                 f"{row['rows']:,}",
                 f"{row['manifest_gb']:.2f}",
                 *(f"{row[f'{name}_s']:.2f}" for name in PARTS),
-                f"{row['clips_gb']:.2f}",
-                f"{row['clips_with_workers_gb']:.2f}",
+                f"{row['gb']:.2f}",
+                f"{row['worker_gb']:.2f}",
             ]
             for row in found
         ],

@@ -13,12 +13,11 @@ of JSON, which `benchmarks/simulate.py` reads. Rows of a manifest are `benchmark
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +34,7 @@ import ray
 from benchmarks.simulate import growth
 from benchmarks.step import PARTS, Job
 from benchmarks.timing import print_machine, print_table, spread
+from data.files import append_row, read_appended
 from launch.cluster import connect
 
 OPTIONS = {
@@ -43,7 +43,7 @@ OPTIONS = {
         "what is changed",
         choices=("group", "prompts", "clip", "tokens", "ranks", "engines", "rows"),
     ),
-    "rounds": Option(4, "rounds that count", quick=1),
+    "rounds": Option(4, "rounds that count; 0 = only show what is in --out", quick=1),
     "out": Option("", "add every round to this JSON Lines file"),
 }
 
@@ -76,6 +76,12 @@ SIZES: dict[str, Sequence[float]] = {
 }
 """Axis -> the sizes that are measured."""
 
+MIXED = (
+    Size(group=16, prompts=4, clip=3.2, tokens=64),
+    Size(group=8, prompts=16, clip=6.4, tokens=64),
+)
+"""For the simulator to predict: measured where the actors that they need are up."""
+
 
 def sizes_of(axes: Sequence[str]) -> dict[tuple[int, int, int], list[Size]]:
     """Return the sizes of some axes, by the actors that they need; each holds the middle size."""
@@ -85,11 +91,16 @@ def sizes_of(axes: Sequence[str]) -> dict[tuple[int, int, int], list[Size]]:
             size = Size()._replace(**{axis: value})
             if size not in by_actors[size.actors]:
                 by_actors[size.actors].append(size)
+    for size in MIXED:
+        if size.actors in by_actors:
+            by_actors[size.actors].append(size)
     return dict(by_actors)
 
 
-def measure(sizes: Sequence[Size], rounds: int, overrides: Sequence[str]) -> list[dict[str, float]]:
-    """Return the figures of all rounds of all sizes, which take turns; two rounds do not count."""
+def measure(
+    sizes: Sequence[Size], rounds: int, overrides: Sequence[str]
+) -> Iterator[dict[str, float]]:
+    """Yield the figures of all rounds of all sizes, which take turns; two rounds do not count."""
     first = sizes[0]
     settings = [
         f"rollout.max_completion_tokens={first.tokens}",
@@ -97,7 +108,6 @@ def measure(sizes: Sequence[Size], rounds: int, overrides: Sequence[str]) -> lis
         f"rollout.num_engines={first.engines}",
         *overrides,
     ]
-    found: list[dict[str, float]] = []
     with tiny_run(*settings) as (config, builder):
         if not ray.is_initialized():
             connect(config)
@@ -109,9 +119,8 @@ def measure(sizes: Sequence[Size], rounds: int, overrides: Sequence[str]) -> lis
                 if number >= 0:
                     times = {f"{part}_s": row[f"time/{part}_s"] for part in (*PARTS, "step")}
                     extra = {"round": number, "prompt_tokens": row["prompt_tokens"]}
-                    found.append(size._asdict() | extra | times)
+                    yield size._asdict() | extra | times
         job.close()
-    return found
 
 
 def print_axis(axis: str, rows: Sequence[dict[str, float]]) -> None:
@@ -145,12 +154,14 @@ def main() -> None:
     parsed = parse()
     print_machine()
     rows: list[dict[str, float]] = []
-    for sizes in sizes_of(parsed.axes).values():
-        found = measure(sizes, parsed.rounds, parsed.overrides)
-        rows += found
-        if parsed.out:
-            with Path(parsed.out).open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in found)
+    if parsed.rounds:
+        for sizes in sizes_of(parsed.axes).values():
+            for row in measure(sizes, parsed.rounds, parsed.overrides):
+                rows.append(row)
+                if parsed.out:
+                    append_row(Path(parsed.out), row)
+    else:
+        rows = read_appended(Path(parsed.out))
     for axis in parsed.axes:
         if axis in SIZES:
             print_axis(axis, rows)

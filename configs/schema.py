@@ -58,16 +58,17 @@ class ModelConfig(Section):
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of weights and activations, in learner and engines."""
     attention: Literal["sdpa", "flex"] = "flex"
-    """Attention over packed rows: `sdpa` with a dense [T, T] mask (CPU, short rows), or `flex`
-    (FlexAttention with a block mask; the GPU default). Same numbers."""
+    """Attention over packed rows: `sdpa` group by group (CPU, short rows), or `flex` (FlexAttention
+    with a block mask; the GPU default). Same numbers."""
     freeze: list[str] = Field(default=["audio_tower"])
     """Parts that are not trained: parameter-name prefixes below `thinker.`, such as `audio_tower`,
     `model.embed_tokens`."""
     gradient_checkpointing: bool = True
-    """Recompute activations layer by layer in the backward pass: less memory, about a third more
-    time."""
+    """Recompute activations layer by layer in the backward pass: less memory, some 15 % more time.
+    `--dry-run` says whether the run would fit without."""
     logits_chunk_tokens: int = Field(default=1024, ge=1)
-    """Completion tokens per chunk of the vocabulary projection; bounds the [chunk, V] logits."""
+    """Completion tokens per chunk of the vocabulary projection; bounds the [chunk, V] logits. A row
+    whose probabilities take more than 1 GiB computes its logits again in the backward pass."""
     float32_head: bool = False
     """Project to the vocabulary in float32, in learner and engines, whatever `dtype` is: bfloat16
     logits between 16 and 32 come in steps of 0.125."""
@@ -254,7 +255,8 @@ class LearnerConfig(Section):
     zero_stage: int = Field(default=2, ge=1, le=3)
     """ZeRO: 1 shards optimizer state, 2 gradients as well, 3 parameters as well."""
     tokens_per_microbatch: int = Field(default=8192, ge=64)
-    """T, token budget of one packed row; a larger single group still gets a row of its own."""
+    """T, most tokens of one packed row; a larger single group still gets a row of its own. Rows are
+    filled evenly, not to the brim."""
     cpu_threads: int = Field(default=2, ge=1)
     """Threads of a rank on a CPU."""
     timeout_s: float = Field(default=1800.0, gt=0)

@@ -43,10 +43,9 @@ class Splits:
     @property
     def all_train(self) -> list[Example]:
         """All training rows in their order, those that cannot be used too."""
-        rows = list(self.train)
-        for place, row in self.left_out:
-            rows.insert(place, row)
-        return rows
+        usable, left_out = iter(self.train), dict(self.left_out)
+        num_rows = len(self.train) + len(left_out)
+        return [left_out[n] if n in left_out else next(usable) for n in range(num_rows)]
 
 
 def read_data(config: RunConfig, check: RowCheck | None = None) -> Splits:

@@ -62,3 +62,21 @@ def plan_requests(
             first = int(chunk[0])
             parts.append(Part(position, first, len(chunk), base + first))
     return parts
+
+
+def balanced_shares(costs: Sequence[int], num_engines: int) -> list[list[int]]:
+    """Give parts to engines, the largest first, each to the engine with the least work so far.
+
+    Args:
+        costs: of each part, as `cost` counts them.
+
+    Returns:
+        The part numbers of each engine. Engines may differ in their number of parts.
+    """
+    shares: list[list[int]] = [[] for _ in range(num_engines)]
+    load = [0] * num_engines
+    for part in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
+        engine = min(range(num_engines), key=lambda e: (load[e], e))
+        shares[engine].append(part)
+        load[engine] += costs[part]
+    return shares

@@ -13,7 +13,6 @@ from typing import Any
 
 import ray
 
-from data.balance import balanced_shares
 from data.records import Completion, Group, Prompt
 from rollout.actors import Failure, gather, silence, wait_for_all, with_environment
 from rollout.engine import (
@@ -24,7 +23,7 @@ from rollout.engine import (
     SampleRequest,
     engine_environment,
 )
-from rollout.plan import Part, cost, plan_requests
+from rollout.plan import Part, balanced_shares, cost, plan_requests
 from rollout.stacks import listen
 from rollout.supervision import EngineLostError, RestartBudget, Sampling
 

@@ -24,7 +24,7 @@ from trainer.learner_spec import LearnerSpec, accumulate
 from trainer.logprobs import PackedPolicy, PackedRow, to_device
 from trainer.losses import FrozenScores, policy_terms, sft_loss
 from trainer.offload import OptimizerOffload
-from trainer.policy import adapters_off, load_thinker, prepare_thinker
+from trainer.policy import adapters_off, layer_pieces, load_thinker, prepare_thinker
 from trainer.resharding import load_state
 from trainer.snapshot import SnapshotWriter
 from trainer.weight_sync import EngineClient, Sender, open_sender
@@ -94,6 +94,10 @@ class Learner:
 
     def _packed(self, thinker: Any) -> PackedPolicy:
         model = self._config.model
+        if self._device.type == "cuda" and self._config.learner.zero_stage < 3:
+            # The gathers of ZeRO-3 would cut what is compiled into pieces.
+            for piece in layer_pieces(thinker):
+                piece.compile(dynamic=True)
         return PackedPolicy(
             thinker,
             attention=model.attention,

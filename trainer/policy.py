@@ -72,6 +72,19 @@ def prepare_thinker(thinker: nn.Module, config: ModelConfig) -> None:
         raise ValueError("model.freeze: every weight is frozen, nothing is left to train")
 
 
+def layer_pieces(thinker: nn.Module) -> list[nn.Module]:
+    """Return what is compiled of the decoder layers: their gated layers and their norms.
+
+    Chains of small operations over all tokens of a row, which a compiler makes into a few. The
+    projections around the attention gain nothing, and the attention is a kernel of its own.
+    """
+    return [
+        piece
+        for layer in thinker.model.layers
+        for piece in (layer.mlp, layer.input_layernorm, layer.post_attention_layernorm)
+    ]
+
+
 def _has_prefix(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + ".")
 

@@ -238,6 +238,4 @@ def test_a_step_without_a_judge_is_withheld(judged_from_the_start: RunFiles) -> 
     assert row["optim/skipped"] == 1
     assert row["reward/reasoning_coverage"] == 0 and "judge/reasoning_right_mean" not in row
     assert row["judge/reasoning_missing_frac"] == 1
-    rows = samples(judged_from_the_start, 1)
-    assert all(row["terms"]["reasoning"] is None for row in rows)
-    assert {row["details"]["reasoning"].get("missing") for row in rows} >= {"http 503"}
+    assert all(row["terms"]["reasoning"] is None for row in samples(judged_from_the_start, 1))

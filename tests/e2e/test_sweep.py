@@ -90,20 +90,9 @@ def no_processes_left(shell: Shell) -> Iterator[None]:
     shell.end_processes()
 
 
-def test_a_sweep_with_a_failed_trial_is_stopped_and_goes_on_where_it_was(
-    tmp_path: Path, shell: Shell, write_config: WriteConfig, tiny_checkpoint: Path
-) -> None:
-    settings = {**SHORT, "train.num_steps": 3, "eval.test_split": "test"}
-    path = write_sweep(tmp_path, write_config(tmp_path), settings)
-    folder = tmp_path / "runs" / "pair"
-    late = tmp_path / "late"
-    sweep = json.loads(path.read_text())
-    sweep["trials"][0]["set"]["model.path"] = str(late)
-    path.write_text(json.dumps(sweep))
-    failed_log = folder / "logs" / "plain" / "seed_0.log"
-
-    # The first trial has no checkpoint. The other one runs, and is stopped.
-    output = tmp_path / "sweep.txt"
+def stop_in_the_second_trial(shell: Shell, path: Path, folder: Path) -> None:
+    """Start a sweep, ask it to stop once its second trial has a step to save, and see it end."""
+    output = path.parent / "sweep.txt"
     process = shell.start(*sweep_command(path), output=output)
     second = folder / "letters" / "seed_0" / "metrics.jsonl"
     # Row 0 comes before the first step, and only after a step is there something to save.
@@ -116,35 +105,10 @@ def test_a_sweep_with_a_failed_trial_is_stopped_and_goes_on_where_it_was(
     assert process.poll() is None, output.read_text()
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=480) == 75, output.read_text()
-    assert statuses(folder) == {"letters/seed_0": "preempted"}
-    assert "Unfinished: 0 of 2 runs" in (folder / "results.md").read_text()
 
-    plan = shell.run(*sweep_command(path), "--dry-run")
-    assert "2 runs: 0 done, 1 half-done, 1 new" in plan.stdout
 
-    # What was stopped ends, and what failed is named.
-    failed = shell.run(*sweep_command(path))
-    assert failed.returncode == 4, failed.stdout + failed.stderr
-    assert f"failed: plain/seed_0 (exit code 3): {failed_log}" in failed.stdout
-    assert str(late) in failed_log.read_text()
-    assert statuses(folder) == {"letters/seed_0": "finished"}
-    assert "resuming after step" in (folder / "logs" / "letters" / "seed_0.log").read_text()
-    assert "Unfinished: 1 of 2 runs" in (folder / "results.md").read_text()
-
-    late.symlink_to(tiny_checkpoint)
-    plan = shell.run(*sweep_command(path), "--dry-run")
-    assert "2 runs: 1 done, 0 half-done, 1 new" in plan.stdout
-    done = shell.run(*sweep_command(path))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 runs, 1 done before" in done.stdout
-    assert attempts(folder) == [
-        ("plain/seed_0", 3),
-        ("letters/seed_0", 75),
-        ("plain/seed_0", 3),
-        ("letters/seed_0", 0),
-        ("plain/seed_0", 0),
-    ]
-    assert statuses(folder) == {"plain/seed_0": "finished", "letters/seed_0": "finished"}
+def check_results(folder: Path) -> None:
+    """Check table, figure and page of a sweep whose two trials are done."""
     rows = list(csv.DictReader((folder / "results.csv").open()))
     assert [(row["trial"], row["state"]) for row in rows] == [
         ("plain", "done"),
@@ -156,6 +120,50 @@ def test_a_sweep_with_a_failed_trial_is_stopped_and_goes_on_where_it_was(
     page = (folder / "results.md").read_text()
     assert "Unfinished" not in page
     assert "One seed shows no difference" in page
+
+
+def test_a_sweep_with_a_failed_trial_is_stopped_and_goes_on_where_it_was(
+    tmp_path: Path, shell: Shell, write_config: WriteConfig, tiny_checkpoint: Path
+) -> None:
+    settings = {**SHORT, "train.num_steps": 3, "eval.test_split": "test"}
+    path = write_sweep(tmp_path, write_config(tmp_path), settings)
+    folder = tmp_path / "runs" / "pair"
+    late = tmp_path / "late"  # the checkpoint of the first trial is not there yet
+    sweep = json.loads(path.read_text())
+    sweep["trials"][0]["set"]["model.path"] = str(late)
+    path.write_text(json.dumps(sweep))
+
+    stop_in_the_second_trial(shell, path, folder)
+    assert statuses(folder) == {"letters/seed_0": "preempted"}
+    assert "Unfinished: 0 of 2 runs" in (folder / "results.md").read_text()
+    plan = shell.run(*sweep_command(path), "--dry-run")
+    assert "2 runs: 0 done, 1 half-done, 1 new" in plan.stdout
+
+    # What was stopped ends, and what failed is named.
+    failed = shell.run(*sweep_command(path))
+    failed_log = folder / "logs" / "plain" / "seed_0.log"
+    assert failed.returncode == 4, failed.stdout + failed.stderr
+    assert f"failed: plain/seed_0 (exit code 3): {failed_log}" in failed.stdout
+    assert str(late) in failed_log.read_text()
+    assert statuses(folder) == {"letters/seed_0": "finished"}
+    assert "resuming after step" in (folder / "logs" / "letters" / "seed_0.log").read_text()
+    assert "Unfinished: 1 of 2 runs" in (folder / "results.md").read_text()
+    plan = shell.run(*sweep_command(path), "--dry-run")
+    assert "2 runs: 1 done, 0 half-done, 1 new" in plan.stdout
+
+    late.symlink_to(tiny_checkpoint)
+    done = shell.run(*sweep_command(path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 runs, 1 done before" in done.stdout
+    assert attempts(folder) == [
+        ("plain/seed_0", 3),
+        ("letters/seed_0", 75),
+        ("plain/seed_0", 3),
+        ("letters/seed_0", 0),
+        ("plain/seed_0", 0),
+    ]
+    assert statuses(folder) == {"plain/seed_0": "finished", "letters/seed_0": "finished"}
+    check_results(folder)
 
 
 def test_trials_as_jobs_of_a_cluster(

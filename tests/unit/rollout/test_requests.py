@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from data.balance import balanced_shares
-from rollout.plan import cost, plan_requests
+from rollout.plan import balanced_shares, cost, plan_requests
 
 
 def seeds(ids: list[str], num_engines: int, seed: int = 7) -> dict[tuple[int, int], int]:
@@ -64,3 +63,8 @@ def test_seeds_differ_between_calls_and_between_repeats_of_an_example() -> None:
     assert len(set(twice.values())) == 16
     assert not set(twice.values()) & set(seeds(["a"], num_engines=1, seed=8).values())
     assert all(0 <= value < 2**63 for value in twice.values())
+
+
+def test_the_largest_row_goes_to_the_rank_with_the_least_work():
+    assert balanced_shares([7, 5, 4, 3, 1], num_engines=2) == [[0, 3], [1, 2, 4]]
+    assert balanced_shares([1, 9], num_engines=3) == [[1], [0], []]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from configs.load import load_config
+from configs.schema import RunConfig
+from data.records import Microbatch
 from tests.unit.make_samples import make_sample
 from trainer.cost import GroupCost
+from trainer.learner_group import LearnerGroup
 
 TEXT = {
     "hidden_size": 10,
@@ -37,16 +41,12 @@ def frame_by_hand() -> float:
     return first + second + 2 * layer + 2 * 4 * 10 / 4
 
 
-def cost_of(tmp_path: Path, **overrides: Any) -> GroupCost:
+def config_of(tmp_path: Path, **overrides: Any) -> RunConfig:
     config = {"thinker_config": {"text_config": TEXT, "audio_config": AUDIO}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    settings = {key.replace("__", "."): value for key, value in overrides.items()}
-    return GroupCost.of(
-        load_config(
-            "configs/tiny.yaml",
-            [f"{k}={v}" for k, v in {"model.path": tmp_path, **settings}.items()],
-        )
-    )
+    settings = {"model.path": tmp_path}
+    settings |= {key.replace("__", "."): value for key, value in overrides.items()}
+    return load_config("configs/tiny.yaml", [f"{k}={v}" for k, v in settings.items()])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def cost_of(tmp_path: Path, **overrides: Any) -> GroupCost:
 def test_coefficients_of_a_model(
     tmp_path: Path, overrides: dict[str, Any], passes: int, head: int, tower: int
 ) -> None:
-    cost = cost_of(tmp_path, **overrides)
+    cost = GroupCost.of(config_of(tmp_path, **overrides))
     assert cost.token == passes * 2 * 2 * LAYER_WEIGHTS
     assert cost.pair == passes * 2 * 4 * 10
     assert cost.scored == head * 2 * 10 * 100
@@ -76,5 +76,34 @@ def test_a_group_by_hand() -> None:
     # Prompt 1 + 2 + 3; the first completion 4 + 5, the second 4.
     assert GroupCost(token=0, pair=1, scored=0, frame=0)(sample) == 19
     assert GroupCost(token=0, pair=0, scored=1, frame=0)(sample) == 3
-    frames = sample.group.prompt.num_frames
-    assert GroupCost(token=0, pair=0, scored=0, frame=2)(sample) == 2 * frames
+    with_clip = make_sample([1], [[2]], num_frames=160)
+    assert GroupCost(token=0, pair=0, scored=0, frame=2)(with_clip) == 320
+
+
+class Rank:
+    """A rank that notes the rows it is given."""
+
+    def __init__(self) -> None:
+        self.clips: list[str] = []
+        self.update = self
+
+    def remote(self, minibatches: Sequence[Sequence[Microbatch]], lr: float) -> dict[str, float]:
+        (rows,) = minibatches
+        self.clips = [clip for row in rows for clip in row.features]
+        return {}
+
+
+def test_the_learner_spreads_groups_by_what_they_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Four groups of equal tokens; only their clips tell the dear ones from the cheap ones.
+    samples = [
+        make_sample([1] * 9, [[5]], features=f"{frames} frames", num_frames=frames)
+        for frames in (3000, 1000, 2900, 1100)
+    ]
+    group = LearnerGroup(config_of(tmp_path), forbidden_token_ids=[], actor_options=[])
+    first, second = group._actors = [Rank(), Rank()]  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setattr(group, "_wait", lambda calls, what: calls)
+    group.update(samples, 1e-3)
+    assert first.clips == ["3000 frames", "1000 frames"]
+    assert second.clips == ["2900 frames", "1100 frames"]

@@ -20,7 +20,7 @@ from data.records import GroupSample
 from tests.unit.make_samples import NUM_MELS, make_clip_sample, make_sample
 from trainer.logprobs import PackedPolicy, PackedRow, TokenScores, to_device
 from trainer.packing import build_row, completion_weights
-from trainer.policy import load_thinker, prepare_thinker
+from trainer.policy import layer_pieces, load_thinker, prepare_thinker
 
 pytestmark = pytest.mark.slow
 
@@ -167,6 +167,29 @@ def test_packed_rows_equal_padded_rows(
         # Every weight's own gradient, not only the large ones.
         scale = float(padded.gradients[name].norm()) + 1e-4
         assert float((gradient - padded.gradients[name]).norm()) < 1e-4 * scale, name
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_compiled_pieces_of_the_layers_change_no_number(
+    tiny_checkpoint: Path, padded: Padded, checkpointing: bool
+):
+    # What PyTorch makes of them is captured and differentiated; to let a compiler write kernels for
+    # it takes a minute.
+    policy = make_policy(tiny_checkpoint, checkpointing=checkpointing)
+    pieces = layer_pieces(policy.thinker)
+    assert len(pieces) == 3 * len(policy.thinker.model.layers)
+    torch.compiler.reset()
+    torch._dynamo.utils.counters.clear()
+    for piece in pieces:
+        piece.compile(dynamic=True, backend="aot_eager")
+    scores = policy(make_row(SAMPLES))
+    torch.testing.assert_close(scores.logprobs, picked(biased(padded.logits)), atol=1e-5, rtol=0)
+    (scores.logprobs * token_advantages()).sum().backward()
+    assert distance(trained_gradients(policy), padded.gradients) < 1e-5
+    # Another length is no reason to compile again.
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    policy(make_row(SAMPLES[:2]))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
 
 
 @pytest.mark.parametrize("freeze", [["audio_tower"], ["audio_tower", "model.layers.0"]])

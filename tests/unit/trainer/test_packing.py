@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.balance import balanced_shares
 from data.records import Group, GroupSample, Microbatch
+from rollout.plan import balanced_shares
 from tests.unit.make_samples import make_completion, make_sample
 from trainer.packing import (
     PADDING_ID,
@@ -110,11 +110,6 @@ def test_rows_are_filled_first_fit_from_the_largest_down():
 
 def test_an_item_above_the_budget_gets_a_row_of_its_own():
     assert pack_rows([3, 20, 4], budget=8) == [[1], [2, 0]]
-
-
-def test_the_largest_row_goes_to_the_rank_with_the_least_work():
-    assert balanced_shares([7, 5, 4, 3, 1], num_ranks=2) == [[0, 3], [1, 2, 4]]
-    assert balanced_shares([1, 9], num_ranks=3) == [[1], [0], []]
 
 
 def test_the_budget_shrinks_until_every_rank_has_work():
