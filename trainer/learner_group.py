@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,6 @@ class LearnerGroup:
         actor_options: Sequence[Mapping[str, Any]],
     ) -> None:
         self._config = config
-        self._cost = GroupCost.of(config)
         self._connected: list[Any] = []
         """Engine actors at the other end of the weight transport."""
         self._actors = []
@@ -139,6 +139,10 @@ class LearnerGroup:
         """
         address, port = self._first("free_address")
         self._wait([actor.start.remote(address, port) for actor in self._actors], "start")
+
+    @cached_property
+    def _cost(self) -> GroupCost:
+        return GroupCost.of(self._config)
 
     def _first(self, method: str) -> Any:
         return self._wait([getattr(self._actors[0], method).remote()], method)[0]

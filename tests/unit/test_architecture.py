@@ -95,7 +95,7 @@ MAX_ROOM_LINES = {
     "configs": 2300,
     "data": 4150,
     "rewards": 3350,
-    "rollout": 1450,
+    "rollout": 1500,
     "trainer": 6350,
     "evaluation": 3400,
     "annotate": 5350,

@@ -68,32 +68,15 @@ def waiting_of(variables: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if not name.startswith("MALLOC_")}
 
 
-PAGES_OF_FREED_TENSORS = """
-import resource, torch
-def work():
-    # Half of them freed before the others are made, as activations are.
-    first = [torch.ones(2**20) for _ in range(20)]
-    del first
-    torch.ones(2**23)
-for _ in range(3):
-    work()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
-    work()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-def test_the_memory_of_a_freed_tensor_is_used_again() -> None:
-    def new_pages(variables: dict[str, str]) -> int:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
-        command = [sys.executable, "-c", PAGES_OF_FREED_TENSORS]
-        run = subprocess.run(
-            command, env=clean | variables, capture_output=True, text=True, check=True
-        )
-        return int(run.stdout)
-
-    assert 10 * new_pages(thread_environment(1)) < new_pages({})
+def test_freed_memory_stays_with_the_process_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    assert [thread_environment(1)[name] for name in names] == [str(2**32)] * 2
+    monkeypatch.setenv(names[0], "1000")
+    assert [thread_environment(1)[name] for name in names] == ["1000", str(2**32)]
 
 
 def test_an_address_for_jobs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
