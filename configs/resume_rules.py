@@ -62,7 +62,7 @@ METHOD = {
     *_keys("loss", "importance_cap epochs minibatches"),
     *_keys("optim", "lr beta1 beta2 eps weight_decay warmup_steps schedule min_lr_frac"),
     *_keys("optim", "grad_clip"),
-    "async.max_staleness",
+    *_keys("async", "max_staleness in_flight"),
     # The saved optimizer state is laid out for it.
     "learner.zero_stage",
     "train.prompts_per_step",

@@ -106,6 +106,8 @@ def _placement(config: RunConfig) -> Iterator[str]:
 
 def _staleness(config: RunConfig) -> Iterator[str]:
     if not config.async_.max_staleness:
+        if config.async_.in_flight:
+            yield "async.in_flight: needs async.max_staleness of 1 or more; 0 is strictly on-policy"
         return
     found = f"async.max_staleness: found {config.async_.max_staleness}"
     if config.rollout.colocate:

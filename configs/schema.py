@@ -176,6 +176,9 @@ class AsyncConfig(Section):
     """Most updates between the weights that sample a completion and those that learn from it. 0:
     strictly on-policy. 1: the next step is sampled while this one is scored and learned. More:
     steps after it too, which hides slow scores and steps of uneven length."""
+    in_flight: bool = False
+    """New weights reach the engines while they sample, so that none ever waits for the longest
+    completion of a step. A seeded run then no longer repeats. Off: between two steps."""
 
 
 @dataclass
