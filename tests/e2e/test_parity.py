@@ -165,16 +165,22 @@ def test_new_weights_without_a_cache_reset_are_noticed(stack: Stack) -> None:
     stack.sample(seed=1)  # the engine now holds these clips and prompts in its caches
     stack.update(seed=1)
     stack.learner.send_weights()
+    (actor,) = stack.engines.actors
+    ray.get(actor.__ray_call__.remote(put_in_service))
     assert stack.gap_on(stack.sample(seed=2)).max_gap > 1e-2
 
     # Without the key-value prefixes, the stale embeddings of the clips are still there.
-    (actor,) = stack.engines.actors
     ray.get(actor.__ray_call__.remote(drop_prefixes))
     assert stack.gap_on(stack.sample(seed=3)).max_gap > 1e-2
 
     stack.version += 1
     stack.engines.activate(stack.version)
     assert stack.gap_on(stack.sample(seed=2)).max_gap < MAX_GAP
+
+
+def put_in_service(engine: Any) -> None:
+    """What `activate` does, without the caches."""
+    engine._serving.set()
 
 
 def drop_prefixes(engine: Any) -> None:
