@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -113,21 +113,26 @@ def annotate(
         else:
             prosody = with_transcript(cache[result.key], example.transcript)
             clips[example.id] = Clip(prosody, example.speaker, example.dataset, row.get("sex"))
+    _describe_rows(rows, clips)
+    for line in report_failures(output, errors, len(rows)):
+        logger.info(line)
+    write_rows(output, rows)
+    return Outcome(len(rows), len(cache) - num_cached, len(errors))
+
+
+def _describe_rows(rows: Iterable[Row], clips: Mapping[str, Clip]) -> None:
+    """Write into each row how its clip is beside the others."""
     cuts = calibrate(clips.values())
     num_nobody = 0
     for row in rows:
         clip = clips.get(row["id"])
         row["prosody"] = None if clip is None else describe(clip, cuts)
         num_nobody += clip is not None and is_nobody(clip)
-    for line in report_failures(output, errors, len(rows)):
-        logger.info(line)
     if num_nobody:
         logger.info(
             f"{num_nobody} clips have no level of pitch: neither speaker nor sex is known, and "
             "beside a whole data set `high` would mean a woman"
         )
-    write_rows(output, rows)
-    return Outcome(len(rows), len(cache) - num_cached, len(errors))
 
 
 def _words(manifest: Path, row: Row) -> tuple[Word, ...]:

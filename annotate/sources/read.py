@@ -20,6 +20,7 @@ from annotate.sources.tables import read_tables
 from annotate.sources.written import WrittenClips
 from configs.annotate_schema import AnnotateConfig, SourceConfig
 from configs.errors import UserError
+from data.labels import alike_labels
 
 logger = logging.getLogger(__name__)
 
@@ -83,11 +84,8 @@ def source_labels(labels: str, choices: Sequence[str], clips: Sequence[CorpusCli
         return load_label_map("", labels)
     counts = Counter(clip.raw_label for clip in clips)
     if labels == "own":
-        forms: dict[str, str] = {}
-        for label in sorted(counts):
-            other = forms.setdefault(" ".join(label.casefold().split()), label)
-            if other != label and not choices:
-                logger.warning(f"labels {other!r} and {label!r} are two classes; map them to one")
+        for warning in () if choices else alike_labels(sorted(counts)):
+            logger.warning(warning)
         targets = {label: label for label in choices or sorted(counts)}
     else:
         words = {word: label for label, usual in WORDS.items() for word in usual}
