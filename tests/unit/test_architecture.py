@@ -92,8 +92,9 @@ MAX_ROOM_LINES = {
     # plug-ins as text (rewards), engines that are replaced (rollout), rescue, audit, alarms,
     # requests to stop, saving in the background and resharding (trainer), plug-ins and sockets in
     # the preflight, restarts, the watchdog and process groups (launch). And for speed: a million
-    # rows (data), weights that come while an engine samples (rollout), steps ahead, rows by cost and the vocabulary head as one function (trainer),
-    # other trainers on the same job, growth, a simulator and a timeline (benchmarks). And for the
+    # rows (data), weights that come while an engine samples (rollout), steps ahead, rows by cost
+    # and the vocabulary head as one function (trainer), other trainers on the same job, growth, a
+    # simulator and a timeline (benchmarks). And for the
     # data that people have: containers whose headers and bytes disagree, channels (data), clips
     # and texts as they are found on disks, what is left out, counted, sources of any kind, eleven
     # corpora and their alignments (annotate), a fuzz of the audio reader (benchmarks).
