@@ -99,7 +99,7 @@ MAX_ROOM_LINES = {
     # corpora and their alignments (annotate), a fuzz of the audio reader (benchmarks).
     "configs": 2375,
     "data": 5500,
-    "rewards": 3350,
+    "rewards": 3480,
     "rollout": 1500,
     "trainer": 6420,
     "evaluation": 3400,
@@ -107,7 +107,7 @@ MAX_ROOM_LINES = {
     "report": 2050,
     "launch": 4700,
     "demo": 2100,
-    "benchmarks": 5830,
+    "benchmarks": 6110,
 }
 """Lines of Python a room may have. A cap goes down with its room; one that goes up says why."""
 
