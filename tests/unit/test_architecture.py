@@ -99,9 +99,9 @@ MAX_ROOM_LINES = {
     # corpora and their alignments (annotate), a fuzz of the audio reader (benchmarks).
     "configs": 2375,
     "data": 5500,
-    "rewards": 3480,
+    "rewards": 3515,
     "rollout": 1500,
-    "trainer": 6420,
+    "trainer": 6505,
     "evaluation": 3400,
     "annotate": 8950,
     "report": 2050,
