@@ -213,8 +213,7 @@ class LossConfig(Section):
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
     """Per-token estimator of the KL divergence, as a loss term; `k1` regularizes nothing."""
     aggregation: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
-    """Mean over all tokens of an update, or over completions of their token means; `constant` (Dr.
-    GRPO): sum over tokens by completions x `rollout.max_completion_tokens`."""
+    """Mean over tokens, or completions, of an update; `constant`: `docs/losses.md` (Dr. GRPO)."""
     importance_cap: float = Field(default=2.0, ge=0)
     """Truncated importance weight of learner over engine probabilities; 0 = off."""
     epochs: int = Field(default=1, ge=1)

@@ -174,6 +174,11 @@ def test_the_page():
     found.metrics.update(
         control_silence_accuracy=0.5,
         control_silence_changed_frac=0.25,
+        control_pitch_up_accuracy=0.5,
+        control_pitch_up_changed_frac=0.5,
+        control_pitch_up_follow_num=20.0,
+        control_pitch_up_follow_frac=0.5,
+        control_pitch_up_against_frac=0.0,
         vote_accuracy=0.75,
         sampled_accuracy=0.5,
         pass_at_n=1.0,
