@@ -96,9 +96,9 @@ MAX_ROOM_LINES = {
     # other trainers on the same job, growth, a simulator and a timeline (benchmarks). And for the
     # data that people have: containers whose headers and bytes disagree, channels (data), clips
     # and texts as they are found on disks, what is left out, counted, sources of any kind, eleven
-    # corpora and their alignments (annotate), a fuzz of the audio reader (benchmarks). And for numbers
-    that can be trusted: what claims are worth, null values (rewards, trainer), comparisons over
-    speakers (evaluation), a search for exploits of the judge (benchmarks).
+    # corpora and their alignments (annotate), a fuzz of the audio reader (benchmarks). And for
+    # numbers that can be trusted: what claims are worth, null values (rewards, trainer),
+    # comparisons over speakers (evaluation), a search for exploits of the judge (benchmarks).
     "configs": 2375,
     "data": 5500,
     "rewards": 3515,
