@@ -89,36 +89,48 @@ def worths_of(
 
 
 def contradicts_itself(claims: Iterable[Claim]) -> bool:
-    """Return whether what is claimed of one attribute leaves no level possible, or names two."""
-    stated = {claim.level for claim in claims if not claim.negated}
-    denied = {claim.level for claim in claims if claim.negated}
-    scales = {_scale(claim) for claim in claims if claim.negated}
-    return len(stated) > 1 or bool(stated & denied) or any(denied >= set(SCALES[s]) for s in scales)
+    """Return whether what is claimed of one attribute leaves no level possible."""
+    return not all(_possible(list(claims)).values())
 
 
 def _worth(rated: Sequence[tuple[Claim, float]], rates: Rates) -> float:
-    claims = [claim for claim, _ in rated]
-    if min(truth for _, truth in rated) == 0 or contradicts_itself(claims):
+    if min(truth for _, truth in rated) == 0:
         return 0.0
+    possible = _possible([claim for claim, _ in rated])
     # "High, not normal" is as true as "high".
-    stated = [(claim, truth) for claim, truth in rated if not claim.negated]
-    truth = min(truth for _, truth in stated or rated)
-    possible: dict[str, set[str]] = {}
-    for claim, _ in stated or rated:
-        scale = _scale(claim)
-        left = possible.setdefault(scale, set(SCALES[scale]))
-        left &= {claim.level} if stated else left - {claim.level}
+    stated = [truth for claim, truth in rated if not claim.negated]
+    truth = min(stated or [truth for _, truth in rated])
     return min(_set_worth(scale, left, truth, rates) for scale, left in possible.items())
+
+
+def _possible(claims: Sequence[Claim]) -> dict[str, set[str]]:
+    """Return the levels that claims on one attribute leave possible, by the scale they are of.
+
+    What is stated counts, less what is denied; where nothing is stated, what is not denied.
+    """
+    stated = [_levels(claim) for claim in claims if not claim.negated]
+    denied = {level for claim in claims if claim.negated for level in _levels(claim)}
+    if stated:
+        left = set.intersection(*stated) - denied
+        return {_scale(claims[0].attribute, min(left or stated[0])): left}
+    scales = {_scale(claim.attribute, level) for claim in claims for level in _levels(claim)}
+    return {scale: set(SCALES[scale]) - denied for scale in scales if scale in SCALES}
+
+
+def _levels(claim: Claim) -> set[str]:
+    """Return the levels of which a claim states one: two of "normal or high"."""
+    return set(claim.level.split(" or "))
 
 
 def _set_worth(scale: str, levels: set[str], truth: float, rates: Rates) -> float:
     num_levels = len(SCALES[scale])
+    if not 0 < len(levels) < num_levels:
+        return 0.0  # nothing is possible, or everything: nothing is told
     shares = rates.get(scale, {})
-    share = sum(shares[level] for level in levels) if shares else len(levels) / num_levels
+    share = sum(shares.get(level, 0.0) for level in levels) if shares else len(levels) / num_levels
     worth = min(1 / len(levels), FLOOR / share if share > 0 else 1.0)
     return worth if truth == 1 else min(0.5 * worth, 1 / num_levels)
 
 
-def _scale(claim: Claim) -> str:
-    two_parts = claim.attribute == "intonation" and claim.level in TURNS
-    return "contour" if two_parts else claim.attribute
+def _scale(attribute: str, level: str) -> str:
+    return "contour" if attribute == "intonation" and level in TURNS else attribute

@@ -101,7 +101,7 @@ MAX_ROOM_LINES = {
     # comparisons over speakers (evaluation), a search for exploits of the judge (benchmarks).
     "configs": 2375,
     "data": 5500,
-    "rewards": 3515,
+    "rewards": 3530,
     "rollout": 1500,
     "trainer": 6505,
     "evaluation": 3520,
