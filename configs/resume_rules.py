@@ -57,7 +57,7 @@ METHOD = {
     *_keys("rewards.terms.0.schedule", "ramp_steps"),
     *_keys("rewards", "terms outcome aliases"),
     *_keys("rewards.trust", "enabled one_sided min_judged"),
-    *_keys("advantage", "normalize tolerance mask_truncated"),
+    *_keys("advantage", "normalize tolerance flat_groups mask_truncated"),
     *_keys("loss", "kind policy clip_low clip_high kl_coef kl_estimator aggregation"),
     *_keys("loss", "importance_cap epochs minibatches"),
     *_keys("optim", "lr beta1 beta2 eps weight_decay warmup_steps schedule min_lr_frac"),

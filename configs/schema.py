@@ -189,7 +189,10 @@ class AdvantageConfig(Section):
     """`std`: (R - mean) / (std + 1e-4) (GRPO); `mean`: R - mean (Dr. GRPO); `per_term`: every
     reward term by itself as in `std`, then their weighted sum, scaled over the step (GDPO)."""
     tolerance: float = Field(default=1e-6, ge=0)
-    """A group whose rewards differ by no more than this is flat: no gradient, not normalized."""
+    """A group whose rewards differ by no more than this is flat: advantage 0, not normalized."""
+    flat_groups: Literal["keep", "drop"] = "keep"
+    """`keep`: with `loss.kl_coef` above 0 they stay, with advantage 0, for the KL term; else they
+    have no gradient and go. `drop`: they always go, which saves the learner their time."""
     mask_truncated: bool = False
     """Completions cut at the token limit count for the group's baseline, but are not trained on."""
 
@@ -211,9 +214,9 @@ class LossConfig(Section):
     kl_coef: float = Field(default=0.04, ge=0)
     """Weight of the KL term against the frozen start policy; 0 = no reference model at all."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    """Per-token estimator of the KL divergence, as a loss term."""
-    aggregation: Literal["token_mean", "sequence_mean"] = "token_mean"
-    """Mean over all tokens of an update on all ranks, or over completions of their token means."""
+    """Per-token estimator of the KL divergence, as a loss term; `k1` regularizes nothing."""
+    aggregation: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
+    """Mean over tokens, or completions, of an update; `constant`: `docs/losses.md` (Dr. GRPO)."""
     importance_cap: float = Field(default=2.0, ge=0)
     """Truncated importance weight of learner over engine probabilities; 0 = off."""
     epochs: int = Field(default=1, ge=1)

@@ -92,6 +92,7 @@ def control_metrics(
             before = controls[control.baseline] if control.baseline else plain
             shift = claim_shift(before, rows, control.attribute, control.direction)
             if shift.follow_frac is not None and shift.against_frac is not None:
+                metrics[f"{key}_follow_num"] = float(shift.num_examples)
                 metrics[f"{key}_follow_frac"] = shift.follow_frac
                 metrics[f"{key}_against_frac"] = shift.against_frac
     return metrics

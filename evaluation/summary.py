@@ -90,7 +90,7 @@ def _set_summary(answered: AnsweredSet, seed: int) -> dict[str, Any]:
         **evaluation_summary(answered.rows, answered.choices, seed=seed),
         "metrics": dict(answered.metrics),
         "quality": quality(answered.rows),
-        "vote_interval": asdict(share_interval(votes, seed=seed)) if votes else None,
+        "vote_interval": asdict(share_interval(votes)) if votes else None,
     }
 
 
@@ -130,13 +130,13 @@ def means_over(sets: Sequence[AnsweredSet], *, seed: int) -> dict[str, Any] | No
         "examples": examples,
         "micro": {
             "accuracy": right / examples,
-            "interval": asdict(mean_share_interval([(right, examples)], seed=seed)),
+            "interval": asdict(mean_share_interval([(right, examples)])),
         },
         "macro": {
             "accuracy": statistics.fmean(hit / num for hit, num in shares),
             "ua": statistics.fmean(report.ua for report in reports) if all_closed else None,
             "macro_f1": statistics.fmean(r.macro_f1 for r in reports) if all_closed else None,
-            "interval": asdict(mean_share_interval(shares, seed=seed)),
+            "interval": asdict(mean_share_interval(shares)),
         },
     }
 
@@ -184,7 +184,7 @@ def _numbers(rows: Sequence[Row], choices: Sequence[str], seed: int) -> dict[str
     report = _report(rows, choices)
     numbers = {"examples": report.num_examples, "format_frac": report.format_frac}
     if len(choices) > MAX_CLASSES:
-        interval = share_interval([row["correct"] for row in rows], seed=seed)
+        interval = share_interval([row["correct"] for row in rows])
         return {
             **numbers,
             **dict.fromkeys(NUMBERS),

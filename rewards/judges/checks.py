@@ -7,7 +7,7 @@ from typing import Any
 
 from data.prosody.claim_words import without_quotes
 from data.prosody.claims import ATTRIBUTES, MARGIN, Claim, find_claims, truth_of
-from rewards.judges.measured import agreed_truth
+from rewards.judges.worth import contradicts_itself
 
 UNCLAIMED = "-"
 """Stands for what the text says nothing of."""
@@ -41,5 +41,7 @@ def _verdict(claims: list[Claim], prosody: Mapping[str, Any]) -> str:
     levels = dict.fromkeys(f"not {c.level}" if c.negated else c.level for c in claims)
     truths = [(claim, truth_of(claim, prosody, MARGIN)) for claim in claims]
     measured = [(claim, truth) for claim, truth in truths if truth is not None]
-    verdict = _VERDICTS[agreed_truth(measured)] if measured else "unknown"
+    told = [claim for claim, _ in measured]
+    agreed = 0.0 if contradicts_itself(told) else min((truth for _, truth in measured), default=0.0)
+    verdict = _VERDICTS[agreed] if measured else "unknown"
     return f"{' and '.join(levels)} {verdict}"

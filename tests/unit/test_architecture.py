@@ -97,18 +97,20 @@ MAX_ROOM_LINES = {
     # simulator and a timeline (benchmarks). And for the
     # data that people have: containers whose headers and bytes disagree, channels (data), clips
     # and texts as they are found on disks, what is left out, counted, sources of any kind, eleven
-    # corpora and their alignments (annotate), a fuzz of the audio reader (benchmarks).
+    # corpora and their alignments (annotate), a fuzz of the audio reader (benchmarks). And for
+    # numbers that can be trusted: what claims are worth, null values (rewards, trainer),
+    # comparisons over speakers (evaluation), a search for exploits of the judge (benchmarks).
     "configs": 2375,
     "data": 5500,
-    "rewards": 3350,
+    "rewards": 3530,
     "rollout": 1530,
-    "trainer": 6440,
-    "evaluation": 3400,
+    "trainer": 6525,
+    "evaluation": 3520,
     "annotate": 8950,
     "report": 2050,
     "launch": 4700,
     "demo": 2100,
-    "benchmarks": 5830,
+    "benchmarks": 6110,
 }
 """Lines of Python a room may have. A cap goes down with its room; one that goes up says why."""
 
