@@ -190,9 +190,9 @@ class AdvantageConfig(Section):
     reward term by itself as in `std`, then their weighted sum, scaled over the step (GDPO)."""
     tolerance: float = Field(default=1e-6, ge=0)
     """A group whose rewards differ by no more than this is flat: advantage 0, not normalized."""
-    flat_groups: Literal["keep", "drop"] = "keep"
-    """`keep`: with `loss.kl_coef` above 0 they stay, with advantage 0, for the KL term; else they
-    have no gradient and go. `drop`: they always go, which saves the learner their time."""
+    flat_groups: Literal["drop", "keep"] = "drop"
+    """`drop`: they go, which saves the learner their time, and the KL term is not taken over them.
+    `keep`: with `loss.kl_coef` above 0 they stay for it, with advantage 0."""
     mask_truncated: bool = False
     """Completions cut at the token limit count for the group's baseline, but are not trained on."""
 

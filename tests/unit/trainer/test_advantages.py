@@ -121,13 +121,14 @@ def test_to_samples_drops_flat_groups_and_keeps_order_and_size():
 def test_flat_groups_stay_where_there_is_a_kl_term():
     """With advantage 0, for the KL term alone; but not if no group of the step has any credit."""
     scored = [make_scored([1.0, 0.0], id="a"), make_scored([0.3, 0.3, 0.3], id="b")]
-    kept = to_samples(scored, AdvantageConfig(), kl_coef=0.04)
+    keep = AdvantageConfig(flat_groups="keep")
+    kept = to_samples(scored, keep, kl_coef=0.04)
     assert [sample.group for sample in kept] == [item.group for item in scored]
     assert kept[1].advantages.tolist() == [0.0] * 3 and kept[1].loss_mask.all()
     assert [has_credit(sample) for sample in kept] == [True, False]
-    dropped = to_samples(scored, AdvantageConfig(flat_groups="drop"), kl_coef=0.04)
+    dropped = to_samples(scored, AdvantageConfig(), kl_coef=0.04)
     assert [sample.group for sample in dropped] == [scored[0].group]
-    assert to_samples(scored[1:], AdvantageConfig(), kl_coef=0.04) == []
+    assert to_samples(scored[1:], keep, kl_coef=0.04) == []
 
 
 def test_to_samples_divides_by_std_where_told():
