@@ -27,6 +27,7 @@ from data.containers.extent import check_extent
 from data.containers.faults import Fault
 from data.containers.flac import check_flac_alone
 from data.containers.mpeg import Mpeg
+from data.links import POINTER_BYTES, stand_in
 from data.records import FloatArray
 
 SAMPLE_RATE_HZ = 16_000
@@ -319,6 +320,9 @@ def _check_file(path: Path) -> Mpeg | None:
     if path.suffix.lower() == ".raw":
         raise AudioError(f"{path}: headerless audio is not read; convert it to WAV or FLAC")
     with path.open("rb") as file:
+        if status.st_size < POINTER_BYTES and (what := stand_in(file.read(POINTER_BYTES))):
+            raise AudioError(f"{path}: {what}")
+        file.seek(0)
         return check_extent(file, status.st_size)
 
 

@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from configs.errors import UserError
+from data.links import why_absent
 
 READ = frozenset(
     (
@@ -100,6 +101,22 @@ def find_clips(root: Path, glob: str, left_out: LeftOut) -> Iterator[Path]:
             left_out.add(f"clips in other places than {glob}", path)
 
 
+def find_files(root: Path, glob: str) -> list[Path]:
+    """Return the files below a folder that a pattern of `find_clips` names, in order.
+
+    Links to folders are followed, each folder once, as they are for clips; nothing hidden is found.
+
+    Raises:
+        UserError: A folder cannot be listed.
+    """
+    place = re.compile(_regex(glob), re.IGNORECASE)
+    return sorted(
+        path
+        for path, is_hidden in _walk(root, root.as_posix(), LeftOut())
+        if not is_hidden and place.fullmatch(path.relative_to(root).as_posix())
+    )
+
+
 def in_any_case(path: Path) -> Path:
     """Return a file as it is there: with its extension in another case if that is what exists."""
     ends = (path.suffix, path.suffix.upper(), path.suffix.lower(), path.suffix.capitalize())
@@ -139,7 +156,8 @@ def _walk(
         elif entry.is_file():
             yield path, hidden
         elif path.suffix.lower() in READ:
-            left_out.add("links that lead to no file", path)
+            why = why_absent(os.path.abspath(path))
+            left_out.add("links that lead to no file", f"{path} {why}" if why else path)
 
 
 def _regex(glob: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from annotate.corpora.clips import LeftOut
+from annotate.corpora.clips import LeftOut, find_files
 from annotate.sources.gather import SPLITS, Record
 from annotate.sources.tables import read_table, split_of
 from configs.annotate_schema import SourceConfig
@@ -47,12 +47,11 @@ def _found(root: Path) -> list[Path]:
     if (root / "state.json").is_file():
         parts = _json(root / "state.json").get("_data_files") or ()
         return [root / Path(str(part["filename"])).name for part in parts]
-    tables = sorted(
-        path
-        for path in root.rglob("*.parquet")
-        if not any(part.startswith(".") for part in path.relative_to(root).parts)
-    )
-    tables = tables or sorted(root.rglob("metadata.csv")) + sorted(root.rglob("metadata.jsonl"))
+    tables = find_files(root, "**/*.parquet")
+    tables = tables or [
+        *find_files(root, "**/metadata.csv"),
+        *find_files(root, "**/metadata.jsonl"),
+    ]
     if not tables:
         raise UserError(
             f"{root}: holds no dataset_dict.json, state.json, *.parquet, metadata.csv or "
