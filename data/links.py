@@ -84,7 +84,7 @@ class ClipRoot:
         target = os.path.realpath(link)
         lacks = "" if os.path.exists(target) else f" (not there: {_remedy(link, target)})"
         where = f"outside the audio root {self.folder}"
-        return f"{_link_at(link, path)} to {target}, {where}{lacks}; {_LET}"
+        return _printable(f"{_link_at(link, path)} to {target}, {where}{lacks}; {_LET}")
 
     def problem(self, audio: str) -> str:
         """Return why a path is no file that may be read, and what to do; empty if it is one."""
@@ -121,10 +121,10 @@ def why_absent(path: str) -> str:
             try:
                 os.stat(head)
             except OSError as error:
-                return _broken(head, path, error)
+                return _printable(_broken(head, path, error))
         elif not os.path.lexists(head):
             is_dvc = os.path.isfile(f"{head}.dvc")
-            return f"is not there; {_dvc_pull(head)}" if is_dvc else ""
+            return _printable(f"is not there; {_dvc_pull(head)}") if is_dvc else ""
     return ""
 
 
@@ -138,6 +138,11 @@ def stand_in(head: bytes) -> str:
         if re.match(start, head):
             return f"is a pointer of {tool} to a file that is not here; run `{command}` there"
     return ""
+
+
+def _printable(message: str) -> str:
+    """Return a message without what would move a terminal's cursor, or is no Unicode."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
 
 
 def _heads(path: str, below: str = "") -> Iterator[str]:

@@ -109,11 +109,15 @@ class ClipPaths:
         )
 
     def _below(self, path: Path) -> str | None:
-        for root in (self.root, Path(os.path.realpath(self.root))):
-            whole = os.path.normpath(path)
-            if whole.startswith(f"{str(root).rstrip('/')}/"):
-                return Path(whole).relative_to(root).as_posix()
-        return None
+        whole = os.path.normpath(path)
+        for root in (str(self.root), self._links.folder):
+            if whole.startswith(f"{root.rstrip('/')}/"):
+                return os.path.relpath(whole, root)
+        # By a link to the root, or to a folder above or below it.
+        folder, name = os.path.split(whole)
+        real = os.path.join(os.path.realpath(folder), name)
+        is_below = real.startswith(f"{self._links.folder.rstrip('/')}/")
+        return os.path.relpath(real, self._links.folder) if is_below else None
 
 
 def _slashes(audio: str) -> str:

@@ -19,6 +19,7 @@ from annotate.corpora.convert import build_rows
 from annotate.corpora.table import CORPORA
 from annotate.pipeline import run_pipeline
 from annotate.sources import written
+from annotate.sources.paths import ClipPaths
 from annotate.stages import digest_of_tree
 from configs.annotate_schema import AnnotateConfig
 from configs.errors import UserError
@@ -304,6 +305,17 @@ def test_a_path_of_a_table_leaves_the_root_by_a_link_alone(tmp_path: Path):
         assert "give a root above it" in one_row(tmp_path, audio, "follow_links=true")
     found = one_row(tmp_path, "folder/a.wav")
     assert f"lies below {tmp_path}/root/folder, a link to {tmp_path}/store, outside" in found
+
+
+def test_absolute_paths_by_another_name_of_the_root(tmp_path: Path):
+    root = tmp_path / "v3"
+    write_clip(root / "sad" / "a.wav", hz=200)
+    (tmp_path / "current").symlink_to("v3")
+    (tmp_path / "sad").symlink_to("v3/sad")
+    for given in (root, tmp_path / "current"):
+        paths = ClipPaths(given)
+        for audio in ("v3/sad/a.wav", "current/sad/a.wav", "sad/a.wav"):
+            assert paths.find(f"{tmp_path}/{audio}", tmp_path) == "sad/a.wav"
 
 
 def digest(root: Path) -> str:

@@ -196,6 +196,9 @@ def test_a_link_to_nothing_names_who_has_the_file(tmp_path: Path, target: str, r
     found = problems(root, "x.wav", follow_links=True)
     assert f"'x.wav' is a link to {shown}, which is not there; " in found
     assert remedy.format(root=root) in found
+    # So it is by whoever opens it later: a store may be gone by then.
+    with pytest.raises(AudioError, match=r"x\.wav: is a link to .*, which is not there"):
+        probe(root / "x.wav")
     # Without the switch, both are said.
     found = problems(root, "x.wav")
     assert f"is a link to {shown}, outside the audio root {root} (not there: " in found
@@ -256,6 +259,16 @@ def test_a_link_that_may_not_be_followed_says_so(tmp_path: Path):
     path = link(tmp_path / "x", "y" * 300)
     assert why_absent(str(path)).endswith("File name too long; make it readable")
     assert why_absent(str(tmp_path / "gone" / "x")) == ""
+
+
+def test_names_in_links_are_printable(tmp_path: Path):
+    link(
+        tmp_path / "root" / "x.wav",
+        b"../gone\x1b[2J\xff\n\xc3\xa9".decode("utf-8", "surrogateescape"),
+    )
+    found = why_absent(str(tmp_path / "root" / "x.wav"))
+    assert f"is a link to {tmp_path}/gone\\x1b[2J\\udcff\\né, which is not there" in found
+    assert found.encode()
 
 
 def test_a_deep_path_costs_little(tmp_path: Path):
