@@ -19,6 +19,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+MAX_FOLDERS = 10_000
+"""Folders whose real paths are remembered: to ask of each clip's anew would take most of the time
+of reading a manifest."""
+
+MAX_LINKS = 8
+"""Links of one path that are followed by means of these; more are left to the system."""
+
 POINTER_BYTES = 1024
 """Texts that stand for a file are shorter."""
 
@@ -52,7 +59,7 @@ class ClipRoot:
         try:
             if self.follow_links:
                 return stat.S_ISREG(os.stat(f"{self.folder}/{audio}").st_mode)
-            folder, _, name = audio.rpartition("/")
+            folder, name = os.path.split(os.path.join(self.folder, audio))
             real = self._real_folder(folder)
             return self._holds(real) and stat.S_ISREG(os.lstat(f"{real}/{name}").st_mode)
         except (OSError, ValueError):
@@ -66,22 +73,22 @@ class ClipRoot:
         Raises:
             ValueError: It is no path of any system: a NUL byte, or half a surrogate pair.
         """
-        real = os.path.realpath(os.path.join(self.folder, audio))
         if self.follow_links:
             return not audio.startswith("/") and ".." not in audio.split("/")
-        return self._holds(real)
+        return self.is_clip(audio) or self._holds(self._real(os.path.join(self.folder, audio)))
 
     def leads_out(self, audio: str) -> str:
         """Return which link leads out of the folder, and what to do; empty if none does, or may."""
         if self.follow_links or self.is_clip(audio):
             return ""
         path = os.path.join(self.folder, audio)
-        if self._holds(os.path.realpath(path)):
+        target = self._real(path)
+        if self._holds(target):
             return ""
-        link = next(
-            head for head in _heads(path, self.folder) if not self._holds(os.path.realpath(head))
-        )
-        target = os.path.realpath(link)
+        link = path
+        if not self._holds(self._real_folder(os.path.dirname(path))):
+            links = ((head, self._real(head)) for head in _heads(path, self.folder))
+            link, target = next((head, real) for head, real in links if not self._holds(real))
         lacks = "" if os.path.exists(target) else f" (not there: {_remedy(link, target)})"
         where = f"outside the audio root {self.folder}"
         return _printable(f"{_link_at(link, path)} to {target}, {where}{lacks}; {_LET}")
@@ -95,7 +102,7 @@ class ClipRoot:
         try:
             status = os.stat(path)
         except OSError as error:
-            return why_absent(path) or (
+            return why_absent(path, self.folder) or (
                 f"cannot be read: {error.strerror} below the audio root {self.folder}; add the "
                 "clip or fix data.audio_root"
             )
@@ -104,19 +111,36 @@ class ClipRoot:
     def _holds(self, real: str) -> bool:
         return real == self.folder or real.startswith(self.folder.rstrip("/") + "/")
 
+    def _real(self, path: str) -> str:
+        """Return what `os.path.realpath` does, with the folders of what was asked before."""
+        real = path
+        for _ in range(MAX_LINKS):
+            folder, name = os.path.split(real)
+            if name in ("", ".", ".."):
+                break
+            real = os.path.join(self._real_folder(folder), name)
+            try:
+                real = os.path.join(os.path.dirname(real), os.readlink(real))
+            except OSError:  # no link, or nothing
+                return real
+        return os.path.realpath(path)
+
     def _real_folder(self, folder: str) -> str:
         if folder not in self._real_folders:
-            self._real_folders[folder] = os.path.realpath(os.path.join(self.folder, folder))
+            if len(self._real_folders) >= MAX_FOLDERS:
+                self._real_folders.clear()
+            self._real_folders[folder] = os.path.realpath(folder)
         return self._real_folders[folder]
 
 
-def why_absent(path: str) -> str:
+def why_absent(path: str, below: str = "") -> str:
     """Return why there is no file, and what to do, where a link or a store tells; else empty.
 
     Args:
         path: Absolute, of what cannot be opened.
+        below: Folder above it which is there, and no link.
     """
-    for head in _heads(path):
+    for head in _heads(path, below):
         if os.path.islink(head):
             try:
                 os.stat(head)
