@@ -21,6 +21,7 @@ FREE = {
     "output_dir",
     *_keys("model", "attention gradient_checkpointing logits_chunk_tokens"),
     *_keys("data", "min_duration_s max_duration_s bad_clips feature_cache_mb num_workers"),
+    "data.follow_links",
     *_keys("rollout", "num_engines tensor_parallel colocate gpu_memory_frac kv_cache_gib"),
     *_keys("rollout", "cpu_threads enforce_eager max_model_len max_num_seqs timeout_s"),
     *_keys("rollout", "progress_timeout_s max_engine_restarts"),

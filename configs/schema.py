@@ -83,6 +83,9 @@ class DataConfig(Section):
     """JSON Lines manifest; see docs/data.md."""
     audio_root: str = "runs/demo/material/corpus"
     """Folder that every `audio` path of the manifest is relative to and may not leave."""
+    follow_links: bool = False
+    """Let files and folders below an audio root be links to places outside it, such as the store of
+    a data set's cache, DVC or git-annex; for benchmarks too."""
     train_split: str = "train"
     """Value of `split` in the manifest's training rows."""
     tasks: list[str] = Field(default=[])

@@ -211,4 +211,5 @@ def judge_context(config: RunConfig) -> dict[str, Any]:
         "audio_root": config.data.audio_root,
         "device": config.device,
         "packages": list(config.rewards.packages),
+        "follow_links": config.data.follow_links,
     }

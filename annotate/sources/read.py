@@ -63,7 +63,9 @@ def read_source(config: AnnotateConfig, folder: Path) -> Gathered:
     """
     written, left_out, root = WrittenClips(folder), LeftOut(), Path(config.root)
     records = SOURCES[config.corpus](config.source, root, left_out)
-    gathered = gather(records, config.source, root, written, left_out)
+    gathered = gather(
+        records, config.source, root, written, left_out, follow_links=config.follow_links
+    )
     written.refuse_old()
     return gathered
 

@@ -36,6 +36,8 @@ class JudgeContext:
     """Where the run computes: `cpu` or `cuda`."""
     packages: Sequence[str] = ("rewards",)
     """Top-level packages that judges may be loaded from."""
+    follow_links: bool = False
+    """Whether links below `audio_root` may lead out of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,16 +97,16 @@ MAX_ROOM_LINES = {
     # simulator and a timeline (benchmarks). And for the
     # data that people have: containers whose headers and bytes disagree, channels (data), clips
     # and texts as they are found on disks, what is left out, counted, sources of any kind, eleven
-    # corpora and their alignments (annotate), a fuzz of the audio reader (benchmarks). And for
-    # numbers that can be trusted: what claims are worth, null values (rewards, trainer),
-    # comparisons over speakers (evaluation), a search for exploits of the judge (benchmarks).
+    # corpora and their alignments, links into stores (annotate), a fuzz of the audio reader
+    # (benchmarks). And for numbers that can be trusted: what claims are worth, null values (rewards,
+    # trainer), comparisons over speakers (evaluation), exploits of the judge (benchmarks).
     "configs": 2375,
-    "data": 5500,
+    "data": 5678,
     "rewards": 3530,
     "rollout": 1530,
     "trainer": 6525,
     "evaluation": 3520,
-    "annotate": 8950,
+    "annotate": 9082,
     "report": 2050,
     "launch": 4700,
     "demo": 2100,
