@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import random
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -173,9 +174,23 @@ def _drawn(
     labels = sorted({label for counts in groups.values() for label in counts})
     counts = np.array([[groups[name].get(label, 0) for label in labels] for name in names])
     rng = random.Random(seed)
-    draws = (_draw(counts, targets, rng) for _ in range(NUM_DRAWS))
-    best = min(draws, key=lambda members: _badness(counts, members, targets))
+    least = _least_badness(counts, targets)
+    best, lowest = _draw(counts, targets, rng), (sys.maxsize, 0.0)
+    for number in range(NUM_DRAWS):
+        members = _draw(counts, targets, rng) if number else best
+        badness = _badness(counts, members, targets)
+        if badness < lowest:
+            best, lowest = members, badness
+        if lowest <= least:
+            break  # no later draw can be better, and of equal ones the first is kept
     return {names[place]: split for split, places in best.items() for place in places}
+
+
+def _least_badness(counts: IntArray, targets: Mapping[str, float]) -> tuple[int, float]:
+    """Return what `_badness` cannot be below, however the groups fall."""
+    holders = (counts > 0).sum(axis=0)
+    missing = np.maximum(len(targets) + 1 - holders, 0).sum()
+    return int(missing), sum(abs(float(round(n)) - n) for n in targets.values())
 
 
 def _draw(
