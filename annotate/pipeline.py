@@ -35,7 +35,7 @@ from annotate.judge_data import balanced, from_runs, prescribed
 from annotate.measurements import annotate
 from annotate.sources.gather import source_name
 from annotate.sources.read import SOURCES, read_source, source_labels
-from annotate.splits import assign_splits, with_fold
+from annotate.splits import assign_splits, usual_split, with_fold
 from annotate.stages import (
     Files,
     Stage,
@@ -248,7 +248,7 @@ class _Pipeline:
         config, splits = self.config, self.config.splits
         by = splits.by
         if by == "corpus" and config.corpus in SOURCES:
-            by = _usual_split(rows)
+            by = usual_split(rows)
         elif by == "corpus":
             by = CORPORA[config.corpus].split if config.corpus else "keep"
         if splits.fold:
@@ -388,19 +388,6 @@ class _Pipeline:
         if not rows:
             raise UserError(f"{key} {split!r}: no row of the manifest is in it")
         return rows
-
-
-def _usual_split(rows: Sequence[dict[str, Any]]) -> str:
-    """Return what rows of a source are split by: what they have, the first of four."""
-    by = next(
-        (key for key in ("split", "speaker", "session") if any(row.get(key) for row in rows)), "id"
-    )
-    if by == "id":
-        _log(
-            "no row has a split, speaker or session: drawn clip by clip, so that one voice may be "
-            "in two splits; name the column of speakers if there is one"
-        )
-    return "official" if by == "split" else by
 
 
 def _log(*lines: str) -> None:
