@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from annotate.cot.lexicon import find_mentions
-from data.prosody.claim_words import without_quotes
 from data.prosody.claims import find_claims, truth_of
+from data.prosody.quotes import without_quotes
 
 _META = re.compile(
     r"\b(?:label(?:led|ed|s)?|annotat\w+|ground[- ]truth|(?:given|provided|stated|true|target) "
