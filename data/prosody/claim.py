@@ -76,17 +76,21 @@ def whole_clip(text: str, claims: Sequence[tuple[Claim, str]]) -> list[Claim]:
         parts = [
             (claim, phase)
             for claim, phase in claims
-            if phase and claim.attribute == attribute and _is_level(claim) and not claim.negated
+            if phase in ("start", "end")
+            and claim.attribute == attribute
+            and _is_level(claim)
+            and not claim.negated
         ]
         starts = [claim for claim, phase in parts if phase == "start"]
         ends = [claim for claim, phase in parts if phase == "end"]
-        if not ends or change in told:
+        if change in told or not parts:
             continue
-        last = ends[-1]
-        first = starts[0].level if starts else "normal"
+        last = parts[-1][0]
+        first = starts[0].level if starts and ends else "normal"
         compared = text[last.start : last.end].endswith("er")
-        if (starts or compared) and first != last.level:
-            level = direction(first, last.level)
+        if (compared or (starts and ends)) and first != last.level:
+            pair = (first, last.level) if ends else (last.level, first)
+            level = direction(*pair)
             whole.append(Claim(change, level, False, last.start, last.end))
     return sorted(whole, key=lambda claim: claim.start)
 

@@ -28,8 +28,9 @@ _AS_IF = re.compile(
 _CONDITION = re.compile(
     r"(?<!even )\bif\b(?! (?:anything|not|only|somewhat|slightly|a bit|a little))|\bunless\b"
     r"|\bsuppos(?:e|ing)\b|\bassuming\b|\botherwise\b"
+    r"|\bwith(?:out)? (?:an? )?[^,.;]{0,60}, (?:\w+ ){1,3}would\b"
     r"|(?<![a-z] )\bwere (?:the|this|it|he|she|her|his)\b"
-    r"|\bhad (?:the|this|it|he|she|her|his|their)\b[^,.;]* been\b"
+    r"|\bhad (?:the|this|it|he|she|her|his|their)\b[^,.;]{0,60} been\b"
     r"|\bwhen(?:ever)? (?:people|someone|somebody|one|a person|a speaker|speakers)\b"
 )
 """What makes all of a unit a supposition."""
@@ -50,7 +51,7 @@ _GENERAL = re.compile(
 _DEFINITE = re.compile(
     r"\b(?:the|his|her|its|their|this|that|these|those|such|he|she|it|they|here|i)\b"
 )
-_NO_SUBJECT = re.compile(r"\W*(?:(?:and|so) )?(?:which|who|with|at|in|delivered|spoken)\b")
+_NO_SUBJECT = re.compile(r"\W*(?:(?:and|so) )?(?:with|at|in(?! general)|delivered|spoken)\b")
 
 
 def without_suppositions(text: str) -> str:

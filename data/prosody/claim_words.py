@@ -108,7 +108,7 @@ MEANINGS: Mapping[str, Meaning] = {
 # "Variation" is of the melody, unless it is that of something else.
 _VARIATION = (
     r"(?: (?:pitch|melodic|melody|tonal|vocal|f0|intonation|in|of|the|real)){0,2}"
-    r" (?:variations?|variability|variety|inflections?|modulations?|movement|range)\b"
+    r" (?:variations?|variability|variety|inflections?|modulations?|movement|range|melody)\b"
     r"(?! (?:in|of) (?:the |its )?(?:energy|volume|loudness|intensity|pace|tempo|rate|speed))"
 )
 _NONE = (
@@ -128,12 +128,20 @@ _DOWN = (
 _OWN_VOICE = r"(?:his|her|their|the|its) voice"
 _TIME = r"(?:midway|partway|halfway|towards?|gradually|as|over|by|at the end|on the last)\b"
 _FORCE = r"(?: \w+)? (?:energy|volume|loudness|power|force)"
+_NOT_AS = r"not (?:quite |nearly )?(?:as|so)"
 _AS_USUAL = r"as (?:usual|normal|average|ever|usually|one would expect)"
 
 PHRASES: tuple[tuple[Meaning, str], ...] = (
-    (Meaning("", "", False), r"above all|on average"),
+    (Meaning("energy", "low", False), rf"{_NOT_AS} loud(?:ly)? {_AS_USUAL}"),
+    (Meaning("rate", "slow", False), rf"{_NOT_AS} (?:fast|quick)(?:ly)? {_AS_USUAL}"),
+    (Meaning("", "low", False), rf"{_NOT_AS} (?:high|strong) {_AS_USUAL}"),
+    (Meaning("", "normal", False), rf"as (?:high|low|strong) {_AS_USUAL}"),
+    (
+        Meaning("", "", False),
+        r"above all|on average|quick to|quickly (?:chang|switch|respond|react|becom|turn|realiz)\w+",
+    ),
     (Meaning("intonation", "flat", False), rf"{_LITTLE}{_VARIATION}"),
-    (Meaning("intonation", "expressive", False), rf"(?:{_MUCH}|rich|high){_VARIATION}"),
+    (Meaning("intonation", "expressive", False), rf"(?<!-)(?:{_MUCH}|rich|high){_VARIATION}"),
     (
         Meaning("intonation", "expressive", False),
         r"(?:swings|swinging|moves|moving|ranges|ranging) (?:widely|freely|a lot)",
@@ -162,7 +170,8 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
     (
         Meaning("energy", "low", False),
         rf"(?:{_NONE}|no) (?:vocal |real )?(?:energy|volume|loudness|power|force)"
-        r"(?! (?:\w+ )?(?:chang|increas|drop|shift|peak|burst|spike|variation))|in a whisper",
+        r"(?! (?:\w+ )?(?:chang|increas|drop|shift|peak|burst|spike|variation))|in a whisper"
+        r"|(?:start|begin|open|end|finish)(?:s|ed|ing)?(?: out| off| up)? whispering",
     ),
     (
         Meaning("energy", "rising", True),
@@ -193,7 +202,7 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
 
 WORD = re.compile(
     "|".join(rf"\b({pattern})\b" for _, pattern in PHRASES)
-    + r"|ris(?:ing|e)-fall(?:ing)?|fall(?:ing)?-ris(?:ing|e)|[a-z0-9]+"
+    + r"|sing-song|ris(?:ing|e)-fall(?:ing)?|fall(?:ing)?-ris(?:ing|e)|[a-z0-9]+"
 )
 """A word or phrase; the number of the group that matched is the place of the phrase, from 1."""
 
@@ -204,9 +213,12 @@ CLAUSE_ENDS = re.compile(
     r"|typical of|characteristic of)\b"
 )
 ARC = re.compile(
-    rf"\b({_UP}|{_DOWN})(,? (?:and |but )?(?:then )?|,? before )(?=(?:{_UP}|{_DOWN})\b)"
+    rf"\b({_UP}|{_DOWN})((?: \w+ly)?(?:,? (?:and |but )?(?:then )?|,? before ))"
+    rf"(?=(?:{_UP}|{_DOWN})\b)"
 )
 """A turn of the melody, told in two words that nothing shall part."""
+REPEATED = re.compile(r"\b(\w+er|more) and (?=\1\b)")
+"""A growing level: "louder and louder", "more and more loud"."""
 BETWEEN = re.compile(r"(\bbetween (?:an? )?[\w-]+(?: \w+)?) and\b")
 """A range, told with an "and" that joins no two statements."""
 SEGMENT_ENDS = re.compile(r"[,:()]|\b(?:and|or|with|plus|alongside)\b")
@@ -233,7 +245,10 @@ NO_DENIAL_BEFORE = frozenset(["only", "just", "merely", "simply"])
 DENYING_PAIRS = frozenset(
     [("anything", "but"), ("far", "from"), ("instead", "of"), ("rather", "than")]
 )
-SCOPE_ENDS = frozenset(["how", "that", "which", "what", "why"])
+SCOPE_ENDS = _words(
+    "how that which what why match matches fit fits suit suits mask masks hide hides contradict "
+    "contradicts"
+)
 """A denial does not reach over them: "one might not mind how loud it is"."""
 
 BEFORE_COMPARISON = frozenset(["than", "above", "below"])
@@ -242,7 +257,7 @@ COMPARISONS = BEFORE_COMPARISON | {"compared", "from"}
 
 NOUN_PHRASE = _words(
     "the a an his her its their this that of both also overall general level levels speech "
-    "speaking vocal voice speaker s"
+    "speaking vocal voice speaker s so is are was were too"
 )
 """Words that make, with a noun, a segment that says nothing by itself."""
 
@@ -256,6 +271,10 @@ LINKS = DENIALS | _words(
 ARTICLES = frozenset(["a", "an", "the", "his", "her", "its", "their", "this"])
 
 OF_VOICE: Mapping[str, str] = {
+    "fades": "energy",
+    "fading": "energy",
+    "swells": "energy",
+    "weakens": "energy",
     "high": "pitch",
     "higher": "pitch",
     "deep": "pitch",
@@ -281,7 +300,7 @@ STARTS = re.compile(
 """Words of the beginning of a clip, and not of all of it ("from the start")."""
 
 FINISHES = re.compile(
-    r"(?<!beginning to )(?<!start to )(?<!in the )(?<!to the )(?<!to its )\b(?:ends?(?! of the day)"
+    r"\b(?:(?<!beginning to )(?<!start to )(?<!in the )(?<!to the )(?<!to its )ends?(?! of the day)"
     r"|ended|ending|finishes|finishing|closes|closing|later|afterwards|subsequently|then|eventually"
     r"|(?:last|final|second) (?:half|part|words?|few|syllables?|seconds?|third))\b"
 )
@@ -300,7 +319,7 @@ COPULAS = _words(
 
 VOICES = _words(
     "voice voices speech speaking delivery delivers utterance speaker speakers person man woman "
-    "girl boy lady guy child male female talker he she they it i we who this that these those what "
+    "girl boy lady guy child male female talker he she they it i we who this that these those what former latter "
     "everything overall vocals vocal vocalization vocalisation articulation articulations "
     "pronunciation enunciation rhythm sound sounds audio recording clip sample segment laugh laughter "
     "whisper murmur shout scream narration tone tones manner way style fashion talk talking words "
@@ -324,9 +343,11 @@ FUNCTION = _words(
     "is are was were be been being has have had do does did not no nor so too very quite rather "
     "more most less enough here there now today throughout overall across during within when while "
     "if because since after before until through over under about around between among like such "
+    "towards toward onto upon along near later afterwards first finally too well though "
     "also again still just only even both all each every any some much many which who whom whose "
     "what how his her its their my our your he she it they i we you one time relative compared "
     "given considering due according despite instead yet thus hence therefore may might can could "
+    "doesn don didn isn aren wasn weren won hasn haven "
     "will would should must seems seem sounds appears s t out up down off"
 )
 """Words that no adjective describes."""

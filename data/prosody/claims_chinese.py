@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from data.prosody.claim import CHANGES, Claim, direction, either, whole_clip
+from data.prosody.claim import CHANGES, RANKS, Claim, direction, either, whole_clip
 
 _NOUNS: Mapping[str, str] = {
     "pitch": "音调 音高 基频 调门 音区 声调",
@@ -30,7 +30,7 @@ _LEVELS: Mapping[str, str] = {
     "rising": "上扬 上升 升高 提高 扬起 走高 增大 变大 增强 加大 渐强 变强 变高 升 加快 变快 提升 抬高",
     "falling": "下降 下沉 降低 走低 下滑 减小 变小 减弱 渐弱 变弱 变低 变轻 降 减慢 放慢 变慢 放缓 回落",
     "steady": "平稳 稳定 不变 恒定 均匀",
-    "flat": "平淡 平缓 平直 单调 平板 平坦",
+    "flat": "平 平淡 平缓 平直 单调 平板 平坦",
     "expressive": "丰富 起伏 抑扬顿挫 变化 多变 多样 波动 忽高忽低 时高时低 生动 活泼 夸张",
 }
 
@@ -44,7 +44,7 @@ _OWN: Mapping[str, str] = {
 
 _NO_LEVELS = (
     "高兴 高涨 低落 快乐 愉快 轻松 大家 大概 大约 小时 小说 小心 强调 轻微 高度 尽快 赶快 快要 着急 "
-    "焦急 不断 不仅 不但 不只 很大程度 加强语气 放大"
+    "平静 平和 公平 焦急 不断 不仅 不但 不只 很大程度 加强语气 放大"
 )
 """Words in which a level is none."""
 
@@ -84,6 +84,8 @@ _IF = re.compile("如果|假如|要是|倘若|假使|若是|除非|本应|本该
 _GENERAL = re.compile("通常|往往|一般(?:来说|而言|会|都)|常常|的人(?:会|都|说话)|总是")
 _TURN = re.compile("但|然而|不过|实际|这里|此处|却|可是|这段|该音频|这个")
 _QUESTION = re.compile("吗|呢$|是否|是不是")
+REACH = 10
+"""Characters before a level in which its denial, or what it is compared with, stands."""
 _DENIAL = re.compile("(?:不|没有|没|未|并非|无|缺乏|缺少|毫无)[^，。和与]{0,5}$")
 _FROM = re.compile("[从由先][^，。]{0,4}$")
 _TO = re.compile("(?:渐渐|逐渐|慢慢)?(?:到|变|变得|转|转为|变为|至|后|而)(?:较|更|很)?")
@@ -128,7 +130,10 @@ def _clause(clause: str, offset: int, nouns: list[str]) -> tuple[list[Claim], li
         kind, value = _TOKENS[token[0]]
         if i <= skip or kind == "none":
             continue
-        before, after = clause[: token.start()], tokens[i + 1] if i + 1 < len(tokens) else None
+        before, after = (
+            clause[max(0, token.start() - REACH) : token.start()],
+            tokens[i + 1] if i + 1 < len(tokens) else None,
+        )
         if kind == "noun":
             joined = not fresh and nouns and re.search("[和与及跟、]$", before)
             if value == "intonation" and after and after[0] in _OF_PITCH:
@@ -143,6 +148,8 @@ def _clause(clause: str, offset: int, nouns: list[str]) -> tuple[list[Claim], li
         other = _TOKENS[after[0]] if after else ("", "")
         if after and other[0] == "level" and kind == "level":
             between = clause[token.end() : after.start()]
+            if _FROM.search(before) and other[1] in ("rising", "falling") and value in RANKS:
+                continue  # the start of "由强变弱"
             if _FROM.search(before) and _TO.fullmatch(between):
                 levels, skip, moved = {_between(value, other[1])}, i + 1, True
             elif value == "normal" and _RANGE.fullmatch(between):
@@ -154,7 +161,7 @@ def _clause(clause: str, offset: int, nouns: list[str]) -> tuple[list[Claim], li
                 levels = {value}
         if not moved and value in ("high", "low", "fast", "slow") and _MORE.search(before):
             levels = {direction("normal", value)}
-        begin = tokens[i - 1].end() if i else 0
+        begin = max(tokens[i - 1].end() if i else 0, token.start() - REACH)
         negated = bool(_DENIAL.search(clause, begin, token.start()))
         if negated and value in ("expressive",):
             levels, negated = {"flat"}, False

@@ -46,6 +46,7 @@ from data.prosody.claim_words import (
     OTHERS,
     PHRASES,
     REACH,
+    REPEATED,
     SCOPE_ENDS,
     SEGMENT_ENDS,
     STARTS,
@@ -152,6 +153,7 @@ class _Segment:
 def find_english(text: str) -> Iterator[Claim]:
     """Yield the claims of a lower-case text without quotes, in the order of their level words."""
     text = ARC.sub(lambda found: found[1] + " " * len(found[2]), without_suppositions(text))
+    text = REPEATED.sub(lambda found: "ever".ljust(len(found[0])), text)
     text = BETWEEN.sub(lambda found: found[1] + " to ", text)
     sentence: list[tuple[Claim, str]] = []
     noun = ""
@@ -182,20 +184,20 @@ def _clauses(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 def _segments(text: str, start: int, end: int) -> Iterator[_Segment]:
     """Yield the segments of a clause that say something about a voice."""
-    after_or = False
+    joint = ""
     named: list[str] = []
     last: _Segment | None = None
     for cut in [*SEGMENT_ENDS.finditer(text, start, end), None]:
         stop = cut.start() if cut else end
-        segment = last = _segment(text, start, stop, after_or, named, last)
+        segment = last = _segment(text, start, stop, joint, named, last)
         if segment.nouns or segment.marks:
             yield segment
         if cut is not None:
-            start, after_or = cut.end(), cut[0] == "or"
+            start, joint = cut.end(), cut[0]
 
 
 def _segment(
-    text: str, start: int, end: int, after_or: bool, named: list[str], last: _Segment | None
+    text: str, start: int, end: int, joint: str, named: list[str], last: _Segment | None
 ) -> _Segment:
     """Return a segment; `named` takes the attributes that the clause names, in order."""
     words = tuple(
@@ -217,12 +219,13 @@ def _segment(
     has_voice = any(word.text in ("voice", "tone") for word in words)
     has_voice = has_voice or bool(goes_on and last and last.has_voice)
     phase = _phase(text, start, end)
-    if not phase and last and (goes_on or not last.marks):
+    leads = last is not None and not last.marks and last.phase != "word"
+    if not phase and last and (goes_on or leads or joint == "with"):
         phase = last.phase
     lost = goes_on and last is not None and last.is_other
     is_other = bool(marks) and (lost or _is_of_other(words, marks[0]))
     return _Segment(
-        words, nouns, tuple(nouns), marks, subject, has_voice, phase, is_other, after_or
+        words, nouns, tuple(nouns), marks, subject, has_voice, phase, is_other, joint == "or"
     )
 
 
@@ -230,30 +233,36 @@ def _phase(text: str, start: int, end: int) -> str:
     """Return which part of the clip a segment tells of; empty for all of it."""
     if ONE_WORD.search(text, start, end):
         return "word"
-    if STARTS.search(text, start, end):
-        return "start"
-    return "end" if FINISHES.search(text, start, end) else ""
+    found = [
+        (m.start(), name)
+        for name, m in (
+            ("start", STARTS.search(text, start, end)),
+            ("end", FINISHES.search(text, start, end)),
+        )
+        if m
+    ]
+    return min(found)[1] if found else ""
 
 
 def _is_of_other(words: Sequence[_Word], mark: _Mark) -> bool:
     """Whether the level is said to be that of no voice: "the music in the room is loud"."""
     copula = next((i for i in range(mark.position) if words[i].text in COPULAS), None)
-    if copula is None:
+    if copula is None or not all(_is_link(w) for w in words[copula : mark.position]):
         return False
     subject = [word.text for word in words[:copula]]
     if any(word in PRONOUNS for word in subject):
         return False
     if not OTHERS.isdisjoint(subject):
         return True
+    if any(w in NOUNS and (not i or subject[i - 1] not in OF_MIND) for i, w in enumerate(subject)):
+        return False
     head = ""
     for word in subject:
-        if word in MEASURES and "of" in subject:
-            continue
-        if word in FUNCTION:
+        if word in FUNCTION and word not in MEASURES:
             if head and word not in ARTICLES:
                 break
-            continue
-        head = word
+        elif word not in MEASURES:
+            head = word
     known = head in VOICES or head in MEANINGS or head in NOUNS
     mental = len(subject) > 1 and head in NOUNS and subject[subject.index(head) - 1] in OF_MIND
     return bool(head) and (mental or not known)
@@ -300,13 +309,15 @@ def _joined(text: str, words: Sequence[_Word], one: _Mark, other: _Mark) -> _Mar
 
 
 def _single_marks(words: Sequence[_Word]) -> Iterator[_Mark]:
-    growing = False
+    growing = moves = False
     for i, word in enumerate(words):
         found = word.phrase or MEANINGS.get(word.text)
         growing = word.text in GROWING or (growing and _is_link(word))
         if found is None or not found.level:
             continue
         before = [other.text for other in words[max(0, i - REACH) : i]]
+        if moves and "from" in before[1:] and not found.is_move:
+            continue  # "slows from a fast clip to a crawl"
         if before and before[-1] in BEFORE_COMPARISON:
             continue  # the "normal" of "higher than normal"
         if found.level == "normal" and not COMPARISONS.isdisjoint(before):
@@ -321,8 +332,11 @@ def _single_marks(words: Sequence[_Word]) -> Iterator[_Mark]:
         if _describes_other(words, i):
             continue  # "a high-stakes call"
         level, is_move = found.level, found.is_move
+        if word.text in GROWING and after in MEANINGS:
+            continue  # "grows louder"
         if growing and not is_move and level in RANKS and level != "normal":
             level, is_move = direction("normal", level), True
+        moves = moves or is_move
         yield _Mark(i, found.attribute, level, is_move)
 
 
