@@ -13,7 +13,15 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from data.prosody.claims import ATTRIBUTES, MARGIN, Claim, find_claims, truth_of
+from data.prosody.claims import (
+    ATTRIBUTES,
+    MARGIN,
+    Claim,
+    contradict,
+    find_claims,
+    language_of,
+    truth_of,
+)
 from data.records import Prompt
 from rewards.judges.base import (
     DIMENSIONS,
@@ -103,6 +111,9 @@ class MeasuredJudge:
         """Nothing to free."""
 
     def _judgement(self, prosody: Mapping[str, Any], reasoning: str) -> Judgement:
+        language = language_of(reasoning)
+        if not language:
+            return unscored("neither English nor Chinese")
         claims = self._claims(reasoning)
         truths = [truth_of(claim, prosody, self._margin) for claim in claims]
         scores = {
@@ -116,6 +127,10 @@ class MeasuredJudge:
             | ({"negated": True} if c.negated else {})
             for c, t in zip(claims, truths, strict=True)
         ]
+        if language != "english":  # the two checks of form know English words alone
+            scores["interpretative_quality"] = scores["fluency_and_structural_clarity"] = None
+            missing = "form of Chinese text"
+            return Judgement(scores, missing, {"claims": facts})
         missing = "" if None not in scores.values() else "claims on unmeasured prosody only"
         return Judgement(scores, missing, {"claims": facts})
 
@@ -136,9 +151,7 @@ def _factual(claims: Sequence[Claim], truths: Sequence[float | None]) -> float |
 
 def agreed_truth(rated: Sequence[tuple[Claim, float]]) -> float:
     """Return the truth of one attribute's claims; 0 if they contradict each other."""
-    stated = {claim.level for claim, _ in rated if not claim.negated}
-    denied = {claim.level for claim, _ in rated if claim.negated}
-    if len(stated) > 1 or stated & denied:
+    if contradict([claim for claim, _ in rated]):
         return 0.0
     return min(truth for _, truth in rated)
 
