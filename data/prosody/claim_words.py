@@ -54,19 +54,24 @@ _LEVELS = _table(
 
 _OWN = _table(
     {
-        "energy high": "loud louder loudest loudly booming shout shouts shouting shouted yell yells "
-        "yelling yelled scream screams screaming thundering forceful forcefully powerful powerfully "
+        "energy high": "loud louder loudest loudly booming shout shouts shouting shouted "
+        "yell yells "
+        "yelling yelled scream screams screaming thundering forceful forcefully powerful "
+        "powerfully "
         "energetic energetically vigorous vigorously",
-        "energy low": "quiet quieter quietly soft softer softly faint faintly quietest hushed muted "
+        "energy low": "quiet quieter quietly soft softer softly faint faintly quietest "
+        "hushed muted "
         "subdued murmur murmurs murmured murmuring softness quietness faintness energyless "
         "powerless inaudible inaudibly",
         "pitch high": "shrill shrilly squeaky falsetto",
         "rate fast": "fast faster quick quicker quickly rapid rapidly brisk briskly hurry hurried "
-        "hurriedly haste hasty hastily rush rushed rushes rushing races racing swift swiftly speedy "
+        "hurriedly haste hasty hastily rush rushed rushes rushing races racing swift "
+        "swiftly speedy "
         "speedily breakneck fastest",
         "rate slow": "slow slower slowly sluggish sluggishly unhurried unhurriedly leisurely "
         "drags dragging slowness slowest plodding languid languidly",
-        "intonation flat": "flat flatter flatly monotone monotonous monotonously unvarying monotony",
+        "intonation flat": "flat flatter flatly monotone monotonous monotonously unvarying "
+        "monotony",
         "intonation expressive": "expressive expressively expressiveness lively liveliness "
         "animated varied dynamic melodic singsong sing-song undulating",
         "intonation rising-falling": "rising-falling rise-fall",
@@ -81,8 +86,10 @@ _MOVES = _table(
         "climbing climb grows growing ascends ascending swells lift soars soaring intensifies "
         "intensifying builds building build upturn",
         "falling": "fall falls falling fell downward downwards decrease decreases decreasing drops "
-        "dropping drop fades fading descends descending descent decline declines declining sinks sinking dips "
-        "dipping dip lowers lowering plummets plunges weakens weakening diminishes diminishing dwindles "
+        "dropping drop fades fading descends descending descent decline declines declining "
+        "sinks sinking dips "
+        "dipping dip lowers lowering plummets plunges weakens weakening diminishes "
+        "diminishing dwindles "
         "dwindling subsides tapers tapering",
         "steady": "steady stable constant unchanged unchanging consistent uniform",
     }
@@ -138,7 +145,8 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
     (Meaning("", "normal", False), rf"as (?:high|low|strong) {_AS_USUAL}"),
     (
         Meaning("", "", False),
-        r"above all|on average|quick to|quickly (?:chang|switch|respond|react|becom|turn|realiz)\w+",
+        r"above all|on average|quick to|quickly "
+        r"(?:chang|switch|respond|react|becom|turn|realiz)\w+",
     ),
     (Meaning("intonation", "flat", False), rf"{_LITTLE}{_VARIATION}"),
     (Meaning("intonation", "expressive", False), rf"(?<!-)(?:{_MUCH}|rich|high){_VARIATION}"),
@@ -149,7 +157,8 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
     (
         Meaning("", "steady", True),
         r"(?:hardly|barely|scarcely) (?:moves?|varies|vary|changes?)"
-        r"|(?:does|do|did|is|are)(?: not|n't) (?:really |much )?(?:chang|vary|mov|fluctuat)(?:e|ing)?"
+        r"|(?:does|do|did|is|are)(?: not|n't) (?:really |much "
+        r")?(?:chang|vary|mov|fluctuat)(?:e|ing)?"
         rf"|even(?= (?:{_PACED}|voice|delivery)| ?[,.;:)]| ?$)",
     ),
     (
@@ -175,12 +184,14 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
     ),
     (
         Meaning("energy", "rising", True),
-        rf"rais(?:es?|ed|ing) {_OWN_VOICE}(?= (?:\w+ )?{_TIME})|picks? up (?:in )?(?:volume|energy)",
+        rf"rais(?:es?|ed|ing) {_OWN_VOICE}(?= (?:\w+ )?{_TIME})|picks? up (?:in "
+        rf")?(?:volume|energy)",
     ),
     (
         Meaning("energy", "falling", True),
         rf"lower(?:s|ed|ing)? {_OWN_VOICE}(?= (?:\w+ )?{_TIME})"
-        r"|(?:trail|fad|di|tail)(?:es|s|ing|ed|e) (?:off|out|away|down)|loses (?:energy|power|force)",
+        r"|(?:trail|fad|di|tail)(?:es|s|ing|ed|e) (?:off|out|away|down)|loses "
+        r"(?:energy|power|force)",
     ),
     (Meaning("energy", "high", False), rf"rais(?:es?|ed|ing) {_OWN_VOICE}"),
     (Meaning("energy", "low", False), rf"lower(?:s|ed|ing)? {_OWN_VOICE}"),
@@ -287,7 +298,8 @@ OF_VOICE: Mapping[str, str] = {
 """Level word of a voice, where no attribute is named -> the attribute that it means."""
 
 GROWING = _words(
-    "get gets getting got grow grows growing grew become becomes becoming became turn turns turning "
+    "get gets getting got grow grows growing grew become becomes becoming became turn turns "
+    "turning "
     "increasingly progressively gradually ever"
 )
 """Words that make a change of the level after them: "grows louder"."""
@@ -313,15 +325,18 @@ ONE_WORD = re.compile(
 """What tells of a single word."""
 
 COPULAS = _words(
-    "is are was were be being seems seem sounds sound appears appear remains remain stays stay feels "
+    "is are was were be being seems seem sounds sound appears appear remains remain stays "
+    "stay feels "
     "isn aren wasn"
 )
 
 VOICES = _words(
     "voice voices speech speaking delivery delivers utterance speaker speakers person man woman "
-    "girl boy lady guy child male female talker he she they it i we who this that these those what former latter "
+    "girl boy lady guy child male female talker he she they it i we who this that these "
+    "those what former latter "
     "everything overall vocals vocal vocalization vocalisation articulation articulations "
-    "pronunciation enunciation rhythm sound sounds audio recording clip sample segment laugh laughter "
+    "pronunciation enunciation rhythm sound sounds audio recording clip sample segment "
+    "laugh laughter "
     "whisper murmur shout scream narration tone tones manner way style fashion talk talking words "
     "word sentence phrase line statement reading answer reply response question syllables one ones "
     "prosody performance presentation expression frequency side end start beginning rest range "
@@ -339,7 +354,8 @@ MEASURES = frozenset(["level", "levels", "degree", "amount", "sense"])
 """Words before "of" that stand for what comes after it."""
 
 FUNCTION = _words(
-    "a an the of in on at to for from by with without and or but as than then that this these those "
+    "a an the of in on at to for from by with without and or but as than then that this "
+    "these those "
     "is are was were be been being has have had do does did not no nor so too very quite rather "
     "more most less enough here there now today throughout overall across during within when while "
     "if because since after before until through over under about around between among like such "

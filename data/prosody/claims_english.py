@@ -15,25 +15,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from data.prosody.claim import CHANGES, EITHER, LEVELS, RANKS, Claim, direction, either, whole_clip
+from data.prosody.claim import CHANGES, EITHER, LEVELS, Claim, either, whole_clip
+from data.prosody.claim_marks import JOINING, ORDINAL, Mark, Word, find_marks, is_link
 from data.prosody.claim_scope import without_suppositions
 from data.prosody.claim_words import (
     ARC,
     ARTICLES,
-    BEFORE_COMPARISON,
     BETWEEN,
     BUT_REACH,
     CLAUSE_ENDS,
-    COMPARISONS,
     COPULAS,
     DENIALS,
     DENYING_PAIRS,
     ENDS,
     FINISHES,
     FUNCTION,
-    GROWING,
     KEEP_NOUN,
-    LINKS,
     MEANINGS,
     MEASURES,
     NO_DENIAL_BEFORE,
@@ -52,91 +49,21 @@ from data.prosody.claim_words import (
     STARTS,
     VOICES,
     WORD,
-    Meaning,
 )
 
 SENTENCE_ENDS = frozenset([".", "!", "?", ";", "\n", ""])
 
-_ORDINAL = {"slow": "low", "fast": "high"}
-JOINING = frozenset(
-    [
-        "to",
-        "into",
-        "slightly",
-        "rather",
-        "quite",
-        "very",
-        "fairly",
-        "somewhat",
-        "relatively",
-        "a",
-        "little",
-        "bit",
-        "even",
-        "almost",
-        "mildly",
-        "moderately",
-        "the",
-    ]
-)
-"""Words between the two levels of a range."""
-
 PRONOUNS = frozenset(["he", "she", "they", "it", "i", "we", "who", "this", "that", "what", "which"])
-ADVERBS = frozenset(
-    [
-        "so",
-        "very",
-        "quite",
-        "rather",
-        "too",
-        "a",
-        "bit",
-        "little",
-        "also",
-        "even",
-        "still",
-        "both",
-        "all",
-        "more",
-        "most",
-        "less",
-        "not",
-        "just",
-        "only",
-    ]
-)
-"""Words between a copula and its level word."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Word:
-    text: str
-    start: int
-    end: int
-    phrase: Meaning | None
-    """What it says if it is a whole phrase."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """A level word of a segment."""
-
-    position: int
-    """Which word of the segment."""
-    attribute: str
-    """Its own attribute; empty if it takes that of a noun."""
-    level: str
-    is_move: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    words: tuple[_Word, ...]
+    words: tuple[Word, ...]
     nouns: Mapping[int, str]
     """Position -> attribute."""
     places: tuple[int, ...]
     """The positions, ascending."""
-    marks: tuple[_Mark, ...]
+    marks: tuple[Mark, ...]
     subject: int
     """Position of the first word that could be what the segment speaks of, without being a noun
     from above; the number of words if there is none."""
@@ -201,7 +128,7 @@ def _segment(
 ) -> _Segment:
     """Return a segment; `named` takes the attributes that the clause names, in order."""
     words = tuple(
-        _Word(m.group(), m.start(), m.end(), PHRASES[m.lastindex - 1][0] if m.lastindex else None)
+        Word(m.group(), m.start(), m.end(), PHRASES[m.lastindex - 1][0] if m.lastindex else None)
         for m in WORD.finditer(text, start, end)
     )
     nouns: dict[int, str] = {}
@@ -211,9 +138,9 @@ def _segment(
             named.append(nouns[place])
         elif word.text in ("former", "latter") and len(named) >= 2:
             nouns[place] = named[0 if word.text == "former" else 1]
-    others = (place for place, word in enumerate(words) if not _is_link(word))
+    others = (place for place, word in enumerate(words) if not is_link(word))
     subject = next(others, len(words))
-    marks = tuple(_marks(text, words))
+    marks = tuple(find_marks(text, words))
     # What a segment without a subject tells is of the one before: "starts low and quiet".
     goes_on = bool(last and marks and not nouns and marks[0].position <= subject)
     has_voice = any(word.text in ("voice", "tone") for word in words)
@@ -244,10 +171,10 @@ def _phase(text: str, start: int, end: int) -> str:
     return min(found)[1] if found else ""
 
 
-def _is_of_other(words: Sequence[_Word], mark: _Mark) -> bool:
+def _is_of_other(words: Sequence[Word], mark: Mark) -> bool:
     """Whether the level is said to be that of no voice: "the music in the room is loud"."""
     copula = next((i for i in range(mark.position) if words[i].text in COPULAS), None)
-    if copula is None or not all(_is_link(w) for w in words[copula : mark.position]):
+    if copula is None or not all(is_link(w) for w in words[copula : mark.position]):
         return False
     subject = [word.text for word in words[:copula]]
     if any(word in PRONOUNS for word in subject):
@@ -266,108 +193,6 @@ def _is_of_other(words: Sequence[_Word], mark: _Mark) -> bool:
     known = head in VOICES or head in MEANINGS or head in NOUNS
     mental = len(subject) > 1 and head in NOUNS and subject[subject.index(head) - 1] in OF_MIND
     return bool(head) and (mental or not known)
-
-
-def _is_link(word: _Word) -> bool:
-    """Whether a word may stand between what was named and its level."""
-    known = word.phrase is not None or word.text in MEANINGS or word.text in NOUNS
-    return known or word.text in LINKS or word.text.endswith("ly")
-
-
-def _marks(text: str, words: Sequence[_Word]) -> Iterator[_Mark]:
-    """Yield the level words of a segment; those of a range as one."""
-    held: _Mark | None = None
-    for mark in _single_marks(words):
-        joined = held and _joined(text, words, held, mark)
-        if held and not joined:
-            yield held
-        held = joined or mark
-    if held:
-        yield held
-
-
-def _joined(text: str, words: Sequence[_Word], one: _Mark, other: _Mark) -> _Mark | None:
-    """Return the mark of "moderate to high", or "from quiet to loud"; None for any other two."""
-    between = [word.text for word in words[one.position + 1 : other.position]]
-    gap = text[words[one.position].end : words[other.position].start]
-    if gap != "-" and not (JOINING & set(between) and JOINING.issuperset(between)):
-        if not ("to" in between and all(w in FUNCTION or w in JOINING for w in between)):
-            return None
-    attributes = {one.attribute, other.attribute} - {""}
-    if len(attributes) > 1:
-        return None
-    attribute = next(iter(attributes), "")
-    before = [word.text for word in words[max(0, one.position - 3) : one.position]]
-    spans = any(word.startswith(("rang", "var", "fluctuat", "between")) for word in before)
-    if "from" in before and not spans and not (one.is_move or other.is_move):
-        return _Mark(other.position, attribute, direction(one.level, other.level), is_move=True)
-    levels = {_ORDINAL.get(level, level) for level in (one.level, other.level)}
-    if len(levels & {"low", "high"}) == 2:  # all of the scale: it moves, or nothing is said
-        return _Mark(other.position, attribute, "expressive", is_move=True)
-    level = EITHER.join(sorted(levels))
-    return _Mark(other.position, attribute, level, one.is_move and other.is_move)
-
-
-def _single_marks(words: Sequence[_Word]) -> Iterator[_Mark]:
-    growing = moves = False
-    for i, word in enumerate(words):
-        found = word.phrase or MEANINGS.get(word.text)
-        growing = word.text in GROWING or (growing and _is_link(word))
-        if found is None or not found.level:
-            continue
-        before = [other.text for other in words[max(0, i - REACH) : i]]
-        if moves and "from" in before[1:] and not found.is_move:
-            continue  # "slows from a fast clip to a crawl"
-        if before and before[-1] in BEFORE_COMPARISON:
-            continue  # the "normal" of "higher than normal"
-        if found.level == "normal" and not COMPARISONS.isdisjoint(before):
-            continue  # and of "higher than in her usual voice"
-        after = words[i + 1].text if i + 1 < len(words) else ""
-        if after in OF_MIND and not found.attribute:
-            continue  # "a neutral state", "deep sorrow"
-        if found.level == "steady" and after in MEANINGS and MEANINGS[after].is_move:
-            continue  # "a steady rise"
-        if found.level == "normal" and word.text.endswith("ly") and after in MEANINGS:
-            continue  # "moderately high"
-        if _describes_other(words, i):
-            continue  # "a high-stakes call"
-        level, is_move = found.level, found.is_move
-        if word.text in GROWING and after in MEANINGS:
-            continue  # "grows louder"
-        if growing and not is_move and level in RANKS and level != "normal":
-            level, is_move = direction("normal", level), True
-        moves = moves or is_move
-        yield _Mark(i, found.attribute, level, is_move)
-
-
-def _describes_other(words: Sequence[_Word], position: int) -> bool:
-    """Whether a level word stands before a noun that is no part of speaking."""
-    word = words[position].text
-    if words[position].phrase or word.endswith(("ly", "s", "ted")):
-        return False
-    if word in MEANINGS and MEANINGS[word].is_move and not word.endswith(("ing", "y")):
-        return False
-    start = position
-    while start and (words[start - 1].text in ADVERBS or words[start - 1].text.endswith("ly")):
-        start -= 1
-    if start and words[start - 1].text in COPULAS:
-        return False
-    named = False
-    for other in words[position + 1 : position + 1 + REACH]:
-        if other.text in NOUNS or other.text in VOICES:
-            return False
-        if other.phrase or other.text in MEANINGS:
-            if other.phrase or MEANINGS[other.text].is_move:
-                return False
-            continue
-        if other.text in MEASURES:
-            continue
-        if other.text == "of" and not named:
-            continue
-        if other.text in FUNCTION or other.text.endswith("ly"):
-            return named
-        named = True
-    return named
 
 
 def _clause_claims(segments: Sequence[_Segment], noun: str) -> Iterator[tuple[Claim, str]]:
@@ -439,7 +264,7 @@ def _borrows(segment: _Segment, reach: int) -> bool:
     return segment.marks[0].position <= min(reach, segment.subject)
 
 
-def _described(pair: Sequence[_Segment], mark: _Mark) -> str:
+def _described(pair: Sequence[_Segment], mark: Mark) -> str:
     """Return the noun of "a low and steady pitch" for the "low"; empty for anything else."""
     words = pair[0].words
     if len(pair) < 2 or mark.position < 1 or mark.position != len(words) - 1:
@@ -449,7 +274,7 @@ def _described(pair: Sequence[_Segment], mark: _Mark) -> str:
     return pair[1].nouns[place] if ends else ""
 
 
-def _attribute(segment: _Segment, mark: _Mark, noun: str) -> str:
+def _attribute(segment: _Segment, mark: Mark, noun: str) -> str:
     """Return the attribute that a level word belongs to; empty if none is in sight."""
     places = segment.places
     word = segment.words[mark.position].text
@@ -473,7 +298,7 @@ def _attribute(segment: _Segment, mark: _Mark, noun: str) -> str:
     return noun or ("intonation" if mark.is_move and rest & ENDS else "")
 
 
-def _is_denied(segment: _Segment, mark: _Mark) -> bool:
+def _is_denied(segment: _Segment, mark: Mark) -> bool:
     """Whether a denial stands before a level word: "not", "far from", but not "not only"."""
     words = [word.text for word in segment.words[max(0, mark.position - REACH) : mark.position + 1]]
     for word, after in reversed(list(pairwise(words))):
@@ -487,7 +312,7 @@ def _is_denied(segment: _Segment, mark: _Mark) -> bool:
 
 
 def _claim(
-    segment: _Segment, mark: _Mark, attribute: str, negated: bool
+    segment: _Segment, mark: Mark, attribute: str, negated: bool
 ) -> Iterator[tuple[Claim, str]]:
     """Yield the claim of a level word on an attribute, unless the two do not go together."""
     word = segment.words[mark.position]
@@ -504,6 +329,6 @@ def _claim(
     elif attribute not in ("pitch", "energy") or mark.is_move:
         return  # a level without attribute, or "high intonation"
     else:
-        levels = {_ORDINAL.get(level, level) for level in levels}
+        levels = {ORDINAL.get(level, level) for level in levels}
     claim = Claim(attribute, either(attribute, levels), negated, word.start, word.end)
     yield claim, segment.phase
