@@ -74,6 +74,7 @@ ADVERBS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Word:
+    """A word or a phrase."""
     text: str
     start: int
     end: int
@@ -83,6 +84,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
+    """A level word of a segment."""
     """A level word of a segment."""
 
     position: int
@@ -149,7 +151,7 @@ def _single_marks(words: Sequence[Word]) -> Iterator[Mark]:
             continue  # "a steady rise"
         if found.level == "normal" and word.text.endswith("ly") and after in MEANINGS:
             continue  # "moderately high"
-        if _describes_other(words, i):
+        if found.level != "normal" and _describes_other(words, i):
             continue  # "a high-stakes call"
         level, is_move = found.level, found.is_move
         if word.text in GROWING and after in MEANINGS:

@@ -98,7 +98,7 @@ MAX_ROOM_LINES = {
     # and texts as they are found on disks, what is left out, counted, sources of any kind, eleven
     # corpora and their alignments (annotate), a fuzz of the audio reader (benchmarks).
     "configs": 2375,
-    "data": 5500,
+    "data": 6400,
     "rewards": 3350,
     "rollout": 1500,
     "trainer": 6420,
