@@ -97,4 +97,4 @@ def whole_clip(text: str, claims: Sequence[tuple[Claim, str]]) -> list[Claim]:
 
 def _is_level(claim: Claim) -> bool:
     """Whether it tells how something is, and not how it moves."""
-    return claim.attribute in LEVELS or claim.level in ("flat", "expressive")
+    return claim.attribute in LEVELS

@@ -75,6 +75,7 @@ ADVERBS = frozenset(
 @dataclass(frozen=True, slots=True)
 class Word:
     """A word or a phrase."""
+
     text: str
     start: int
     end: int
@@ -85,6 +86,7 @@ class Word:
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A level word of a segment."""
+
     """A level word of a segment."""
 
     position: int

@@ -18,7 +18,7 @@ _PART_ENDS = re.compile(
 
 _VERBS_OF_SAYING = (
     r"describe|say|call|characteri[sz]e|put|rate|judge|argue|note|place|estimate"
-    r"|seem|appear"
+    r"|seem|appear|hear|notice"
 )
 _AS_IF = re.compile(
     r"\b(?:(?:as if|as though|like someone)\b"

@@ -224,7 +224,7 @@ CLAUSE_ENDS = re.compile(
     r"|typical of|characteristic of)\b"
 )
 ARC = re.compile(
-    rf"\b({_UP}|{_DOWN})((?: \w+ly)?(?:,? (?:and |but )?(?:then )?|,? before ))"
+    rf"\b({_UP}|{_DOWN})((?: \w+ly)?(?:,? (?:and |but (?=then))?(?:then )?|,? before ))"
     rf"(?=(?:{_UP}|{_DOWN})\b)"
 )
 """A turn of the melody, told in two words that nothing shall part."""
@@ -312,8 +312,9 @@ STARTS = re.compile(
 """Words of the beginning of a clip, and not of all of it ("from the start")."""
 
 FINISHES = re.compile(
-    r"\b(?:(?<!beginning to )(?<!start to )(?<!in the )(?<!to the )(?<!to its )ends?(?! of the day)"
-    r"|ended|ending|finishes|finishing|closes|closing|later|afterwards|subsequently|then|eventually"
+    r"\b(?:(?<!beginning to )(?<!start to )(?<!in the )(?<!to the )(?<!to its )(?<!low )(?<!high )"
+    r"(?<!lower )(?<!higher )(?<!upper )ends?(?! of the day)"
+    r"|ended|ending|finishes|finishing|closes|closing|later|afterwards|subsequently|(?<=[a-z,] )then(?! there)|eventually"
     r"|(?:last|final|second) (?:half|part|words?|few|syllables?|seconds?|third))\b"
 )
 """Words of its end."""
@@ -340,6 +341,7 @@ VOICES = _words(
     "whisper murmur shout scream narration tone tones manner way style fashion talk talking words "
     "word sentence phrase line statement reading answer reply response question syllables one ones "
     "prosody performance presentation expression frequency side end start beginning rest range "
+    "shape quality pattern profile character "
     "variation movement rise fall drop increase decrease descent burst"
 )
 """Words for a voice, its owner or what he says: what a level word may describe."""
