@@ -320,8 +320,9 @@ FINISHES = re.compile(
 """Words of its end."""
 
 ONE_WORD = re.compile(
-    r"\b(?:(?:the|this|that|one|key|last|first|final|second|middle) (?:\w+ )?(?:word|syllable)"
-    r"(?!  )\b|syllables|(?:emphasi[sz]ed|stressed|accented)(?: words?| parts?)?|key words?)\b"
+    r"\b(?:(?<!to )(?<!till )(?<!until )(?<!from )the (?:(?:key|last|first|final|second|middle) )?"
+    r"(?:word(?= in| at| is stressed)|syllable)(?!  )\b|syllables|(?:emphasi[sz]ed|stressed)"
+    r"(?: words?| parts?)?|key words?)\b"
 )
 """What tells of a single word."""
 
