@@ -320,9 +320,9 @@ FINISHES = re.compile(
 """Words of its end."""
 
 ONE_WORD = re.compile(
-    r"\b(?:(?<!to )(?<!till )(?<!until )(?<!from )the (?:(?:key|last|first|final|second|middle) )?"
-    r"(?:word(?= in| at| is stressed)|syllable)(?!  )\b|syllables|(?:emphasi[sz]ed|stressed)"
-    r"(?: words?| parts?)?|key words?)\b"
+    r"\b(?:the (?:word(?= in| at| is stressed)|(?:key|stressed|middle) (?:word|syllable)(?!  ))\b"
+    r"|(?:emphasi[sz]ed|stressed|accented) (?:words?|parts?|syllables?)"
+    r"|is (?:stressed|emphasi[sz]ed))\b"
 )
 """What tells of a single word."""
 
