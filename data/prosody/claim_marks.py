@@ -113,9 +113,8 @@ def _joined(text: str, words: Sequence[Word], one: Mark, other: Mark) -> Mark | 
     """Return the mark of "moderate to high", or "from quiet to loud"; None for any other two."""
     between = [word.text for word in words[one.position + 1 : other.position]]
     gap = text[words[one.position].end : words[other.position].start]
-    joining = bool(JOINING & set(between)) and JOINING.issuperset(between)
     spanning = "to" in between and all(w in FUNCTION or w in JOINING for w in between)
-    if gap != "-" and not joining and not spanning:
+    if gap != "-" and not spanning:
         return None
     attributes = {one.attribute, other.attribute} - {""}
     if len(attributes) > 1:

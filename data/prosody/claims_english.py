@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from data.prosody.claim import CHANGES, EITHER, LEVELS, Claim, either, whole_clip
+from data.prosody.claim import CHANGES, EITHER, LEVELS, RANKS, Claim, either, whole_clip
 from data.prosody.claim_marks import JOINING, ORDINAL, Mark, Word, find_marks, is_link
 from data.prosody.claim_scope import without_suppositions
 from data.prosody.claim_words import (
@@ -330,5 +330,9 @@ def _claim(
         return  # a level without attribute, or "high intonation"
     else:
         levels = {ORDINAL.get(level, level) for level in levels}
+    if attribute in LEVELS and not levels <= set(LEVELS[attribute]):
+        return  # "low to rising"
+    if attribute == "intonation" and levels & set(RANKS):
+        return
     claim = Claim(attribute, either(attribute, levels), negated, word.start, word.end)
     yield claim, segment.phase
