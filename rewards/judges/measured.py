@@ -14,7 +14,14 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from data.prosody.claims import ATTRIBUTES, MARGIN, Claim, find_claims, truth_of
+from data.prosody.claims import (
+    ATTRIBUTES,
+    MARGIN,
+    Claim,
+    find_claims,
+    language_of,
+    truth_of,
+)
 from data.records import Prompt
 from rewards.judges.base import (
     DIMENSIONS,
@@ -44,6 +51,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 class _Reading:
     """What a text says and how, whatever the clip."""
 
+    language: str
+    """As `language_of` returns it."""
     claims: tuple[Claim, ...]
     interpretation: float
     fluency: float
@@ -126,10 +135,13 @@ class MeasuredJudge:
         """Nothing to free."""
 
     def _reading(self, text: str) -> _Reading:
-        return _Reading(find_claims(text), interpretation(text), fluency(text, *self._num_words))
+        form = interpretation(text), fluency(text, *self._num_words)
+        return _Reading(language_of(text), find_claims(text), *form)
 
     def _judgement(self, prosody: Mapping[str, Any], reasoning: str) -> Judgement:
         read = self._read(reasoning)
+        if not read.language:
+            return unscored("neither English nor Chinese")
         truths = [truth_of(claim, prosody, self._margin) for claim in read.claims]
         worths = worths_of(read.claims, truths, self._rates)
         factual = _scaled(_factual(read.claims, worths))
@@ -146,6 +158,10 @@ class MeasuredJudge:
             | ({"negated": True} if c.negated else {})
             for c, t in zip(read.claims, truths, strict=True)
         ]
+        if read.language != "english":  # the two checks of form know English words alone
+            scores["interpretative_quality"] = scores["fluency_and_structural_clarity"] = None
+            missing = "form of Chinese text"
+            return Judgement(scores, missing, {"claims": facts, "worths": worths})
         missing = "" if None not in scores.values() else "claims on unmeasured prosody only"
         return Judgement(scores, missing, {"claims": facts, "worths": worths})
 

@@ -108,18 +108,13 @@ def _possible(claims: Sequence[Claim]) -> dict[str, set[str]]:
 
     What is stated counts, less what is denied; where nothing is stated, what is not denied.
     """
-    stated = [_levels(claim) for claim in claims if not claim.negated]
-    denied = {level for claim in claims if claim.negated for level in _levels(claim)}
+    stated = [set(claim.levels) for claim in claims if not claim.negated]
+    denied = {level for claim in claims if claim.negated for level in claim.levels}
     if stated:
         left = set.intersection(*stated) - denied
         return {_scale(claims[0].attribute, min(left or stated[0])): left}
-    scales = {_scale(claim.attribute, level) for claim in claims for level in _levels(claim)}
+    scales = {_scale(claim.attribute, level) for claim in claims for level in claim.levels}
     return {scale: set(SCALES[scale]) - denied for scale in scales if scale in SCALES}
-
-
-def _levels(claim: Claim) -> set[str]:
-    """Return the levels of which a claim states one: two of "normal or high"."""
-    return set(claim.level.split(" or "))
 
 
 def _set_worth(scale: str, levels: set[str], truth: float, rates: Rates) -> float:
