@@ -5,7 +5,8 @@ python launch/tables.py LABEL=RUN_FOLDER ... [--probes RUN_FOLDER [RUN_FOLDER]] 
 python launch/tables.py --folds RUN_FOLDER ... [--output FILE.md]
 
 Table 2: accuracy on every benchmark. Table 4: variants, compared with the first one. Table 5, with
-`--probes`: prosody probes before and after, of two evaluations or of one supervised run. `--folds`: the means of a cross-validation, as EmoBox has them.
+`--probes`: prosody probes before and after, of two evaluations or of one supervised run. `--folds`:
+the means of a cross-validation, as EmoBox reports them.
 """
 
 from __future__ import annotations
