@@ -33,6 +33,7 @@ from annotate.cot.review import write_review
 from annotate.inspect.leaks import describe_leaks, find_leaks
 from annotate.judge_data import balanced, from_runs, prescribed
 from annotate.measurements import annotate
+from annotate.sources.benchmarks import BENCHMARKS
 from annotate.sources.gather import source_name
 from annotate.sources.read import SOURCES, read_source, source_labels
 from annotate.splits import assign_splits, usual_split, with_fold
@@ -185,13 +186,14 @@ class _Pipeline:
         config, root = self.config, Path(self.config.root)
         if config.corpus in SOURCES:
             source = read_source(config, self.files.clips)
-            label_map = source_labels(config.labels, config.choices, source.clips)
+            labels = "own" if config.corpus in BENCHMARKS else config.labels
+            label_map = source_labels(labels, config.choices, source.clips)
             converted = convert_clips(
                 source.name,
                 source.root,
                 source.clips,
                 label_map,
-                labels=config.labels,
+                labels=labels,
                 num_workers=config.workers,
                 follow_links=config.follow_links,
             )

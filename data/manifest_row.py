@@ -187,7 +187,24 @@ class _Row:
             speaker=speaker,
             split=split,
             dataset=dataset,
+            scoring=self.scoring(),
         )
+
+    def scoring(self) -> Mapping[str, str] | None:
+        """Return how a public benchmark scores the row, if it is of one."""
+        value = self.fields.get("scoring")
+        if value is None:
+            return None
+        if (
+            not isinstance(value, dict)
+            or "rule" not in value
+            or not all(isinstance(text, str) for text in value.values())
+        ):
+            self.problems.append(
+                f"'scoring' is {_shown(value)}; write an object of texts with a 'rule'"
+            )
+            return None
+        return value
 
     def name(self, name: str) -> str | None:
         """Return a text field that many rows have in common."""

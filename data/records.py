@@ -52,6 +52,9 @@ class Example:
     speaker: str | None = None
     split: str | None = None
     dataset: str | None = None
+    scoring: Mapping[str, str] | None = None
+    """Of a row of a public benchmark: its `rule` (`evaluation.benchmark_rules`), and name -> value
+    of the groups that it reports."""
 
     def __reduce__(self) -> tuple[type[Example], tuple[Any, ...]]:
         """Pickle by its fields in their order, at a third of a dataclass's own time."""

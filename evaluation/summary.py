@@ -9,6 +9,7 @@ from typing import Any
 
 from data.files import Row
 from data.parsing import normalize_label
+from evaluation.official import official_summary
 from evaluation.self_consistency import voted
 from evaluation.statistics import (
     ClassificationReport,
@@ -68,7 +69,7 @@ def summary_of_sets(sets: Sequence[AnsweredSet], *, seed: int) -> dict[str, Any]
     Returns:
         `evaluation_summary` of the test split, or without one of all benchmarks together over all
         of their labels; `of` (what that is about); `sets` (name -> its `evaluation_summary`, with
-        `benchmark`, `probe`, `metrics`, `quality`, `vote_interval`), and `means`.
+        `benchmark`, `probe`, `metrics`, `quality`, `official`, `vote_interval`), and `means`.
     """
     closed = [one for one in sets if len(one.choices) <= MAX_CLASSES] or list(sets)
     emotions = [one for one in closed if not one.is_probe] or closed
@@ -90,6 +91,7 @@ def _set_summary(answered: AnsweredSet, seed: int) -> dict[str, Any]:
         **evaluation_summary(answered.rows, answered.choices, seed=seed),
         "metrics": dict(answered.metrics),
         "quality": quality(answered.rows),
+        "official": official_summary(answered.rows),
         "vote_interval": asdict(share_interval(votes)) if votes else None,
     }
 

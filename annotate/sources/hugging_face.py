@@ -25,6 +25,16 @@ def read_hugging_face(config: SourceConfig, root: Path, left_out: LeftOut) -> It
             yield from read_table(path, config, split_of(path) or _split_of_folders(path, place))
 
 
+def table_paths(config: SourceConfig, root: Path) -> list[Path]:
+    """Return the tables of a data set: those that `source.files` names, or of the folder.
+
+    Raises:
+        UserError: As `read_hugging_face`.
+    """
+    places = [_named(name, root) for name in config.files] or [root]
+    return [path for at in places for path in ([at] if at.is_file() else _found(at))]
+
+
 def _named(name: str, root: Path) -> Path:
     path = next((path for path in (root / name, Path(name)) if path.exists()), None)
     if path is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from annotate.corpora.base import CorpusClip
 from annotate.corpora.clips import LeftOut
 from annotate.corpora.convert import LabelMap, load_label_map
+from annotate.sources.benchmarks import BENCHMARKS
 from annotate.sources.chat import read_chats
 from annotate.sources.folders import read_folders
 from annotate.sources.gather import Gathered, Record, gather
@@ -31,6 +32,7 @@ SOURCES: Mapping[str, Callable[[SourceConfig, Path, LeftOut], Iterator[Record]]]
     "kaldi": read_kaldi,
     "lhotse": read_lhotse,
     "table": read_tables,
+    **BENCHMARKS,
 }
 """Kind of source -> its reader."""
 
