@@ -91,7 +91,7 @@ def test_a_judge_behind_a_server_is_asked(capsys: pytest.CaptureFixture[str]) ->
             f"judge_options: {{url: '{server.url}', model: judge}}}}"
         )
         first, second = rows(capsys, *two_texts(), "--prosody", json.dumps(PROSODY), judge)
-    assert len(server.bodies) == 2
+    assert len(server.bodies) >= 2
     assert first["terms"]["reasoning"]["value"] == 0.8 and second["total"] == pytest.approx(0.7)
 
 
