@@ -103,7 +103,7 @@ MAX_ROOM_LINES = {
     "data": 5500,
     "rewards": 3890,
     "rollout": 1500,
-    "trainer": 6420,
+    "trainer": 6550,
     "evaluation": 3400,
     "annotate": 8950,
     "report": 2050,

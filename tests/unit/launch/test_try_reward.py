@@ -201,7 +201,7 @@ def test_samples_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
         (["--text", "x", "--label", "sad", "--tokens", "0"], "a text has at least 1 token"),
         (["--text", "x", "--prosody", "[]"], "needs a JSON object"),
         (["--texts", "gone.txt", "--label", "sad"], "gone.txt: cannot be read"),
-        (["--text", "x", "--label", "sad", "rewards.terms.0.wieght=1"], "wieght"),
+        (["--text", "x", "--label", "sad", "rewards.terms.0.weigh=1"], "weigh"),
         (
             ["--text", "x", "--label", "sad", "rewards.terms.0.target=rewards.gone:Gone"],
             "rewards.terms: 'format' cannot be built: RewardError: reward target",
@@ -220,7 +220,7 @@ def test_mistakes_are_one_line(
     [
         ("{", "is no JSON"),
         ("[]", "needs an object with 'text', a text"),
-        ('{"text": "x", "lable": "sad"}', "unknown 'lable'; allowed are text, id"),
+        ('{"text": "x", "labl": "sad"}', "unknown 'labl'; allowed are text, id"),
         ('{"text": "x", "choices": "sad"}', "'choices' is 'sad', expected list"),
         ('{"text": "x", "num_tokens": 0}', "num_tokens is 0; a text has at least 1"),
         ('{"text": "x", "finish_reason": "cut"}', "finish_reason is 'cut': stop or length"),

@@ -139,7 +139,7 @@ def test_what_goes_wrong_is_named(adapter: str, function: str, message: str):
 
 def test_options_that_do_not_fit_are_named():
     for options, message in (
-        ({"columns": {"answer": "lable"}}, "columns.answer is 'lable', which is no field of a row"),
+        ({"columns": {"answer": "labl"}}, "columns.answer is 'lable', which is no field of a row"),
         ({"limits": [1, 0]}, "limits are [1, 0]; needed are two numbers"),
         ({"limits": [0, 1]}, "value 1 is 2.0, outside [0, 1]"),
     ):
@@ -178,8 +178,8 @@ def problems(function: str, *overrides: str, target: str = "TrlReward") -> list[
 def test_a_function_that_cannot_run_is_found_before_the_run():
     where = "rewards.terms.1.options.function"
     assert problems(f"{HERE}:lengths") == []
-    (found,) = problems(f"{HERE}:lenghts")
-    assert found.endswith(f"{HERE} has no function lenghts; did you mean lengths?")
+    (found,) = problems(f"{HERE}:lengthss")
+    assert found.endswith(f"{HERE} has no function lengthss; did you mean lengths?")
     (found,) = problems(f"{HERE}:wants_steps")
     assert found.startswith(f"{where}: {HERE}:wants_steps: needs steps, which it is not given")
     assert problems(f"{HERE}:wants_steps", "rewards.terms.1.options.columns={steps: task}") == []
