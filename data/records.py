@@ -125,7 +125,8 @@ class RewardTerms:
     """Raw scores of one group, unweighted."""
 
     values: Mapping[str, tuple[float | None, ...]]
-    """Term name -> [G] values in [0, 1]; None means not scored, which is never the same as 0."""
+    """Term name -> [G] values, in [0, 1] unless the reward has other limits; None means not scored,
+    which is never the same as 0."""
     details: Mapping[str, tuple[Mapping[str, Any], ...]] = field(
         default_factory=dict[str, tuple[Mapping[str, Any], ...]]
     )

@@ -191,6 +191,8 @@ class RolloutEngine:
         self._tokenizer = self._llm.get_tokenizer()
         self._base_params = SamplingParams(
             temperature=rollout.temperature,
+            top_p=rollout.top_p,
+            top_k=rollout.top_k,
             max_tokens=rollout.max_completion_tokens,
             logprobs=0,
             stop_token_ids=[spec.end_token_id],
@@ -243,7 +245,8 @@ class RolloutEngine:
                 # vLLM adds 0 to n - 1 for the completions of a request.
                 params.seed = request.seed
                 params.min_tokens = request.min_tokens
-                params.temperature = 0.0 if greedy else params.temperature
+                if greedy:
+                    params.temperature, params.top_p, params.top_k = 0.0, 1.0, 0
                 name = str(self._num_asked)
                 self._num_asked += 1
                 try:

@@ -196,13 +196,25 @@ class FrozenScores(NamedTuple):
 
 
 def policy_terms(
-    logprobs: torch.Tensor, row: Microbatch, frozen: FrozenScores, loss: LossConfig
+    logprobs: torch.Tensor,
+    row: Microbatch,
+    frozen: FrozenScores,
+    loss: LossConfig,
+    *,
+    entropy: torch.Tensor | None = None,
+    whole: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the policy loss of each token of a row, KL included, and the metrics behind it.
+    """Return the policy loss of each token of a row, KL and entropy bonus included, and metrics.
 
     Args:
         logprobs: [N] under the current policy, with gradient.
         frozen: its scores before the step's first update, on the same device.
+        entropy: [N] of the next-token distributions, with gradient, for the bonus
+            `-entropy_coef * H`; it may be left out where that is 0.
+        whole: [N] log-probs under the current policy in the whole distribution, with gradient, if
+            `logprobs` are those among the tokens that sampling keeps. The KL is between whole
+            distributions: a token that one policy keeps and the other does not would make it
+            infinite.
 
     Returns:
         The loss [N] before `row.loss_weights`, and detached metrics [N].
@@ -228,7 +240,11 @@ def policy_terms(
         "policy/logprob_gap": (frozen.old - rollout).abs(),
     }
     if frozen.reference is not None:
-        kl = kl_estimate(logprobs, frozen.reference, loss.kl_estimator)
+        now = logprobs if whole is None else whole
+        kl = kl_estimate(now, frozen.reference, loss.kl_estimator)
         per_token = per_token + loss.kl_coef * kl
         metrics["policy/kl"] = kl.detach()
+    if loss.entropy_coef:
+        assert entropy is not None
+        per_token = per_token - loss.entropy_coef * entropy
     return per_token, metrics

@@ -5,6 +5,7 @@ Every key that is computed here has a row in docs/metrics.md.
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ COUNTERS = ("calls", "prompt_tokens", "completion_tokens")
 
 
 def reward_metrics(scored: Sequence[ScoredGroup], rules: CombineRules) -> dict[str, float]:
-    """Return the metrics `reward/*`, `trust/*` and `judge/*` of a step.
+    """Return the metrics `reward/*`, `extra/*`, `trust/*` and `judge/*` of a step.
 
     A term that was not scored for a single completion has a coverage and a weight, but no mean.
     Standard deviations are over all completions of the step, divided by their number.
@@ -65,7 +66,12 @@ def _term_metrics(scored: Sequence[ScoredGroup], name: str) -> dict[str, float]:
     for label, found in by_label.items():
         key = f"reward/{name}_mean_{label.replace(' ', '_')}"
         metrics[key] = statistics.fmean(found)
-    return metrics
+    facts: dict[str, list[float]] = defaultdict(list)
+    for item in scored:
+        for detail in item.terms.details.get(name, ()):
+            for fact, value in detail.get("metrics", {}).items():
+                facts[f"extra/{name}_{re.sub(r'[^A-Za-z0-9_]', '_', fact)}"].append(value)
+    return metrics | {key: statistics.fmean(found) for key, found in facts.items()}
 
 
 def _trust_metrics(scored: Sequence[ScoredGroup], rules: CombineRules) -> dict[str, float]:
