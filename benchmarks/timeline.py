@@ -100,18 +100,27 @@ class Recorder:
         return watched
 
 
-def draw(panels: dict[str, tuple[float, float, list[Span]]], output: Path) -> None:
+def numbered(spans: Iterable[Span]) -> list[tuple[int, Span]]:
+    """Return each span of a run with its step: every lane has one of each, in order."""
+    lanes: dict[str, list[Span]] = {}
+    for span in sorted(spans, key=lambda span: span.start):
+        lanes.setdefault(span.lane, []).append(span)
+    return [pair for own in lanes.values() for pair in enumerate(own)]
+
+
+def draw(panels: dict[str, tuple[float, float, list[tuple[int, Span]]]], output: Path) -> None:
     """Draw a panel for each way, all with the same seconds per inch.
 
     Args:
-        panels: title -> (first moment, last moment, spans).
+        panels: title -> (first moment, last moment, steps and their spans).
     """
     longest = max(end - start for start, end, _ in panels.values())
     figure, axes = plt.subplots(len(panels), 1, figsize=(9, 1.9 * len(panels)), sharex=True)
     for axis, (title, (start, end, spans)) in zip(axes, panels.items(), strict=True):
         for place, lane in enumerate(LANES):
-            own = sorted(span for span in spans if span.lane == lane)
-            for number, span in enumerate(own):
+            for number, span in spans:
+                if span.lane != lane:
+                    continue
                 left, width = span.start - start, span.end - span.start
                 colour = COLOURS[number % len(COLOURS)]
                 axis.broken_barh([(left, width)], (-place - 0.4, 0.8), facecolors=colour)
@@ -155,8 +164,10 @@ def main() -> None:
                 ends.append(time.perf_counter())
             # Neither the warm-up nor the last step, after which nothing is sampled.
             start, end = ends[NUM_WARMUP_STEPS], ends[-2]
-            spans = [span for span in recorder.spans if start < span.end and span.start < end]
-            panels[name] = (start, end, spans)
+            steps = numbered(span for span in recorder.spans if span.start >= ends[0])
+            shown = [(n, span) for n, span in steps if start < span.end and span.start < end]
+            panels[name] = (start, end, shown)
+            spans = [span for _, span in shown]
             idle = [
                 1 - busy_s([s for s in spans if s.lane in lanes], start, end) / (end - start)
                 for lanes in (("sampling", "sync"), ("update", "sync"))
