@@ -1,8 +1,8 @@
-"""Hooks of MkDocs: files outside docs/ that a page links to are part of the site, or the link is wrong.
+"""Hooks of MkDocs: what a page links to outside of docs/ is part of the site, or the link is wrong.
 
 Pages link to code and examples as `../rewards/format.py`, which a reader of the repository follows.
-On the site such a file is a page of its own that shows it, `source/rewards/format.py.html`; a folder
-is a list of its files. MkDocs then checks these links like all others.
+On the site such a file is a page that shows it, and a folder is a list of its files. MkDocs then
+checks these links like all others.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def shown(path: str) -> str | None:
     text = place.read_text(encoding="utf-8")
     if path.endswith(".md"):
         # Its links are relative to its own folder: shown as prose, they lead nowhere on the site.
-        return re.sub(r"(?<!!)\[([^\]]*)\]\([^)\s]*\)", r"\1", re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text))
+        return re.sub(
+            r"(?<!!)\[([^\]]*)\]\([^)\s]*\)", r"\1", re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
+        )
     return f"# `{path}`\n\n<pre><code>{html.escape(text)}</code></pre>\n"
 
 
