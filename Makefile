@@ -53,7 +53,7 @@ wheel: env  ## build/dist/cadence_rl-VERSION-py3-none-any.whl; tests/unit/cadenc
 		--no-index --wheel-dir build/dist .
 
 docs-site: env  ## build/site: the documentation as a site; a broken link or anchor is an error
-	$(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 seeds: env  ## the demo's RL stage with several seeds; writes docs/demo_seeds.md
 	$(BIN)/python -m demo.seeds $(SEEDS)
