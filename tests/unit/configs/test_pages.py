@@ -109,7 +109,9 @@ def test_every_key_exists(name: str) -> None:
         text = first_column.sub(r"\1", text)
     text = text.replace("trainer.train", "")
     found = set(re.findall(rf"(?<![\w/.])((?:{'|'.join(SECTIONS)})(?:\.[a-z_]+|\.\d|\.N)+)", text))
-    files = {key for key in found if (ROOT / key).exists() or key.endswith((".sbatch", ".md"))}
+    files = {
+        key for key in found if (ROOT / key).exists() or key.endswith((".sbatch", ".md", ".yaml"))
+    }
     modules = {key for key in found if (ROOT / f"{key.replace('.', '/')}.py").is_file()}
     modules |= {key for key in found if (ROOT / key.replace(".", "/")).is_dir()}
     shown_as_wrong = {"train.num_stepz"}
