@@ -87,7 +87,7 @@ class Heard:
             lines += [f"it wrote:  {wrote}"]
         measured = self.prosody.as_json()
         found = [(name, measured[key], unit) for name, key, unit in SHOWN]
-        facts = [f"{name} {value:g} {unit}" for name, value, unit in found if value is not None]
+        facts = [f"{name} {value:.3g} {unit}" for name, value, unit in found if value is not None]
         lines += [f"measured:  {', '.join(facts) or 'no speech was found'}"]
         return "\n".join(lines)
 

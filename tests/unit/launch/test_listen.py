@@ -38,7 +38,7 @@ def run_folder(tmp_path: Path, tiny_checkpoint: Path) -> Path:
     (run / "export").symlink_to(tiny_checkpoint)
     (run / "config.yaml").write_text(
         f"defaults: {ROOT / 'configs' / 'tiny.yaml'}\n"
-        "data: {choices: [Happy, sad]}\nrewards: {aliases: {joy: happy}}\n"
+        "data: {choices: [Happy, sad]}\nrewards: {aliases: {joy: Happy}}\n"
     )
     return run
 
