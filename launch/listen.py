@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -202,7 +203,9 @@ def ask(config: RunConfig, builder: PromptBuilder, prompt: Prompt) -> Completion
     """Return the greedy completion of a prompt, or why the engine refused it."""
     from rollout.engine import EngineSpec, Refusal, RolloutEngine, SampleRequest
 
-    engine = RolloutEngine(EngineSpec.of(config, builder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of vLLM about what it imports
+        engine = RolloutEngine(EngineSpec.of(config, builder))
     request = SampleRequest(prompt, num_completions=1, seed=config.seed)
     ((_, found),) = [pair for batch in engine.generate([request], greedy=True) for pair in batch]
     return found.reason if isinstance(found, Refusal) else found[0]
