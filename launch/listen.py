@@ -89,7 +89,8 @@ class Heard:
         measured = self.prosody.as_json()
         found = [(name, measured[key], unit) for name, key, unit in SHOWN]
         facts = [f"{name} {value:.3g} {unit}" for name, value, unit in found if value is not None]
-        lines += [f"measured:  {', '.join(facts) or 'no speech was found'}"]
+        indented = f"\n{' ' * len('measured:  ')}"
+        lines += [f"measured:  {indented.join(facts) or 'no speech was found'}"]
         return "\n".join(lines)
 
 

@@ -65,10 +65,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_misspelled_command_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evalute"]) == 2
+    assert main(["evaluat"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        "error: unknown command 'evalute'; did you mean evaluate? `cadence --help` lists all"
+        "error: unknown command 'evaluat'; did you mean evaluate? `cadence --help` lists all"
     )
 
 
