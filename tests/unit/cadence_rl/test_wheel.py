@@ -85,7 +85,9 @@ def environment(wheel: Path, make_once: MakeOnce) -> Path:
         subprocess.run([*pip, "--no-deps", "--quiet", str(wheel)], check=True, timeout=120)
         (site,) = (folder / "lib").glob("python*/site-packages")
         here = [path for path in sys.path if path.endswith("site-packages")]
-        (site / "dependencies.pth").write_text("\n".join(here) + "\n")
+        # With the .pth files there, as in an environment that both were installed into.
+        lines = [f"import site; site.addsitedir({path!r})" for path in here]
+        (site / "dependencies.pth").write_text("\n".join(lines) + "\n")
 
     return make_once("installed", fill) / "bin"
 
