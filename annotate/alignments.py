@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from annotate.corpora.clips import LeftOut, without_junk
+from annotate.corpora.clips import LeftOut, find_files
 from annotate.corpora.texts import read_lines, read_text
 from annotate.inspect.leaks import normalized
 from configs.errors import UserError
@@ -106,11 +106,7 @@ def _files(folder: Path) -> dict[str, Read]:
     """Return path below the folder, without extension, or name in a CTM file -> what reads it."""
     if not folder.is_dir():
         raise UserError(f"alignments {folder}: no such folder")
-    paths = [
-        path
-        for path in without_junk(folder.rglob("*"), folder)
-        if path.suffix.lower() in EXTENSIONS
-    ]
+    paths = [path for path in find_files(folder, "**/*.*") if path.suffix.lower() in EXTENSIONS]
     if not paths:
         raise UserError(
             f"alignments {folder}: holds no file of {', '.join(EXTENSIONS)}; name the folder that "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from annotate.stages import report_failures
 from data.audio import AudioError, read_with_note
-from data.files import Row, append_row, read_appended, read_rows, write_rows
+from data.files import Row, append_row, iterate_rows, read_appended, write_rows
 from data.headers import warn_of_channels
 from data.manifest import ManifestError
 from data.progress import reported
@@ -88,46 +89,58 @@ def annotate(
     Raises:
         UserError: More than half of the clips cannot be measured.
     """
-    rows = read_rows(manifest)
-    assert len(rows) == len(examples)
     cache_path = output.with_name(f"{output.name}.cache.jsonl")
     cache = _read_cache(cache_path)
     num_cached = len(cache)
     words = {
-        example.audio: _words(manifest, row) for example, row in zip(examples, rows, strict=True)
+        example.audio: _words(manifest, row)
+        for example, row in zip(examples, iterate_rows(manifest), strict=True)
     }
-    tasks = [
+    tasks = (
         _Task(str(audio_root / path), aligned, min_duration_s, max_duration_s)
         for path, aligned in words.items()
-    ]
+    )
     results = worker_map(_measure_file, tasks, num_workers, _set_cached, frozenset(cache))
-    results = reported(results, len(tasks), "measured {} of {} clips")
+    results = reported(results, len(words), "measured {} of {} clips")
     results = dict(zip(words, _into_cache(results, cache, cache_path), strict=True))
     warn_of_channels([f"{audio}: {r.note}" for audio, r in results.items() if r.note])
-    clips: dict[str, Clip] = {}
-    errors: list[dict[str, str]] = []
-    for example, row in zip(examples, rows, strict=True):
-        result = results[example.audio]
-        if result.problem:
-            errors.append({"id": example.id, "reason": result.problem})
-        else:
-            prosody = with_transcript(cache[result.key], example.transcript)
-            clips[example.id] = Clip(prosody, example.speaker, example.dataset, row.get("sex"))
-    cuts = calibrate(clips.values())
-    num_nobody = 0
-    for row in rows:
-        clip = clips.get(row["id"])
-        row["prosody"] = None if clip is None else describe(clip, cuts)
-        num_nobody += clip is not None and is_nobody(clip)
-    for line in report_failures(output, errors, len(rows)):
+
+    def rows_and_clips() -> Iterator[tuple[dict[str, Any], Clip | None]]:
+        # Read anew each time: what stays in memory is one measurement for each distinct clip.
+        for example, row in zip(examples, iterate_rows(manifest), strict=True):
+            yield row, _clip(example, row, results[example.audio], cache)
+
+    cuts = calibrate(clip for _, clip in rows_and_clips() if clip is not None)
+    reasons = ((example.id, results[example.audio].problem) for example in examples)
+    errors = [{"id": name, "reason": problem} for name, problem in reasons if problem]
+    _report(output, errors, len(examples), (clip for _, clip in rows_and_clips()))
+    described = (
+        {**row, "prosody": clip and describe(clip, cuts)} for row, clip in rows_and_clips()
+    )
+    write_rows(output, described)
+    return Outcome(len(examples), len(cache) - num_cached, len(errors))
+
+
+def _clip(example: Example, row: Row, result: _Result, cache: Mapping[str, Prosody]) -> Clip | None:
+    """Return what is known of a row's voice; None if its clip could not be measured."""
+    if result.problem:
+        return None
+    prosody = with_transcript(cache[result.key], example.transcript)
+    return Clip(prosody, example.speaker, example.dataset, row.get("sex"))
+
+
+def _report(
+    output: Path, errors: Sequence[Row], num_rows: int, clips: Iterable[Clip | None]
+) -> None:
+    """Say which rows have no prosody, and how many no level of pitch."""
+    for line in report_failures(output, errors, num_rows):
         logger.info(line)
+    num_nobody = sum(clip is not None and is_nobody(clip) for clip in clips)
     if num_nobody:
         logger.info(
             f"{num_nobody} clips have no level of pitch: neither speaker nor sex is known, and "
             "beside a whole data set `high` would mean a woman"
         )
-    write_rows(output, rows)
-    return Outcome(len(rows), len(cache) - num_cached, len(errors))
 
 
 def _words(manifest: Path, row: Row) -> tuple[Word, ...]:

@@ -12,9 +12,7 @@ money (measurements, altered clips, replies of a server) is kept item by item.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -35,10 +33,19 @@ from annotate.cot.review import write_review
 from annotate.inspect.leaks import describe_leaks, find_leaks
 from annotate.judge_data import balanced, from_runs, prescribed
 from annotate.measurements import annotate
+from annotate.sources.benchmarks import BENCHMARKS
 from annotate.sources.gather import source_name
 from annotate.sources.read import SOURCES, read_source, source_labels
-from annotate.splits import assign_splits, with_fold
-from annotate.stages import Files, Stage, UnfinishedError, report_failures, run_stages, write_errors
+from annotate.splits import assign_splits, usual_split, with_fold
+from annotate.stages import (
+    Files,
+    Stage,
+    UnfinishedError,
+    digest_of_tree,
+    report_failures,
+    run_stages,
+    write_errors,
+)
 from annotate.tasks.files import task_file, with_common_root
 from annotate.tasks.probes import PROBES, probe_rows
 from configs.annotate_schema import AnnotateConfig, SourceConfig
@@ -48,6 +55,7 @@ from data.labels import alike_labels
 from data.manifest import ManifestError, read_manifest, refuse_tables, without_aliases
 from data.progress import reported
 from data.prosody.measure import VERSION
+from data.records import Example
 
 logger = logging.getLogger(__name__)
 
@@ -117,15 +125,16 @@ class _Pipeline:
             shaping["settings"] = settings["source"]
             for place in map(Path, config.source.files):
                 # Below the root they are in its digest.
-                tree = _digest_of_tree(place, leave_out=files.folder) if place.is_dir() else place
+                tree = digest_of_tree(place, leave_out=files.folder) if place.is_dir() else place
                 shaping[f"file {place}"] = tree
-        shaping["clips"] = _digest_of_tree(Path(config.root), leave_out=files.folder)
+        shaping |= {"follow_links": True} if config.follow_links else {}
+        shaping["clips"] = digest_of_tree(Path(config.root), leave_out=files.folder)
         if config.alignments:
-            shaping["alignments"] = _digest_of_tree(Path(config.alignments), leave_out=files.folder)
+            shaping["alignments"] = digest_of_tree(Path(config.alignments), leave_out=files.folder)
         yield Stage(files.corpus, shaping, self.write_corpus)
 
         if config.corpus in SOURCES and files.clips.is_dir():
-            self.config = config = replace(config, root=str(files.clips))
+            self.config = config = replace(config, root=str(files.clips), follow_links=False)
             settings = asdict(config)
         limits = {key: settings[key] for key in ("root", "min_duration_s", "max_duration_s")}
         measured = {**limits, "rows": files.corpus, "version": VERSION}
@@ -177,18 +186,24 @@ class _Pipeline:
         config, root = self.config, Path(self.config.root)
         if config.corpus in SOURCES:
             source = read_source(config, self.files.clips)
-            label_map = source_labels(config.labels, config.choices, source.clips)
+            labels = "own" if config.corpus in BENCHMARKS else config.labels
+            label_map = source_labels(labels, config.choices, source.clips)
             converted = convert_clips(
                 source.name,
                 source.root,
                 source.clips,
                 label_map,
-                labels=config.labels,
+                labels=labels,
                 num_workers=config.workers,
+                follow_links=config.follow_links,
             )
         else:
             converted = build_rows(
-                config.corpus, root, labels=config.labels, num_workers=config.workers
+                config.corpus,
+                root,
+                labels=config.labels,
+                num_workers=config.workers,
+                follow_links=config.follow_links,
             )
         _log(*describe_conversion(converted))
         num_clips = len(converted.rows) + len(converted.failed)
@@ -209,7 +224,7 @@ class _Pipeline:
                 row.get("label") or row.get("emotion") for row in rows if isinstance(row, dict)
             ]
             choices = sorted({label for label in labels if isinstance(label, str)})
-        read_manifest(path, audio_root=config.root, choices=choices, question_template="")
+        self._examples(path, choices)
         _log(*(f"{path}: {warning}" for warning in alike_labels(choices)))
         rows = [without_aliases(row) for row in read_rows(path)]
         with ThreadPoolExecutor(config.workers) as pool:
@@ -221,12 +236,21 @@ class _Pipeline:
             for row, facts in zip(rows, hashed, strict=True)
         ]
 
+    def _examples(self, path: Path, choices: Sequence[str]) -> list[Example]:
+        return read_manifest(
+            path,
+            audio_root=self.config.root,
+            choices=choices,
+            question_template="",
+            follow_links=self.config.follow_links,
+        )
+
     def _split(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the rows with their splits; what cannot be split is said, and never dropped."""
         config, splits = self.config, self.config.splits
         by = splits.by
         if by == "corpus" and config.corpus in SOURCES:
-            by = _usual_split(rows)
+            by = usual_split(rows)
         elif by == "corpus":
             by = CORPORA[config.corpus].split if config.corpus else "keep"
         if splits.fold:
@@ -260,7 +284,7 @@ class _Pipeline:
         labels = sorted({row["label"] for row in read_rows(source)})
         outcome = annotate(
             source,
-            read_manifest(source, audio_root=config.root, choices=labels, question_template=""),
+            self._examples(source, labels),
             output,
             audio_root=Path(config.root),
             min_duration_s=config.min_duration_s,
@@ -321,7 +345,7 @@ class _Pipeline:
         mix = task_file(self.config, rows, output)
         write_rows(output, mix.rows)
         write_errors(output, mix.failed)
-        _log(f"{output}: {len(mix.rows)} rows; use data.audio_root={mix.audio_root}")
+        _log(f"{output}: {len(mix.rows)} rows; use {self._keys(mix.audio_root)}")
 
     def write_probes(self, task: str) -> None:
         """Write the held-out questions of a task."""
@@ -337,7 +361,7 @@ class _Pipeline:
         write_rows(output, probes)
         counts = Counter(row["label"] for row in probes)
         shown = ", ".join(f"{n} {label}" for label, n in counts.most_common(4))
-        _log(f"{output}: {len(probes)} questions ({shown}); data.audio_root={audio_root}")
+        _log(f"{output}: {len(probes)} questions ({shown}); {self._keys(audio_root)}")
 
     def write_judge(self) -> None:
         """Write texts of known quality, over score bins as even as may be."""
@@ -355,38 +379,17 @@ class _Pipeline:
         sources = Counter(row["id"].partition("/")[0] for row in chosen)
         _log(f"{output}: {len(chosen)} rows; " + ", ".join(f"{n} {s}" for s, n in sources.items()))
 
+    def _keys(self, audio_root: Path) -> str:
+        """Return what a run has to be told of the clips of a file."""
+        links = " data.follow_links=true" if self.config.follow_links else ""
+        return f"data.audio_root={audio_root}{links}"
+
     def _rows_of(self, key: str, split: str) -> list[dict[str, Any]]:
         """Return the manifest's rows of a split that a setting names."""
         rows = [row for row in read_rows(self.files.manifest) if row.get("split") == split]
         if not rows:
             raise UserError(f"{key} {split!r}: no row of the manifest is in it")
         return rows
-
-
-def _usual_split(rows: Sequence[dict[str, Any]]) -> str:
-    """Return what rows of a source are split by: what they have, the first of four."""
-    by = next(
-        (key for key in ("split", "speaker", "session") if any(row.get(key) for row in rows)), "id"
-    )
-    if by == "id":
-        _log(
-            "no row has a split, speaker or session: drawn clip by clip, so that one voice may be "
-            "in two splits; name the column of speakers if there is one"
-        )
-    return "official" if by == "split" else by
-
-
-def _digest_of_tree(root: Path, *, leave_out: Path) -> str:
-    """Return a digest of names, sizes and times of all files below a folder, but for one folder."""
-    digest = hashlib.sha256()
-    for folder, below, names in os.walk(root):
-        below[:] = sorted(
-            name for name in below if Path(folder, name).resolve() != leave_out.resolve()
-        )
-        for name in sorted(names):
-            facts = os.stat(os.path.join(folder, name))
-            digest.update(f"{folder}/{name}/{facts.st_size}/{facts.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
 
 
 def _log(*lines: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import random
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +15,8 @@ import numpy as np
 from configs.errors import UserError
 from data.files import Row
 from data.records import IntArray
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "eval", "test")
 """The splits that are made."""
@@ -75,6 +79,19 @@ def assign_splits(
     free = {name: counts for name, counts in groups.items() if name not in splits}
     splits |= _drawn(free, by, targets, seed)
     return [{**row, "split": splits[row[by]]} for row in rows]
+
+
+def usual_split(rows: Sequence[Row]) -> str:
+    """Return what rows of a source are split by: what they have, the first of four."""
+    by = next(
+        (key for key in ("split", "speaker", "session") if any(row.get(key) for row in rows)), "id"
+    )
+    if by == "id":
+        logger.info(
+            "no row has a split, speaker or session: drawn clip by clip, so that one voice may be "
+            "in two splits; name the column of speakers if there is one"
+        )
+    return "official" if by == "split" else by
 
 
 def with_fold(rows: Sequence[Row], fold: int) -> list[dict[str, Any]]:
@@ -173,9 +190,23 @@ def _drawn(
     labels = sorted({label for counts in groups.values() for label in counts})
     counts = np.array([[groups[name].get(label, 0) for label in labels] for name in names])
     rng = random.Random(seed)
-    draws = (_draw(counts, targets, rng) for _ in range(NUM_DRAWS))
-    best = min(draws, key=lambda members: _badness(counts, members, targets))
+    least = _least_badness(counts, targets)
+    best, lowest = _draw(counts, targets, rng), (sys.maxsize, 0.0)
+    for number in range(NUM_DRAWS):
+        members = _draw(counts, targets, rng) if number else best
+        badness = _badness(counts, members, targets)
+        if badness < lowest:
+            best, lowest = members, badness
+        if lowest <= least:
+            break  # no later draw can be better, and of equal ones the first is kept
     return {names[place]: split for split, places in best.items() for place in places}
+
+
+def _least_badness(counts: IntArray, targets: Mapping[str, float]) -> tuple[int, float]:
+    """Return what `_badness` cannot be below, however the groups fall."""
+    holders = (counts > 0).sum(axis=0)
+    missing = np.maximum(len(targets) + 1 - holders, 0).sum()
+    return int(missing), sum(abs(float(round(n)) - n) for n in targets.values())
 
 
 def _draw(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +100,42 @@ def run_stages(stages: Iterable[Stage], record: Path, *, dry_run: bool) -> bool:
             done[name] = digest
             write_atomically(record, json.dumps(done, indent=1) + "\n")
     return True
+
+
+def digest_of_tree(root: Path, *, leave_out: Path) -> str:
+    """Return a digest of names, sizes and times of all files below a folder, but for one folder.
+
+    Links are followed, each folder once, and count with the place that they lead to: of two files
+    in a store, sizes and times may be the same.
+    """
+    digest = hashlib.sha256()
+    seen = {os.path.realpath(root), os.path.realpath(leave_out)}
+    for folder, below, names in os.walk(root, followlinks=True):
+        new: list[str] = []
+        for name in sorted(below):
+            path = os.path.join(folder, name)
+            real = os.path.realpath(path)
+            if os.path.islink(path):
+                digest.update(f"{path} -> {real}\n".encode("utf-8", "surrogateescape"))
+            if real not in seen:
+                seen.add(real)
+                new.append(name)
+        below[:] = new
+        for name in sorted(names):
+            line = _file_line(os.path.join(folder, name))
+            digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _file_line(path: str) -> str:
+    leads_to, facts = "", os.lstat(path)
+    if stat.S_ISLNK(facts.st_mode):
+        leads_to = f"{os.path.realpath(path)}/"
+        try:
+            facts = os.stat(path)
+        except OSError:
+            return f"{path}/{leads_to}absent\n"
+    return f"{path}/{leads_to}{facts.st_size}/{facts.st_mtime_ns}\n"
 
 
 def write_errors(output: Path, errors: Sequence[Row]) -> Path:

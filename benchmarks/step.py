@@ -269,6 +269,7 @@ def print_profile(config: RunConfig, builder: PromptBuilder, duration_s: float) 
             budget=config.learner.tokens_per_microbatch,
             num_ranks=1,
             aggregation=config.loss.aggregation,
+            max_tokens=config.rollout.max_completion_tokens,
         )[0]
         learner.update([rows], config.optim.lr)
 

@@ -170,6 +170,9 @@ class AnnotateConfig(Section):
     `kaldi`, `lhotse`, `hf` (docs/sources.md); empty = `manifest` is given."""
     root: str = ""
     """Folder of the corpus, which every `audio` path is relative to."""
+    follow_links: bool = False
+    """Let files and folders below the root be links to places outside it, such as the store of a
+    data set's cache, DVC or git-annex; runs on the files need `data.follow_links=true` as well."""
     manifest: str = ""
     """A manifest of your own, in place of a corpus."""
     output: str = ""

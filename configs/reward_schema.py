@@ -10,6 +10,9 @@ from pydantic.dataclasses import dataclass
 
 from configs.section import Section
 
+ADAPTERS = "rewards.adapters:"
+"""What the targets of rewards of other trainers begin with."""
+
 
 @dataclass
 class TermScheduleConfig(Section):

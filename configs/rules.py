@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, cast
 
-from configs.reward_schema import TermScheduleConfig
+from configs.reward_schema import ADAPTERS, TermScheduleConfig
 from configs.schema import RunConfig
 from configs.section import keys_below
 
@@ -106,6 +106,8 @@ def _placement(config: RunConfig) -> Iterator[str]:
 
 def _staleness(config: RunConfig) -> Iterator[str]:
     if not config.async_.max_staleness:
+        if config.async_.in_flight:
+            yield "async.in_flight: needs async.max_staleness of 1 or more; 0 is strictly on-policy"
         return
     found = f"async.max_staleness: found {config.async_.max_staleness}"
     if config.rollout.colocate:
@@ -212,6 +214,13 @@ def _reward_terms(config: RunConfig) -> Iterator[str]:
                 f"{key}.target: {term.target} is outside rewards.packages: "
                 f"{', '.join(config.rewards.packages)}; add its top-level package there if you "
                 "trust it"
+            )
+        limits = cast(list[float], term.options.get("limits") or [-1.0, 1.0])
+        of_judge = term.judged and term.target.startswith(ADAPTERS)
+        if of_judge and (min(limits) < 0 or max(limits) > 1):
+            yield (
+                f"{key}.judged: trust is made for scores in [0, 1], and a function of another "
+                "trainer may give any number; set options.limits to [0, 1] if this one does not"
             )
 
 

@@ -1,7 +1,7 @@
 """The schema of a run: every knob once, with its unit, range and default.
 
-Rewards and evaluation have files of their own, `configs/reward_schema.py` and
-`configs/eval_schema.py`; cross-field rules are in `configs/rules.py`.
+Rewards, losses and evaluation have files of their own, `configs/reward_schema.py`,
+`configs/loss_schema.py` and `configs/eval_schema.py`; cross-field rules are in `configs/rules.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from configs.eval_schema import CONTROL_NAMES as CONTROL_NAMES
 from configs.eval_schema import BenchmarkConfig as BenchmarkConfig
 from configs.eval_schema import EvalConfig
 from configs.judge_schema import JudgeConfig
+from configs.loss_schema import AdvantageConfig as AdvantageConfig
+from configs.loss_schema import LossConfig as LossConfig
 from configs.reward_schema import RewardsConfig
 from configs.reward_schema import RewardTermConfig as RewardTermConfig
 from configs.reward_schema import TermScheduleConfig as TermScheduleConfig
@@ -83,6 +85,9 @@ class DataConfig(Section):
     """JSON Lines manifest; see docs/data.md."""
     audio_root: str = "runs/demo/material/corpus"
     """Folder that every `audio` path of the manifest is relative to and may not leave."""
+    follow_links: bool = False
+    """Let files and folders below an audio root be links to places outside it, such as the store of
+    a data set's cache, DVC or git-annex; for benchmarks too."""
     train_split: str = "train"
     """Value of `split` in the manifest's training rows."""
     tasks: list[str] = Field(default=[])
@@ -135,6 +140,12 @@ class RolloutConfig(Section):
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature of training rollouts; the learner divides its logits by the same
     number."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Training rollouts sample among the likeliest tokens that add up to this share, and the
+    learner's log-probs are those among them; 1 = all tokens."""
+    top_k: int = Field(default=0, ge=0)
+    """The same among as many of the likeliest tokens; 0 = all. With both, `top_p` is a share of
+    these."""
     max_completion_tokens: int = Field(default=512, ge=1)
     """Completions are cut here, end token included."""
     allow_truncated: bool = False
@@ -176,47 +187,9 @@ class AsyncConfig(Section):
     """Most updates between the weights that sample a completion and those that learn from it. 0:
     strictly on-policy. 1: the next step is sampled while this one is scored and learned. More:
     steps after it too, which hides slow scores and steps of uneven length."""
-
-
-@dataclass
-class AdvantageConfig(Section):
-    """From rewards to advantages, within a group."""
-
-    normalize: Literal["std", "mean", "per_term"] = "std"
-    """`std`: (R - mean) / (std + 1e-4) (GRPO); `mean`: R - mean (Dr. GRPO); `per_term`: every
-    reward term by itself as in `std`, then their weighted sum, scaled over the step (GDPO)."""
-    tolerance: float = Field(default=1e-6, ge=0)
-    """A group whose rewards differ by no more than this is flat: no gradient, not normalized."""
-    mask_truncated: bool = False
-    """Completions cut at the token limit count for the group's baseline, but are not trained on."""
-
-
-@dataclass
-class LossConfig(Section):
-    """What the learner minimizes."""
-
-    kind: Literal["policy", "sft"] = "policy"
-    """`policy`: policy loss plus KL; `sft`: negative log-likelihood of the reference answer."""
-    policy: Literal["clip", "gspo", "cispo"] = "clip"
-    """`clip`: ratio of each token, clipped (PPO, GRPO, DAPO); `gspo`: one ratio per completion,
-    which wants clips of about 3e-4; `cispo`: clipped ratio as a fixed weight, so that no token
-    loses its gradient. All the same with one update per step."""
-    clip_low: float = Field(default=0.2, ge=0, le=1)
-    """The probability ratio is clipped below 1 - clip_low."""
-    clip_high: float = Field(default=0.2, ge=0)
-    """The probability ratio is clipped above 1 + clip_high."""
-    kl_coef: float = Field(default=0.04, ge=0)
-    """Weight of the KL term against the frozen start policy; 0 = no reference model at all."""
-    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    """Per-token estimator of the KL divergence, as a loss term."""
-    aggregation: Literal["token_mean", "sequence_mean"] = "token_mean"
-    """Mean over all tokens of an update on all ranks, or over completions of their token means."""
-    importance_cap: float = Field(default=2.0, ge=0)
-    """Truncated importance weight of learner over engine probabilities; 0 = off."""
-    epochs: int = Field(default=1, ge=1)
-    """Passes over a step's samples."""
-    minibatches: int = Field(default=1, ge=1)
-    """Optimizer updates per pass."""
+    in_flight: bool = False
+    """New weights reach the engines while they sample, so that none ever waits for the longest
+    completion of a step. A seeded run then no longer repeats. Off: between two steps."""
 
 
 @dataclass

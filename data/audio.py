@@ -27,6 +27,7 @@ from data.containers.extent import check_extent
 from data.containers.faults import Fault
 from data.containers.flac import check_flac_alone
 from data.containers.mpeg import Mpeg
+from data.links import POINTER_BYTES, stand_in, why_absent
 from data.records import FloatArray
 
 SAMPLE_RATE_HZ = 16_000
@@ -104,9 +105,9 @@ def _examine(path: Path) -> tuple[AudioInfo, Mpeg | None]:
     except Fault as error:
         raise AudioError(f"{path}: {error}") from error
     except OSError as error:
-        raise AudioError(
-            f"{path}: {error.strerror}; fix the path in the manifest or data.audio_root"
-        ) from error
+        why = why_absent(os.path.abspath(path))
+        otherwise = f"{error.strerror}; fix the path in the manifest or data.audio_root"
+        raise AudioError(f"{path}: {why or otherwise}") from error
     # The last is what the binding makes of a header whose numbers are impossible.
     except (sf.SoundFileError, ValueError, TypeError) as error:
         raise AudioError(
@@ -319,6 +320,9 @@ def _check_file(path: Path) -> Mpeg | None:
     if path.suffix.lower() == ".raw":
         raise AudioError(f"{path}: headerless audio is not read; convert it to WAV or FLAC")
     with path.open("rb") as file:
+        if status.st_size < POINTER_BYTES and (what := stand_in(file.read(POINTER_BYTES))):
+            raise AudioError(f"{path}: {what}")
+        file.seek(0)
         return check_extent(file, status.st_size)
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from data.audio import AudioError, read_audio
+from data.links import ClipRoot
 from data.records import FloatArray
 from data.spelling import spelled_on_disk
 
@@ -13,19 +14,30 @@ LONGEST_CLIP_S = 300.0
 """Longer clips are not read."""
 
 
-def path_inside(audio_root: Path, audio: str) -> Path | None:
-    """Return where a clip is; None if that is outside its root, or no path at all."""
+def path_inside(audio_root: Path, audio: str, *, follow_links: bool = False) -> Path | None:
+    """Return where a clip is; None if that is outside its root, or no path at all.
+
+    Args:
+        audio_root: Its root.
+        audio: Its path below it.
+        follow_links: Whether links below the root may lead out (`data.follow_links`).
+    """
     try:
-        root = os.path.realpath(audio_root)
-        path = os.path.realpath(os.path.join(root, spelled_on_disk(root, audio)))
+        root = ClipRoot(audio_root, follow_links=follow_links)
+        audio = spelled_on_disk(root.folder, audio)
+        if not audio or not root.may_read(audio):
+            return None
+        return Path(os.path.realpath(os.path.join(root.folder, audio)))
     except ValueError:  # a NUL byte, or half a surrogate pair
         return None
-    return Path(path) if audio and os.path.commonpath([root, path]) == root else None
 
 
-def read_clip(audio_root: Path, audio: str) -> FloatArray | None:
-    """Return [S] float32 at 16 kHz; None if the clip is gone, unusable, or outside its root."""
-    path = path_inside(audio_root, audio)
+def read_clip(audio_root: Path, audio: str, *, follow_links: bool = False) -> FloatArray | None:
+    """Return [S] float32 at 16 kHz; None if the clip is gone, unusable, or outside its root.
+
+    Arguments are those of `path_inside`.
+    """
+    path = path_inside(audio_root, audio, follow_links=follow_links)
     if path is None:
         return None
     try:

@@ -153,10 +153,20 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file that was checked before, or that we wrote; blank lines go.
+
+    One row is in memory at a time. A file that is replaced meanwhile is read to its old end.
+    """
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        for line in file:
+            if line.strip():
+                yield json.loads(line)
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a file that was checked before, or that we wrote; blank lines go."""
-    content = path.read_text(encoding="utf-8-sig")
-    return [json.loads(line) for line in content.split("\n") if line.strip()]
+    """Return what `iterate_rows` yields."""
+    return list(iterate_rows(path))
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from configs.errors import UserError
+from data.links import ClipRoot
 from data.manifest_row import ALIASES, RowReader, is_unicode
 from data.records import Example
 from data.spelling import spelled_on_disk
@@ -75,6 +76,7 @@ def read_manifest(
     audio_root: str | Path,
     choices: Sequence[str],
     question_template: str,
+    follow_links: bool = False,
     num_workers: int = 1,
 ) -> list[Example]:
     """Return the rows of a manifest, all of them checked.
@@ -86,6 +88,7 @@ def read_manifest(
         audio_root: folder that the clips' paths are relative to and may not leave.
         choices: labels that a row may have; a row's own `choices` must be among them.
         question_template: question of the rows that carry none; `{choices}` is filled per row.
+        follow_links: whether links below the root may lead out of it.
         num_workers: processes that read a file of more than `LARGE_BYTES`.
 
     Raises:
@@ -95,9 +98,8 @@ def read_manifest(
     if not root.is_dir():
         raise ManifestError(f"{root}: audio root is not a folder; fix data.audio_root")
     refuse_tables(path, root)
-    read_part = partial(
-        _read_part, Path(path), (os.path.realpath(root), tuple(choices), question_template)
-    )
+    how = ClipRoot(root, follow_links=follow_links), tuple(choices), question_template
+    read_part = partial(_read_part, Path(path), how)
     examples: list[Example] = []
     problems: list[str] = []
     lines_by_id: dict[str, int] = {}
@@ -128,17 +130,20 @@ def read_manifest(
     return examples
 
 
-def read_leniently(path: Path, audio_root: Path) -> list[dict[str, Any]]:
+def read_leniently(
+    path: Path, audio_root: Path, *, follow_links: bool = False
+) -> list[dict[str, Any]]:
     """Return a manifest's rows with all their fields, as far as they can be read.
 
     `read_manifest` says what is wrong with a manifest. Here, lines that are no object or name no
     clip inside the audio root are left out, a row without an id is called by its line, aliases are
-    replaced, null and blank fields are left out, and other `TEXTS` are made text.
+    replaced, null and blank fields are left out, and other `TEXTS` are made text. Links below the
+    root may lead out of it with `follow_links`.
 
     Raises:
         OSError: The manifest cannot be opened.
     """
-    root = os.path.realpath(audio_root)
+    root = ClipRoot(audio_root, follow_links=follow_links)
     rows: list[dict[str, Any]] = []
     for number, line in _numbered(path, (0, path.stat().st_size)):
         try:
@@ -153,9 +158,8 @@ def read_leniently(path: Path, audio_root: Path) -> list[dict[str, Any]]:
         row.setdefault("id", f"line {number}")
         audio = row.get("audio", "")
         if audio and "\0" not in audio and is_unicode(audio):
-            row["audio"] = audio = spelled_on_disk(root, audio)
-            clip = os.path.realpath(os.path.join(root, audio))
-            if os.path.commonpath([root, clip]) == root:
+            row["audio"] = audio = spelled_on_disk(root.folder, audio)
+            if root.may_read(audio):
                 rows.append(row)
     return rows
 
@@ -251,7 +255,9 @@ class _Part:
     """Line, and what is wrong with it."""
 
 
-def _read_part(path: Path, how: tuple[str, tuple[str, ...], str], span: tuple[int, int]) -> _Part:
+def _read_part(
+    path: Path, how: tuple[ClipRoot, tuple[str, ...], str], span: tuple[int, int]
+) -> _Part:
     """Read the lines that start in a span of bytes; `how` is what `RowReader` takes."""
     part, reader = _Part(), RowReader(*how)
     for number, line in _numbered(path, span):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 import re
-import stat
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from configs.rules import PLACEHOLDER
+from data.links import ClipRoot
 from data.packed import Packed
 from data.records import Example
 from data.spelling import spelled_on_disk
@@ -58,19 +57,18 @@ def is_unicode(text: str) -> bool:
 class RowReader:
     """Reads the rows of one manifest; what many of them share is in memory once."""
 
-    def __init__(self, root: str, choices: tuple[str, ...], question: str) -> None:
+    def __init__(self, root: ClipRoot | str, choices: tuple[str, ...], question: str) -> None:
         """Make a reader.
 
         Args:
-            root: The audio root, all its links followed.
+            root: The audio root; of a path, no link may lead out.
             choices: Labels that a row may have.
             question: Of the rows that carry none.
         """
-        self.root = root
+        self.root = ClipRoot(root) if isinstance(root, str) else root
         self.allowed = choices
         self.question = question
         self._shared: dict[Any, Any] = {}
-        self._folders: dict[str, str] = {}
         self._questions: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def read(self, line: bytes) -> tuple[Example | None, list[str]]:
@@ -118,13 +116,6 @@ class RowReader:
     def packed(self, value: dict[str, Any]) -> Packed:
         """Return an object of a row as it is kept in memory."""
         return Packed(self.shared(tuple(value)), _encode(list(value.values())))
-
-    def real_folder(self, audio: str) -> str:
-        """Return the real path of a clip's folder."""
-        folder = audio.rpartition("/")[0]
-        if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(os.path.join(self.root, folder))
-        return self._folders[folder]
 
 
 def _any_fields(line: bytes) -> tuple[Any, str]:
@@ -196,7 +187,24 @@ class _Row:
             speaker=speaker,
             split=split,
             dataset=dataset,
+            scoring=self.scoring(),
         )
+
+    def scoring(self) -> Mapping[str, str] | None:
+        """Return how a public benchmark scores the row, if it is of one."""
+        value = self.fields.get("scoring")
+        if value is None:
+            return None
+        if (
+            not isinstance(value, dict)
+            or "rule" not in value
+            or not all(isinstance(text, str) for text in value.values())
+        ):
+            self.problems.append(
+                f"'scoring' is {_shown(value)}; write an object of texts with a 'rule'"
+            )
+            return None
+        return value
 
     def name(self, name: str) -> str | None:
         """Return a text field that many rows have in common."""
@@ -282,40 +290,15 @@ class _Row:
         if audio.startswith("/") or ".." in audio.split("/"):
             self.problems.append(
                 f"audio {_shown(audio)} is absolute or climbs with '..'; write a path relative "
-                f"to the audio root {root}"
+                f"to the audio root {root.folder}"
             )
             return audio
-        if self.is_plain_file(audio):
+        if root.is_clip(audio):
             return audio
-        audio = spelled_on_disk(root, audio)
-        path = os.path.realpath(os.path.join(root, audio))
-        if os.path.commonpath([root, path]) != root:
-            self.problems.append(
-                f"audio {_shown(audio)} is a link to {path}, outside the audio root {root}; "
-                "copy the clip into the root or move the root up"
-            )
-            return audio
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            self.problems.append(
-                f"audio {_shown(audio)}: {error.strerror} below the audio root {root}; add the "
-                "clip or fix data.audio_root"
-            )
-            return audio
-        if not stat.S_ISREG(status.st_mode):
-            self.problems.append(f"audio {_shown(audio)} is not a regular file; name a clip")
+        audio = spelled_on_disk(root.folder, audio)
+        if problem := root.problem(audio):
+            self.problems.append(f"audio {_shown(audio)} {problem}")
         return audio
-
-    def is_plain_file(self, audio: str) -> bool:
-        """Return whether a clip is a file, no link, in a folder that is really in the root."""
-        root, folder = self.reader.root, self.reader.real_folder(audio)
-        if folder != root and not folder.startswith(root.rstrip("/") + "/"):
-            return False
-        try:
-            return stat.S_ISREG(os.lstat(f"{folder}/{audio.rpartition('/')[2]}").st_mode)
-        except OSError:
-            return False
 
 
 def _unknown_label(what: str, label: str, choices: Sequence[str]) -> str:

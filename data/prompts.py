@@ -195,7 +195,11 @@ class PromptBuilder:
             PromptError: the text holds a control token.
         """
         self.check_answer(text)
-        return np.append(self._token_ids(text, add_special_tokens=False), self.end_token_id)
+        return np.append(self.tokens_of(text), self.end_token_id)
+
+    def tokens_of(self, text: str) -> IntArray:
+        """Return [C] int64: the tokens of a text as it stands, special tokens read as such."""
+        return self._token_ids(text, add_special_tokens=False)
 
     def check_answer(self, text: str) -> None:
         """Raise what `encode_target` raises, without tokenizing."""

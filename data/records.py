@@ -52,6 +52,9 @@ class Example:
     speaker: str | None = None
     split: str | None = None
     dataset: str | None = None
+    scoring: Mapping[str, str] | None = None
+    """Of a row of a public benchmark: its `rule` (`evaluation.benchmark_rules`), and name -> value
+    of the groups that it reports."""
 
     def __reduce__(self) -> tuple[type[Example], tuple[Any, ...]]:
         """Pickle by its fields in their order, at a third of a dataclass's own time."""
@@ -122,7 +125,8 @@ class RewardTerms:
     """Raw scores of one group, unweighted."""
 
     values: Mapping[str, tuple[float | None, ...]]
-    """Term name -> [G] values in [0, 1]; None means not scored, which is never the same as 0."""
+    """Term name -> [G] values, in [0, 1] unless the reward has other limits; None means not scored,
+    which is never the same as 0."""
     details: Mapping[str, tuple[Mapping[str, Any], ...]] = field(
         default_factory=dict[str, tuple[Mapping[str, Any], ...]]
     )

@@ -130,6 +130,7 @@ def _manifest_rows(data: DataConfig) -> list[Example]:
         audio_root=data.audio_root,
         choices=data.choices,
         question_template=data.question,
+        follow_links=data.follow_links,
         num_workers=data.num_workers,
     )
     for warning in alike_labels({row.label for row in rows if row.target is None}):

@@ -5,13 +5,22 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+CHUNK_ITEMS = 8
+"""Items that go to a worker at once."""
+
+CHUNKS_AHEAD = 16
+"""Chunks per worker that are under way: more items than these are not taken yet, so that neither
+they nor their results pile up, and a kill loses no more work than this."""
 
 
 def worker_pool(
@@ -36,14 +45,28 @@ def worker_map(
     initializer: Callable[..., None] | None = None,
     *initargs: Any,
 ) -> Iterator[Result]:
-    """Yield what a function returns for each item, in order; one worker is this process."""
+    """Yield what a function returns for each item, in order; one worker is this process.
+
+    Items are taken as results are, `CHUNKS_AHEAD` chunks per worker ahead of them.
+    """
     if num_workers == 1:
         if initializer is not None:
             initializer(*initargs)
         yield from map(function, items)
         return
     with worker_pool(num_workers, initializer, *initargs) as pool:
-        yield from pool.map(function, items, chunksize=8)
+        remaining = iter(items)
+        under_way: deque[Future[list[Result]]] = deque()
+        while chunk := list(islice(remaining, CHUNK_ITEMS)):
+            under_way.append(pool.submit(_map_chunk, function, chunk))
+            if len(under_way) >= CHUNKS_AHEAD * num_workers:
+                yield from under_way.popleft().result()
+        while under_way:
+            yield from under_way.popleft().result()
+
+
+def _map_chunk(function: Callable[[Item], Result], chunk: list[Item]) -> list[Result]:
+    return [function(item) for item in chunk]
 
 
 def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:

@@ -28,6 +28,7 @@ class InvertedJudge:
         """
         self._judge = load_judge(judge, options, context)
         self.dimensions = self._judge.dimensions
+        self.default_weights: Mapping[str, float] = getattr(self._judge, "default_weights", {})
 
     def judge(self, prompt: Prompt, reasonings: Sequence[str]) -> list[Judgement]:
         """Judge the reasoning of one clip; see `rewards.judges.base.Judge`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from data.options import is_lettered, option_of
 from data.parsing import normalize_label
 from data.prompts import PromptBuilder
 from data.records import Completion, Example, Group, Prompt
@@ -53,10 +54,16 @@ def read_answer(completion: Completion, aliases: Mapping[str, str], *, bare: boo
         bare: An answer block alone is readable too: the completion was prefilled with its tag, or
             the question is a probe, whose reference answers have no reasoning.
     """
+    answer = answer_text(completion, bare=bare)
+    return None if answer is None else canonical_label(answer, aliases)
+
+
+def answer_text(completion: Completion, *, bare: bool) -> str | None:
+    """Return what stands in a completion's answer block; None if unreadable, as `read_answer`."""
     answer = completion.parsed.answer
     if answer is None and bare:
         answer = replace(completion, text=NO_REASONING + completion.text).parsed.answer
-    return None if answer is None else canonical_label(answer, aliases)
+    return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +101,31 @@ class AnswerReader:
         return self.names.get(canonical_label(example.label, self.aliases), example.label)
 
     def answer(self, example: Example, completion: Completion) -> str | None:
-        """Return the answer of a completion, spelled as in the choices; None if unreadable."""
-        bare = self.prefilled or example.target is not None
-        label = read_answer(completion, self.aliases, bare=bare)
-        return None if label is None else self.names.get(label, label)
+        """Return the answer of a completion, spelled as in the choices; None if unreadable.
+
+        Where the question shows letters, the answer is an option (`data.options.option_of`).
+        """
+        text = self._text(example, completion)
+        if text is None:
+            return None
+        if is_lettered(example.question, example.choices):
+            text = option_of(text, example.choices, self._canonical)
+        return None if text is None else self._spelled(text)
+
+    def prediction(self, example: Example, completion: Completion) -> str:
+        """Return what rules of benchmarks score: the answer block, or the text if there is none."""
+        text = self._text(example, completion)
+        return completion.text if text is None else text
+
+    def _text(self, example: Example, completion: Completion) -> str | None:
+        return answer_text(completion, bare=self.prefilled or example.target is not None)
+
+    def _spelled(self, text: str) -> str:
+        label = self._canonical(text)
+        return self.names.get(label, label)
+
+    def _canonical(self, text: str) -> str:
+        return canonical_label(text, self.aliases)
 
 
 def aliases_beside(choices: Sequence[str], aliases: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from data.records import Group, Prompt
 from evaluation.answer_reader import AnswerReader, prefilled_group
+from evaluation.benchmark_rules import official_score
 from evaluation.statistics import ClassificationReport, classification_report
 from rollout.pool import ordered
 
@@ -65,6 +66,15 @@ def answer_row(group: Group, reader: AnswerReader) -> dict[str, Any]:
     example = group.prompt.example
     (completion,) = group.completions
     label, answer = reader.label(example), reader.answer(example, completion)
+    official: dict[str, Any] = {}
+    if example.scoring:
+        prediction = reader.prediction(example, completion)
+        official = {
+            "question": example.question,
+            "prediction": prediction,
+            "scoring": dict(example.scoring),
+            "official": official_score(example, prediction),
+        }
     return {
         "id": example.id,
         "audio": example.audio,
@@ -76,4 +86,5 @@ def answer_row(group: Group, reader: AnswerReader) -> dict[str, Any]:
         "policy_version": completion.policy_version,
         "prompt_tokens": len(group.prompt.token_ids),
         "completion_tokens": len(completion.token_ids),
+        **official,
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from configs.errors import UserError
 from evaluation.files import read_answers
-from evaluation.statistics import compare
+from evaluation.paired import compare
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -49,10 +49,11 @@ def _lines(name: str, first: Rows, second: Rows) -> str:
         raise UserError(f"{name}: {error}") from error
     before = sum(bool(row["correct"]) for row in first) / paired.num_examples
     low, high = 100 * paired.interval.low, 100 * paired.interval.high
+    test = "McNemar, exact" if paired.num_speakers is None else "speakers exchanged"
     return (
         f"{name}: {paired.num_examples} clips: accuracy {before:.1%} -> "
         f"{before + paired.difference:.1%}\n"
         f"difference {100 * paired.difference:+.1f} points, 95 % interval {low:+.1f} to "
-        f"{high:+.1f} (bootstrap over clips)\n"
-        f"{paired.gained} clips gained, {paired.lost} lost: p = {paired.p:.3g} (McNemar, exact)"
+        f"{high:+.1f} (over {paired.over})\n"
+        f"{paired.gained} clips gained, {paired.lost} lost: p = {paired.p:.3g} ({test})"
     )

@@ -27,13 +27,13 @@ class ClaimShift:
 def claimed_level(text: str, attribute: str) -> int | None:
     """Return the level that a completion claims of an attribute: 0, 1 or 2.
 
-    None if it claims none, denies one, or claims several.
+    None if it claims none, denies one, claims several, or leaves open which ("moderate to high").
     """
     reasoning = parse_output(text).think
     if reasoning is None:
         return None
     claims = [claim for claim in find_claims(reasoning) if claim.attribute == attribute]
-    levels = {claim.level for claim in claims}
+    levels = {level for claim in claims for level in claim.levels}
     if len(levels) != 1 or any(claim.negated for claim in claims):
         return None
     return LEVELS[attribute].index(levels.pop())
@@ -92,6 +92,7 @@ def control_metrics(
             before = controls[control.baseline] if control.baseline else plain
             shift = claim_shift(before, rows, control.attribute, control.direction)
             if shift.follow_frac is not None and shift.against_frac is not None:
+                metrics[f"{key}_follow_num"] = float(shift.num_examples)
                 metrics[f"{key}_follow_frac"] = shift.follow_frac
                 metrics[f"{key}_against_frac"] = shift.against_frac
     return metrics

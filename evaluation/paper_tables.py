@@ -13,8 +13,8 @@ from typing import Any
 from configs.errors import UserError
 from evaluation.files import StoredEvaluation
 from evaluation.formats import cell, render
+from evaluation.paired import Paired, compare
 from evaluation.paper_numbers import BENCHMARKS, SOURCE, TABLE_2, TABLE_5, paper_variant
-from evaluation.statistics import Paired, compare
 from trainer.run_folder import RunFolder
 
 TEMPLATE = Path(__file__).with_name("paper_tables.md.j2")

@@ -9,6 +9,7 @@ from typing import Any
 
 from data.files import Row
 from data.parsing import normalize_label
+from evaluation.official import official_summary
 from evaluation.self_consistency import voted
 from evaluation.statistics import (
     ClassificationReport,
@@ -68,7 +69,7 @@ def summary_of_sets(sets: Sequence[AnsweredSet], *, seed: int) -> dict[str, Any]
     Returns:
         `evaluation_summary` of the test split, or without one of all benchmarks together over all
         of their labels; `of` (what that is about); `sets` (name -> its `evaluation_summary`, with
-        `benchmark`, `probe`, `metrics`, `quality`, `vote_interval`), and `means`.
+        `benchmark`, `probe`, `metrics`, `quality`, `official`, `vote_interval`), and `means`.
     """
     closed = [one for one in sets if len(one.choices) <= MAX_CLASSES] or list(sets)
     emotions = [one for one in closed if not one.is_probe] or closed
@@ -90,7 +91,8 @@ def _set_summary(answered: AnsweredSet, seed: int) -> dict[str, Any]:
         **evaluation_summary(answered.rows, answered.choices, seed=seed),
         "metrics": dict(answered.metrics),
         "quality": quality(answered.rows),
-        "vote_interval": asdict(share_interval(votes, seed=seed)) if votes else None,
+        "official": official_summary(answered.rows),
+        "vote_interval": asdict(share_interval(votes)) if votes else None,
     }
 
 
@@ -130,13 +132,13 @@ def means_over(sets: Sequence[AnsweredSet], *, seed: int) -> dict[str, Any] | No
         "examples": examples,
         "micro": {
             "accuracy": right / examples,
-            "interval": asdict(mean_share_interval([(right, examples)], seed=seed)),
+            "interval": asdict(mean_share_interval([(right, examples)])),
         },
         "macro": {
             "accuracy": statistics.fmean(hit / num for hit, num in shares),
             "ua": statistics.fmean(report.ua for report in reports) if all_closed else None,
             "macro_f1": statistics.fmean(r.macro_f1 for r in reports) if all_closed else None,
-            "interval": asdict(mean_share_interval(shares, seed=seed)),
+            "interval": asdict(mean_share_interval(shares)),
         },
     }
 
@@ -184,7 +186,7 @@ def _numbers(rows: Sequence[Row], choices: Sequence[str], seed: int) -> dict[str
     report = _report(rows, choices)
     numbers = {"examples": report.num_examples, "format_frac": report.format_frac}
     if len(choices) > MAX_CLASSES:
-        interval = share_interval([row["correct"] for row in rows], seed=seed)
+        interval = share_interval([row["correct"] for row in rows])
         return {
             **numbers,
             **dict.fromkeys(NUMBERS),

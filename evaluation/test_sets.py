@@ -11,6 +11,7 @@ from data.parsing import normalize_label
 from data.records import Example
 from data.splits import RowCheck, benchmark_data, benchmark_rows
 from evaluation.answer_reader import choices_of
+from evaluation.benchmark_rules import check_rules
 
 
 @dataclass(frozen=True)
@@ -72,5 +73,6 @@ def _read(
             f"{entry.manifest}: {len(silent)} rows have no clip, such as {silent[0]!r}; "
             "an evaluation asks about clips"
         )
+    check_rules(entry.manifest, rows)
     data = benchmark_data(config, entry)
     return QuestionSet(entry.name, is_benchmark, data, rows, num_left_out)

@@ -98,6 +98,7 @@ def _read(config: RunConfig) -> list[JudgeRow]:
         audio_root=data.audio_root,
         choices=data.choices,
         question_template=data.question,
+        follow_links=data.follow_links,
     )
 
 

@@ -69,7 +69,10 @@ def collect(run: Path, *, num_samples: int, num_clips: int) -> dict[str, Any]:
         "samples": shown,
         "samples_of": source,
         "levels": measured,
-        "clips": shown_clips(wanted, MAX_SOUND_S),
+        # A run of an older version does not have the key.
+        "clips": shown_clips(
+            wanted, MAX_SOUND_S, follow_links=bool(facts.config["data"].get("follow_links"))
+        ),
         "evaluation": _evaluation(run),
     }
 
@@ -178,18 +181,19 @@ def levels(prosody: Mapping[str, Any]) -> str:
 
 
 def shown_clips(
-    wanted: Mapping[str, tuple[Path, str]], max_sound_s: float
+    wanted: Mapping[str, tuple[Path, str]], max_sound_s: float, *, follow_links: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Return name -> clip as the browser shows it; those that cannot be read are left out.
 
     Args:
         wanted: Name -> root folder and path below it, the most wanted first.
         max_sound_s: Sound of all clips together; one that does not fit has no `source`.
+        follow_links: Whether links below a root may lead out of it.
     """
     clips: dict[str, dict[str, Any]] = {}
     left_s = max_sound_s
     for name, (root, audio) in wanted.items():
-        samples = read_clip(root, audio)
+        samples = read_clip(root, audio, follow_links=follow_links)
         if samples is None:
             continue
         clip = shown_clip(samples)

@@ -159,5 +159,10 @@ def controls(facts: RunFacts) -> list[list[str]]:
     ]
     kinds = ("accuracy", "changed_frac", "follow_frac", "against_frac")
     return [
-        [name, *(percent(after.get(f"{CONTROL}{name}_{kind}")) for kind in kinds)] for name in names
+        [
+            name,
+            *(percent(after.get(f"{CONTROL}{name}_{kind}")) for kind in kinds),
+            f"{after.get(f'{CONTROL}{name}_follow_num', 0):.0f}",
+        ]
+        for name in names
     ]

@@ -82,7 +82,8 @@ def combine(
             continue
         applied[name], filled[name] = weight, rows
         if judged:
-            tau = _trust(values, terms.values.get(rules.outcome))
+            pairs = trusted_pairs(group, values, terms.values.get(rules.outcome))
+            tau = trust_weight([value for value, _ in pairs], [right for _, right in pairs])
             if tau is None and rules.one_sided == "drop_reasoning":
                 applied[name] = 0.0
                 del filled[name]
@@ -126,11 +127,22 @@ def _filled(
     )
 
 
-def _trust(values: Sequence[float | None], outcomes: Sequence[float | None] | None) -> float | None:
-    """Return the trust over the rows that have both a judgement and an outcome."""
-    pairs = [
+def trusted_pairs(
+    group: Group, values: Sequence[float | None], outcomes: Sequence[float | None] | None
+) -> list[tuple[float, bool]]:
+    """Return (score, whether it is right) of the rows that a judge's trust is estimated from.
+
+    Those are the well-formed ones with both a judgement and an outcome: what a term of one's own
+    says of a malformed completion, which is always wrong, tells nothing of its taste.
+
+    Args:
+        group: The group.
+        values: [G] raw values of a judged term.
+        outcomes: [G] of the outcome term; None if there is none.
+    """
+    rows = zip(group.completions, values, outcomes or [None] * len(values), strict=True)
+    return [
         (value, outcome > RIGHT_ABOVE)
-        for value, outcome in zip(values, outcomes or [None] * len(values), strict=True)
-        if value is not None and outcome is not None
+        for completion, value, outcome in rows
+        if completion.parsed.well_formed and value is not None and outcome is not None
     ]
-    return trust_weight([value for value, _ in pairs], [right for _, right in pairs])

@@ -7,7 +7,7 @@ exists in one process only, that cannot be pickled, or whose message is gigantic
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -42,6 +42,14 @@ def attempt(call: Callable[[], Result]) -> Result | Failure:
     """Return what foreign code returns, or what it raised: anything at all, `SystemExit` too."""
     try:
         return call()
+    except BaseException as error:
+        return Failure(describe(error), died=isinstance(error, BrokenError))
+
+
+async def attempt_awaiting(result: Awaitable[Result]) -> Result | Failure:
+    """Return what a coroutine of foreign code returns, or what it raised, as `attempt` does."""
+    try:
+        return await result
     except BaseException as error:
         return Failure(describe(error), died=isinstance(error, BrokenError))
 

@@ -53,6 +53,7 @@ def missing_fracs(
 
     Returns:
         Term name -> missing / asked for, in [0, 1]; a term that was asked for nothing is left out.
+        What a reward itself calls not applicable counts as not asked for.
     """
     missing: dict[str, float] = {}
     for name, weight in weights.items():
@@ -61,10 +62,14 @@ def missing_fracs(
         values = [
             value
             for item in scored
-            for value, completion in zip(
-                item.terms.values[name], item.group.completions, strict=True
+            for value, completion, detail in zip(
+                item.terms.values[name],
+                item.group.completions,
+                item.terms.details.get(name) or ({},) * len(item.group.completions),
+                strict=True,
             )
-            if name not in judged or completion.parsed.well_formed
+            if (name not in judged or completion.parsed.well_formed)
+            and not detail.get("not_applicable")
         ]
         if values:
             missing[name] = sum(value is None for value in values) / len(values)

@@ -21,7 +21,14 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from configs.schema import RewardTermConfig
 from configs.secrets import HidingStream, hide_variables_of
 from data.records import Group, RewardTerms
-from rewards.base import RewardError, Scores, load_reward, reads_features, reward_class
+from rewards.base import (
+    RewardError,
+    Scores,
+    limits_of,
+    load_reward,
+    reads_features,
+    reward_class,
+)
 from rewards.base import validate_scores as validated
 from rewards.calls import MAX_TRIES, Batch, Call, WorkerCalls, unscored
 from rewards.foreign import Failure, attempt, describe, one_line
@@ -76,7 +83,7 @@ class RewardWorker:
         if isinstance(group.prompt.features, ray.ObjectRef):
             features = ray.get(group.prompt.features, timeout=self._timeout_s)
             group = replace(group, prompt=replace(group.prompt, features=features))
-        return validated(self._term, group, self._reward.score(group))
+        return validated(self._term, group, self._reward.score(group), limits_of(self._reward))
 
 
 class RewardPool:

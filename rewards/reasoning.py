@@ -34,7 +34,7 @@ class ReasoningReward:
     dimension that counts.
 
     Source: EmotionThinker (arXiv 2601.15668). The paper does not state the `w_j`; here they are
-    equal unless given.
+    the judge's own, or equal, unless given.
     """
 
     needs_features = True
@@ -51,8 +51,9 @@ class ReasoningReward:
         Args:
             judge: "module:Class" of the judge.
             judge_options: Its keyword arguments.
-            dimension_weights: Dimension -> `w_j` >= 0, scaled to sum 1; empty = equal. Those of
-                dimensions that the judge does not answer go to the ones that it does.
+            dimension_weights: Dimension -> `w_j` >= 0, scaled to sum 1; empty = the judge's own
+                `default_weights`, or equal. Those of dimensions that the judge does not answer go
+                to the ones that it does.
             context: Fields of `JudgeContext`; the run fills them in.
 
         Raises:
@@ -61,7 +62,8 @@ class ReasoningReward:
         self._judge = load_judge(
             judge, judge_options, JudgeContext(**{"audio_root": "", **context})
         )
-        self._weights = normalized_weights(dimension_weights, self._judge.dimensions)
+        given = dimension_weights or getattr(self._judge, "default_weights", NOTHING)
+        self._weights = normalized_weights(given, self._judge.dimensions)
 
     def score(self, group: Group) -> Scores:
         """Return G values in [0.2, 1] or None; details: `scores`, `missing` and the judge's own."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,6 +51,8 @@ class EngineSpec:
     """The one token that ends a completion."""
     forbidden_token_ids: tuple[int, ...]
     """Tokens a completion may not contain: the modality placeholders would break the learner."""
+    num_calls: int = 1
+    """Calls that it works on at a time; with more than one, weights come while it samples."""
 
     @classmethod
     def of(cls, config: RunConfig, builder: PromptBuilder) -> EngineSpec:
@@ -61,6 +65,7 @@ class EngineSpec:
             seed=config.seed,
             end_token_id=builder.end_token_id,
             forbidden_token_ids=tuple(builder.forbidden_token_ids),
+            num_calls=config.async_.max_staleness + 2 if config.async_.in_flight else 1,
         )
 
 
@@ -134,7 +139,12 @@ def sleep_level(spec: EngineSpec) -> int:
 
 
 class RolloutEngine:
-    """Samples completions and takes new weights; `rollout.pool` runs it as a Ray actor."""
+    """Samples completions and takes new weights; `rollout.pool` runs it as a Ray actor.
+
+    Threads may call it at the same time. Their requests are decoded together, and weights come
+    between two decoding steps; till they are in service, nothing is decoded. What has been sampled
+    of a completion by then stays, its keys and values are computed anew.
+    """
 
     def __init__(self, spec: EngineSpec) -> None:
         os.environ.update(engine_environment(spec))
@@ -147,6 +157,12 @@ class RolloutEngine:
 
         self._spec = spec
         self._version = 0
+        self._in_turn, self._next = threading.Lock(), threading.Lock()
+        self._serving = threading.Event()
+        self._serving.set()
+        self._num_asked = 0
+        self._ended: dict[str, Any] = {}
+        """Request -> its output, till the call that it belongs to takes it."""
         if spec.transport == "host":
             register_host_receiver()
         rollout = spec.rollout
@@ -175,6 +191,8 @@ class RolloutEngine:
         self._tokenizer = self._llm.get_tokenizer()
         self._base_params = SamplingParams(
             temperature=rollout.temperature,
+            top_p=rollout.top_p,
+            top_k=rollout.top_k,
             max_tokens=rollout.max_completion_tokens,
             logprobs=0,
             stop_token_ids=[spec.end_token_id],
@@ -201,32 +219,68 @@ class RolloutEngine:
             that ended with the same decoding step. Every request occurs once. Every `SIGN_S`
             seconds there is at least an empty list, as long as decoding goes on.
         """
-        engine = self._llm.llm_engine
-        refused = []
-        for position, request in enumerate(requests):
-            params = self._base_params.clone()
-            params.n = request.num_completions
-            # vLLM adds 0 to n - 1 for the completions of a request.
-            params.seed = request.seed
-            params.min_tokens = request.min_tokens
-            params.temperature = 0.0 if greedy else params.temperature
-            try:
-                engine.add_request(str(position), _engine_prompt(request.prompt), params)
-            except (ValueError, TypeError, LookupError) as error:
-                refused.append((position, Refusal(f"{type(error).__name__}: {error}")))
+        refused, open_requests = self._add(requests, greedy)
         yield refused
         sign = time.monotonic()
-        while engine.has_unfinished_requests():
-            finished = [output for output in engine.step() if output.finished]
+        while open_requests:
+            finished = self._step(open_requests.keys())
             if finished or time.monotonic() - sign > SIGN_S:
-                positions = [int(output.request_id) for output in finished]
+                ended = [(*open_requests.pop(output.request_id), output) for output in finished]
                 yield [
-                    (i, self._completions(requests[i].prompt, o))
-                    for i, o in zip(positions, finished, strict=True)
+                    (i, self._completions(requests[i].prompt, output, version))
+                    for i, version, output in ended
                 ]
                 sign = time.monotonic()
 
-    def _completions(self, prompt: Prompt, output: Any) -> tuple[Completion, ...] | Refusal:
+    def _add(
+        self, requests: Sequence[SampleRequest], greedy: bool
+    ) -> tuple[list[tuple[int, Refusal]], dict[str, tuple[int, int]]]:
+        """Return what is refused, and of each other request its position and policy version."""
+        refused: list[tuple[int, Refusal]] = []
+        added: dict[str, tuple[int, int]] = {}
+        with self._at_rest():
+            for position, request in enumerate(requests):
+                params = self._base_params.clone()
+                params.n = request.num_completions
+                # vLLM adds 0 to n - 1 for the completions of a request.
+                params.seed = request.seed
+                params.min_tokens = request.min_tokens
+                if greedy:
+                    params.temperature, params.top_p, params.top_k = 0.0, 1.0, 0
+                name = str(self._num_asked)
+                self._num_asked += 1
+                try:
+                    self._llm.llm_engine.add_request(name, _engine_prompt(request.prompt), params)
+                    added[name] = position, self._version
+                except (ValueError, TypeError, LookupError) as error:
+                    refused.append((position, Refusal(f"{type(error).__name__}: {error}")))
+        return refused, added
+
+    def _step(self, names: Set[str]) -> list[Any]:
+        """Decode a step for all calls, if weights are in service; return what has ended of one."""
+        # Weights that are long on their way are no reason to give no sign.
+        if not self._serving.wait(SIGN_S):
+            return []
+        with self._at_rest():
+            if self._serving.is_set() and not names & self._ended.keys():
+                for output in self._llm.llm_engine.step():
+                    if output.finished:
+                        self._ended[output.request_id] = output
+            return [self._ended.pop(name) for name in names & self._ended.keys()]
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """Have the engine for oneself, between two decoding steps; who asks first comes first."""
+        with self._next:
+            self._in_turn.acquire()
+        try:
+            yield
+        finally:
+            self._in_turn.release()
+
+    def _completions(
+        self, prompt: Prompt, output: Any, version: int
+    ) -> tuple[Completion, ...] | Refusal:
         if not np.array_equal(output.prompt_token_ids, prompt.token_ids):
             return Refusal(
                 f"example {prompt.example.id!r}: the engine sees {len(output.prompt_token_ids)} "
@@ -246,7 +300,7 @@ class RolloutEngine:
                     rollout_logprobs=np.array(logprobs, np.float32),
                     text=text,
                     finish_reason=item.finish_reason,
-                    policy_version=self._version,
+                    policy_version=version,
                     allow_truncated=self._spec.rollout.allow_truncated,
                 )
             )
@@ -258,30 +312,37 @@ class RolloutEngine:
 
     def start_weight_update(self) -> None:
         """Prepare for new weights; a colocated engine gets its memory for weights back."""
-        if self._spec.rollout.colocate:
-            self._llm.wake_up(tags=["weights"])
-        self._llm.start_weight_update()
+        self._serving.clear()
+        with self._at_rest():
+            if self._spec.rollout.colocate:
+                self._llm.wake_up(tags=["weights"])
+            self._llm.start_weight_update()
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         """Load one bucket of weights."""
-        self._llm.update_weights({"update_info": update_info})
+        with self._at_rest():
+            self._llm.update_weights({"update_info": update_info})
 
     def finish_weight_update(self) -> None:
         """Put the new weights in service."""
-        self._llm.finish_weight_update()
+        with self._at_rest():
+            self._llm.finish_weight_update()
 
     def activate(self, version: int) -> None:
         """Serve the weights just received as policy version `version`.
 
-        Everything computed with the old weights is dropped: key-value prefixes, processed clips
-        and, above all, the audio encoder's outputs, which vLLM does not drop by itself.
+        Everything computed with the old weights is dropped: key-value prefixes, those of what is
+        being sampled too, processed clips and, above all, the audio encoder's outputs, which vLLM
+        does not drop by itself.
         """
-        if self._spec.rollout.colocate:
-            self._llm.wake_up(tags=["kv_cache"])
-        self._llm.reset_prefix_cache()
-        self._llm.llm_engine.reset_mm_cache()
-        self._llm.llm_engine.reset_encoder_cache()
-        self._version = version
+        with self._at_rest():
+            if self._spec.rollout.colocate:
+                self._llm.wake_up(tags=["kv_cache"])
+            self._llm.reset_prefix_cache(reset_running_requests=True)
+            self._llm.llm_engine.reset_mm_cache()
+            self._llm.llm_engine.reset_encoder_cache()
+            self._version = version
+            self._serving.set()
 
     def sleep(self) -> None:
         """Free the GPU for the learner; see `sleep_level` for what waits in host memory."""

@@ -43,6 +43,7 @@ class EngineActor(RolloutEngine):
         listen()
         super().__init__(spec)
 
+    @ray.method(concurrency_group="sampling")
     def stream(
         self, requests: Sequence[SampleRequest], greedy: bool
     ) -> Iterator[list[tuple[int, tuple[Completion, ...] | Refusal]]]:
@@ -86,6 +87,8 @@ class EnginePool:
         """Policy version that each engine serves."""
         self._newest = 0
         """Policy version of the learner's weights."""
+        self.replacing = threading.RLock()
+        """Whoever has it replaces engines; taken before `_weights`, where both are."""
         self._weights = threading.RLock()
         """Whoever has it either changes the learner's weights or sends them."""
         self._send: Send | None = None
@@ -100,7 +103,9 @@ class EnginePool:
         """The engines in service; another actor takes the place of one that fails."""
 
     def _make(self, number: int) -> Any:
-        return ray.remote(EngineActor).options(**self._options[number]).remote(self._spec)
+        # Else a call for weights would wait for what is being sampled.
+        actor = ray.remote(concurrency_groups={"sampling": self._spec.num_calls})(EngineActor)
+        return actor.options(**self._options[number]).remote(self._spec)
 
     def start(self) -> None:
         """Wait until every engine is up.
@@ -195,10 +200,12 @@ class EnginePool:
 
     def _check_version(self, number: int, completions: Sequence[Completion]) -> None:
         versions = {completion.policy_version for completion in completions}
-        if versions != {self._versions[number]}:
+        served = self._versions[number]
+        # Weights that came while they were sampled make them older than what is served.
+        if max(versions) > served or (min(versions) < served and self._spec.num_calls == 1):
             raise RolloutError(
                 f"engine {number} sampled with policy versions {sorted(versions)}, "
-                f"and should serve {self._versions[number]}"
+                f"and should serve {served}"
             )
 
     def _note_left_out(self, left_out: Mapping[str, str]) -> None:
@@ -302,6 +309,10 @@ class EnginePool:
         Raises:
             RolloutError: engines failed more often than they may.
         """
+        with self.replacing:
+            self._take(version, send)
+
+    def _take(self, version: int, send: Send) -> None:
         self._send, self._newest = send, version
         numbers = range(len(self.actors))
         asleep = [number for number in numbers if number not in self._down]

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -72,6 +73,8 @@ class Engines(Protocol):
     """What `Sampling` needs of the pool."""
 
     actors: list[Any]
+    replacing: AbstractContextManager[Any]
+    """Engines are not replaced by anybody else meanwhile."""
 
     def replace(self, failures: Mapping[int, Failure]) -> None:
         """Put other engines, with the current weights, in the place of those that failed."""
@@ -233,13 +236,14 @@ class Sampling:
     def _recover(self) -> None:
         """Replace the engines that failed, and sample again what they have not finished."""
         failed, self._failed = self._failed, []
-        in_service = [
-            (s, failure) for s, failure in failed if self._engines.actors[s.number] is s.actor
-        ]
-        lost = [f"engine {s.number}{f.reason}" for s, f in in_service if f.is_lost]
-        self._budget.spend(lost)
         start = time.monotonic()
-        self._engines.replace({stream.number: failure for stream, failure in in_service})
+        with self._engines.replacing:
+            in_service = [
+                (s, failure) for s, failure in failed if self._engines.actors[s.number] is s.actor
+            ]
+            lost = [f"engine {s.number}{f.reason}" for s, f in in_service if f.is_lost]
+            self._budget.spend(lost)
+            self._engines.replace({stream.number: failure for stream, failure in in_service})
         taken_s = time.monotonic() - start
         self._shift(taken_s)
         num_again = sum(len(stream.unfinished) for stream, _ in failed)

@@ -91,15 +91,19 @@ def per_term_advantages(groups: Sequence[ScoredGroup], *, tolerance: float) -> l
     return [(credit / np.float32(deviation + STD_EPSILON)) for credit in credits_of]
 
 
-def to_samples(scored: Sequence[ScoredGroup], config: AdvantageConfig) -> list[GroupSample]:
+def to_samples(
+    scored: Sequence[ScoredGroup], config: AdvantageConfig, *, kl_coef: float
+) -> list[GroupSample]:
     """Return what the learner trains on; groups without a gradient are dropped.
 
     Args:
         scored: Groups with rewards; they may differ in G.
+        config: How rewards become advantages, and whether flat groups stay.
+        kl_coef: Weight of the KL term; at 0 a flat group has no gradient.
 
     Returns:
-        One sample per group with an advantage on a completion that is trained on, in order. The
-        number of flat groups is the difference in length.
+        One sample per group with credit (`has_credit`), in order; with a KL term also those of flat
+        groups, if any group of the step has credit: what no reward told apart makes no update.
 
     Raises:
         ValueError: As `group_advantages`, naming the example.
@@ -108,14 +112,21 @@ def to_samples(scored: Sequence[ScoredGroup], config: AdvantageConfig) -> list[G
         advantages_of = per_term_advantages(scored, tolerance=config.tolerance)
     else:
         advantages_of = [_advantages(item, config) for item in scored]
+    keeps_flat = config.flat_groups == "keep" and kl_coef > 0
     samples: list[GroupSample] = []
     for item, advantages in zip(scored, advantages_of, strict=True):
         reasons = [completion.finish_reason for completion in item.group.completions]
         cut = np.array([reason == "length" for reason in reasons], dtype=np.bool_)
         mask = ~cut if config.mask_truncated else np.ones(len(advantages), dtype=np.bool_)
-        if advantages[mask].any():
-            samples.append(GroupSample(item.group, advantages, mask))
-    return samples
+        sample = GroupSample(item.group, advantages, mask)
+        if has_credit(sample) or (keeps_flat and mask.any()):
+            samples.append(sample)
+    return samples if any(map(has_credit, samples)) else []
+
+
+def has_credit(sample: GroupSample) -> bool:
+    """Return whether a completion that is trained on has an advantage."""
+    return bool(sample.advantages[sample.loss_mask].any())
 
 
 def _advantages(item: ScoredGroup, config: AdvantageConfig) -> FloatArray:

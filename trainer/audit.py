@@ -64,15 +64,22 @@ def check_step(
         _check_advantages(sample, item, summed=config.advantage.normalize != "per_term")
 
 
-def check_rows(ranks: Sequence[Sequence[Microbatch]], samples: Sequence[GroupSample]) -> None:
+def check_rows(
+    ranks: Sequence[Sequence[Microbatch]],
+    samples: Sequence[GroupSample],
+    max_tokens: int | None = None,
+) -> None:
     """Refuse rows that do not hold every completion of an update once, with weights of sum 1.
 
     Args:
         ranks: Rows of every rank, padding rows included.
         samples: What was packed into them.
+        max_tokens: Longest completion, with `loss.aggregation: constant`: then the weights sum to
+            the mean length over it.
 
     Raises:
-        AuditError: Tokens are missing, doubled, foreign or shifted, or the weights do not sum to 1.
+        AuditError: Tokens are missing, doubled, foreign or shifted, or the weights do not sum to
+            what they should.
     """
     wanted = Counter(
         (completion.token_ids.tobytes(), completion.rollout_logprobs.tobytes(), float(advantage))
@@ -98,8 +105,17 @@ def check_rows(ranks: Sequence[Sequence[Microbatch]], samples: Sequence[GroupSam
             f"an update's rows lack {missing} of its completions and hold {extra} others: the "
             "packing has a bug"
         )
-    if wanted and abs(total - 1.0) > ROUNDING:
-        raise AuditError(f"the loss weights of an update sum to {total:g}, not 1")
+    expected = 1.0
+    if max_tokens is not None:
+        lengths = [
+            len(completion.token_ids)
+            for sample in samples
+            for completion, keep in zip(sample.group.completions, sample.loss_mask, strict=True)
+            if keep and len(completion.token_ids)
+        ]
+        expected = sum(lengths) / max(len(lengths), 1) / max_tokens
+    if wanted and abs(total - expected) > ROUNDING:
+        raise AuditError(f"the loss weights of an update sum to {total:g}, not {expected:g}")
 
 
 def _check_place(row: Microbatch, part: np.ndarray) -> None:

@@ -23,7 +23,7 @@ from data.files import DiskFullError, full_disk
 from data.records import FloatArray, Microbatch
 from rollout.actors import Failure
 from trainer.learner_spec import LearnerSpec, accumulate
-from trainer.logprobs import PackedPolicy, PackedRow, to_device
+from trainer.logprobs import PackedPolicy, PackedRow, sampling_options, to_device
 from trainer.losses import FrozenScores, policy_terms, sft_loss
 from trainer.offload import OptimizerOffload
 from trainer.policy import adapters_off, layer_pieces, load_thinker, prepare_thinker
@@ -114,7 +114,7 @@ class Learner:
             self._offload = OptimizerOffload(self._engine, config.learner.zero_stage)
             self._offload.move_out()
 
-    def _packed(self, thinker: Any) -> PackedPolicy:
+    def _packed(self, thinker: Any, *, reference: bool = False) -> PackedPolicy:
         model = self._config.model
         if self._device.type == "cuda" and self._config.learner.zero_stage < 3:
             # The gathers of ZeRO-3 would cut what is compiled into pieces.
@@ -127,6 +127,7 @@ class Learner:
             forbidden_token_ids=self._spec.forbidden_token_ids,
             chunk_tokens=model.logits_chunk_tokens,
             float32_head=model.float32_head,
+            **{} if reference else sampling_options(self._config),
         )
 
     def _build_reference(self, thinker: Any) -> Any:
@@ -138,7 +139,7 @@ class Learner:
         if "audio_tower" in config.model.freeze:
             # The policy's own tower never changes, so its embeddings serve both.
             reference.audio_tower = None
-        packed = self._packed(reference)
+        packed = self._packed(reference, reference=True)
         if config.learner.zero_stage < 3:
             return packed
         settings = deepspeed_config(config)
@@ -235,11 +236,18 @@ class Learner:
             if frozen is None:
                 reference = self._reference_logprobs(tensors, scores.audio)
                 frozen = FrozenScores(scores.logprobs.detach(), reference)
-            per_token, metrics = policy_terms(scores.logprobs, row, frozen, self._config.loss)
+            per_token, metrics = policy_terms(
+                scores.logprobs,
+                row,
+                frozen,
+                self._config.loss,
+                entropy=scores.entropy,
+                whole=scores.whole,
+            )
         loss = (per_token * weights).sum()
         # DeepSpeed averages gradients over ranks, but the weights sum to 1 over all of them.
         self._engine.backward(loss * self._spec.num_ranks)
-        metrics |= {"policy/loss": per_token.detach(), "policy/entropy": scores.entropy}
+        metrics |= {"policy/loss": per_token.detach(), "policy/entropy": scores.entropy.detach()}
         stats = {name: float((value * weights).sum()) for name, value in metrics.items()}
         if frozen is not None:
             gap = (frozen.old.cpu() - torch.from_numpy(row.rollout_logprobs)).abs()
@@ -260,7 +268,8 @@ class Learner:
             return None
         if self._reference is None:
             with adapters_off(self._thinker):
-                return self._engine(tensors).logprobs
+                scores = self._engine(tensors)
+                return scores.logprobs if scores.whole is None else scores.whole
         shared = audio if "audio_tower" in self._config.model.freeze else None
         return self._reference(tensors, shared).logprobs
 

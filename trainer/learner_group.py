@@ -178,6 +178,8 @@ class LearnerGroup:
         if not samples:
             return {"optim/lr": lr, "optim/skipped": 1.0}
         loss = self._config.loss
+        max_tokens = self._config.rollout.max_completion_tokens
+        constant = max_tokens if loss.aggregation == "constant" else None
         chunks = [c for c in np.array_split(np.arange(len(samples)), loss.minibatches) if len(c)]
         plans = [
             plan_update(
@@ -185,12 +187,13 @@ class LearnerGroup:
                 budget=self._config.learner.tokens_per_microbatch,
                 num_ranks=len(self._actors),
                 aggregation=loss.aggregation,
+                max_tokens=max_tokens,
                 cost=self._cost,
             )
             for chunk in chunks
         ]
         for chunk, plan in zip(chunks, plans, strict=True):
-            check_rows(plan, [samples[i] for i in chunk])
+            check_rows(plan, [samples[i] for i in chunk], constant)
         calls = [
             actor.update.remote([plan[rank] for plan in plans], lr)
             for rank, actor in enumerate(self._actors)

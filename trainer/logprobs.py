@@ -17,9 +17,10 @@ from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import embedding
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
+from configs.schema import RunConfig
 from data.records import Microbatch
 from trainer.attention import GroupSpan, block_mask, group_spans
-from trainer.head import VocabularyHead
+from trainer.head import EVERYTHING, Truncation, VocabularyHead
 
 SILENT_FRAMES = 16
 """Frames of the clip that stands in where a row has none."""
@@ -29,11 +30,14 @@ class TokenScores(NamedTuple):
     """What the forward pass says of each completion token."""
 
     logprobs: Tensor
-    """[N] float32 nats, with gradient."""
+    """[N] float32 nats, with gradient; with `top_p` or `top_k` among the tokens that are kept."""
     entropy: Tensor
-    """[N] float32 nats, of the whole next-token distribution, detached."""
+    """[N] float32 nats, of the whole next-token distribution; without gradient unless asked for."""
     audio: Tensor
     """[audio tokens, hidden] embeddings of the row's clips, detached."""
+    whole: Tensor | None = None
+    """[N] float32 nats, with gradient: log-probs in the whole distribution; None where `logprobs`
+    are those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +93,22 @@ def to_device(
     )
 
 
+def sampling_options(config: RunConfig) -> dict[str, Any]:
+    """Return the arguments of a `PackedPolicy` that learns from what engines have sampled.
+
+    A supervised run has sampled nothing, and a reference policy scores whole distributions.
+    """
+    if config.loss.kind != "policy":
+        return {}
+    truncation = Truncation(config.rollout.top_p, config.rollout.top_k)
+    return {"truncation": truncation, "entropy_grad": config.loss.entropy_coef > 0}
+
+
 class PackedPolicy(nn.Module):
     """A Qwen2.5-Omni thinker that scores packed rows.
 
-    Temperature, forbidden tokens, chunks and number format are those of its `VocabularyHead`.
+    Temperature, forbidden tokens, chunks, number format, truncation and whether entropies carry a
+    gradient are those of its `VocabularyHead`.
 
     Args:
         thinker: the model; its vision tower may be gone, and its head is replaced.
@@ -108,6 +124,8 @@ class PackedPolicy(nn.Module):
         forbidden_token_ids: Sequence[int],
         chunk_tokens: int,
         float32_head: bool,
+        truncation: Truncation = EVERYTHING,
+        entropy_grad: bool = False,
     ) -> None:
         super().__init__()
         self.thinker = thinker
@@ -117,6 +135,8 @@ class PackedPolicy(nn.Module):
             forbidden_token_ids=forbidden_token_ids,
             chunk_tokens=chunk_tokens,
             float32=float32_head,
+            truncation=truncation,
+            entropy_grad=entropy_grad,
         )
         self.audio_token_id = thinker.config.audio_token_id
         tower = thinker.audio_tower
@@ -166,4 +186,5 @@ class PackedPolicy(nn.Module):
         # A prompt's last token is the source of G first tokens. The gradients of an index add up in
         # the order in which threads come; those of a look-up in the order of the row.
         sources = embedding(row.source, hidden)
-        return TokenScores(*self.thinker.lm_head(sources, row.target), audio.detach())
+        logprobs, entropy, whole = self.thinker.lm_head(sources, row.target)
+        return TokenScores(logprobs, entropy, audio.detach(), whole)

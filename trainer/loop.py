@@ -19,7 +19,7 @@ from rewards.combine import CombineRules
 from rewards.missing import enough_scores
 from rewards.schedule import Schedule
 from rollout.pool import EnginePool
-from trainer.advantages import to_samples
+from trainer.advantages import has_credit, to_samples
 from trainer.alarms import Alarms
 from trainer.audit import check_step
 from trainer.clock import StepClock
@@ -86,7 +86,7 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
                 parts.rollouts.begin(step)
                 clock.lap("data")
                 batch = parts.rollouts.scored(step, clock)
-            samples = to_samples(batch.groups, config.advantage)
+            samples = to_samples(batch.groups, config.advantage, kl_coef=config.loss.kl_coef)
             check_step(batch.groups, samples, step, config)
             trusted = enough_scores(batch.groups, batch.weights, config.rewards)
             clock.lap("reward")
@@ -98,7 +98,7 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
             with parts.engines.updating(version=step + 1):
                 metrics |= parts.learner.update(samples if trusted else [], rate)
             step += 1
-            metrics |= rollout_metrics(batch.groups, len(samples), parts.rules)
+            metrics |= rollout_metrics(batch.groups, sum(map(has_credit, samples)), parts.rules)
             metrics |= parts.schedule.metrics() | throughput(batch.groups, batch.sampling_s)
             metrics |= parts.engines.metrics() | {"data/skipped_clips": batch.num_skipped}
             lines = parts.alarms.observe(metrics)

@@ -14,6 +14,10 @@ from torch import Tensor
 from configs.schema import LossConfig
 from data.records import Microbatch
 
+MAX_LOG_RATIO = 20.0
+"""Where a log-ratio of two policies is held, in nats: exp of more than 88 is infinite in float32,
+and infinity times the 0 of a clipped gradient is NaN. On-policy no ratio comes near it."""
+
 
 def policy_loss(
     logprobs: Tensor,
@@ -56,7 +60,7 @@ def clip_loss(
 
     Source: PPO (arXiv 1707.06347), eq. 7; separate bounds: DAPO (arXiv 2503.14476), section 3.1.
     """
-    return _surrogate(torch.exp(logprobs - old_logprobs), advantages, low, high)
+    return _surrogate(_ratio(logprobs - old_logprobs), advantages, low, high)
 
 
 def gspo_loss(
@@ -77,7 +81,7 @@ def gspo_loss(
     """
     lengths = torch.unique_consecutive(completion_ids, return_counts=True)[1].tolist()
     parts = torch.split(logprobs - old_logprobs, lengths)
-    ratio = torch.exp(torch.cat([part.mean().expand(len(part)) for part in parts]))
+    ratio = _ratio(torch.cat([part.mean().expand(len(part)) for part in parts]))
     return _surrogate(ratio, advantages, low, high)
 
 
@@ -90,9 +94,14 @@ def cispo_loss(
 
     Source: CISPO (MiniMax-M1, arXiv 2506.13585), section 3.1; their runs bound it above only.
     """
-    ratio = torch.exp(logprobs - old_logprobs).detach()
+    ratio = _ratio(logprobs - old_logprobs).detach()
     weight = torch.clamp(ratio, low, high)
     return -weight * advantages * logprobs, {"ratio": ratio, "clipped": weight != ratio}
+
+
+def _ratio(log_ratio: Tensor) -> Tensor:
+    """Return `exp` of a log-ratio in nats, which beyond 20 stays there and has no gradient."""
+    return torch.exp(log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
 
 
 def _surrogate(
@@ -113,7 +122,8 @@ def kl_estimate(logprobs: Tensor, ref_logprobs: Tensor, kind: Literal["k1", "k2"
     """Return an estimate of the policy's divergence from the reference policy, per token.
 
     With `d = ref_logprobs - logprobs`: k1 = -d, k2 = d^2 / 2, k3 = exp(d) - d - 1. As loss terms
-    their gradients with respect to `logprobs` are 1, -d and 1 - exp(d).
+    their gradients with respect to `logprobs` are 1, -d and 1 - exp(d). In k3, d is held at 20:
+    beyond it there is no gradient.
 
     Args:
         logprobs: [N] under the current policy; the gradient flows through them.
@@ -139,7 +149,8 @@ def _k2(d: Tensor) -> Tensor:
 
 def _k3(d: Tensor) -> Tensor:
     # expm1 keeps the digits that exp(d) - 1 loses where the two policies nearly agree.
-    return torch.expm1(d) - d
+    held = d.clamp(max=MAX_LOG_RATIO)
+    return torch.expm1(held) - held
 
 
 _KL_KINDS = {"k1": _k1, "k2": _k2, "k3": _k3}
@@ -185,13 +196,25 @@ class FrozenScores(NamedTuple):
 
 
 def policy_terms(
-    logprobs: torch.Tensor, row: Microbatch, frozen: FrozenScores, loss: LossConfig
+    logprobs: torch.Tensor,
+    row: Microbatch,
+    frozen: FrozenScores,
+    loss: LossConfig,
+    *,
+    entropy: torch.Tensor | None = None,
+    whole: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the policy loss of each token of a row, KL included, and the metrics behind it.
+    """Return the policy loss of each token of a row, KL and entropy bonus included, and metrics.
 
     Args:
         logprobs: [N] under the current policy, with gradient.
         frozen: its scores before the step's first update, on the same device.
+        entropy: [N] of the next-token distributions, with gradient, for the bonus
+            `-entropy_coef * H`; it may be left out where that is 0.
+        whole: [N] log-probs under the current policy in the whole distribution, with gradient, if
+            `logprobs` are those among the tokens that sampling keeps. The KL is between whole
+            distributions: a token that one policy keeps and the other does not would make it
+            infinite.
 
     Returns:
         The loss [N] before `row.loss_weights`, and detached metrics [N].
@@ -217,7 +240,11 @@ def policy_terms(
         "policy/logprob_gap": (frozen.old - rollout).abs(),
     }
     if frozen.reference is not None:
-        kl = kl_estimate(logprobs, frozen.reference, loss.kl_estimator)
+        now = logprobs if whole is None else whole
+        kl = kl_estimate(now, frozen.reference, loss.kl_estimator)
         per_token = per_token + loss.kl_coef * kl
         metrics["policy/kl"] = kl.detach()
+    if loss.entropy_coef:
+        assert entropy is not None
+        per_token = per_token - loss.entropy_coef * entropy
     return per_token, metrics

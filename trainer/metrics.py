@@ -22,7 +22,7 @@ def rollout_metrics(
 
     Args:
         scored: the groups of the step, at least one.
-        num_samples: groups that are left after the flat ones were dropped.
+        num_samples: groups that are not flat.
         rules: which terms are judged, and which one tells right from wrong.
 
     Returns:
@@ -80,7 +80,7 @@ def sample_rows(
     Args:
         step: loop step.
         scored: all groups of the step; `group` of a row is the position in here.
-        samples: groups with their advantages. A group that was dropped as flat has advantage 0.
+        samples: groups with their advantages. A flat group has advantage 0, dropped or not.
         aliases: answer -> label it counts as.
 
     Returns:

@@ -179,20 +179,25 @@ def padding_row(row: Microbatch) -> Microbatch:
     )
 
 
-def completion_weights(samples: Sequence[GroupSample], aggregation: str) -> list[list[float]]:
+def completion_weights(
+    samples: Sequence[GroupSample], aggregation: str, max_tokens: int = 0
+) -> list[list[float]]:
     """Return the loss weight of every token of each completion of one optimizer update.
 
     Args:
         samples: all groups of the update, over all ranks.
-        aggregation: `token_mean` (every token counts the same) or `sequence_mean` (every
-            completion counts the same, its tokens share equally).
+        aggregation: `token_mean` (every token counts the same), `sequence_mean` (every completion
+            counts the same, its tokens share equally) or `constant` (every token counts the same,
+            however many there are).
+        max_tokens: longest completion that can be sampled, > 0; of `constant` alone.
 
     Returns:
-        Per sample, [G] weights; summed over all unmasked tokens they give 1. Masked completions
-        weigh 0.
+        Per sample, [G] weights; summed over all unmasked tokens they give 1, but with `constant`
+        the mean length over `max_tokens`. Masked completions weigh 0.
 
     Source: token mean over the whole batch: DAPO (arXiv 2503.14476), eq. 8; mean of sequence means:
-    DeepSeekMath (arXiv 2402.03300), eq. 3.
+    DeepSeekMath (arXiv 2402.03300), eq. 3; a constant in place of the length: Dr. GRPO (arXiv
+    2503.20783), section 3.2, whose published code divides by the longest length that is sampled.
     """
     lengths = [
         [
@@ -202,8 +207,9 @@ def completion_weights(samples: Sequence[GroupSample], aggregation: str) -> list
         for sample in samples
     ]
     flat = [length for group in lengths for length in group if length]
-    if aggregation == "token_mean":
-        share = 1.0 / max(sum(flat), 1)
+    if aggregation in ("token_mean", "constant"):
+        total = sum(flat) if aggregation == "token_mean" else len(flat) * max_tokens
+        share = 1.0 / max(total, 1)
         return [[share if length else 0.0 for length in group] for group in lengths]
     return [[1.0 / (len(flat) * n) if n else 0.0 for n in group] for group in lengths]
 
@@ -214,6 +220,7 @@ def plan_update(
     budget: int,
     num_ranks: int,
     aggregation: str,
+    max_tokens: int = 0,
     cost: Callable[[GroupSample], float] = num_row_tokens,
 ) -> list[list[Microbatch]]:
     """Pack the samples of one optimizer update into rows for every rank.
@@ -221,12 +228,13 @@ def plan_update(
     Args:
         samples: groups of the update; at least one.
         budget: most tokens of a row, see `spread_rows`.
+        aggregation: see `completion_weights`, as `max_tokens`.
         cost: what a group costs a rank; rows are shared out by it.
 
     Returns:
         [num_ranks] lists of rows, equally many: shorter lists are filled with `padding_row`.
     """
-    weights = completion_weights(samples, aggregation)
+    weights = completion_weights(samples, aggregation, max_tokens)
     costs = [cost(sample) for sample in samples]
     plan = spread_rows([num_row_tokens(sample) for sample in samples], costs, budget, num_ranks)
     ranks = [

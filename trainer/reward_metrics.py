@@ -5,20 +5,24 @@ Every key that is computed here has a row in docs/metrics.md.
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from data.records import RewardTerms, ScoredGroup
-from rewards.combine import RIGHT_ABOVE, CombineRules
+import numpy as np
+
+from data.records import FloatArray, RewardTerms, ScoredGroup
+from rewards.combine import CombineRules, trusted_pairs
+from rewards.trust import null_trusts
 
 COUNTERS = ("calls", "prompt_tokens", "completion_tokens")
 """Costs of a judge that are summed over a step."""
 
 
 def reward_metrics(scored: Sequence[ScoredGroup], rules: CombineRules) -> dict[str, float]:
-    """Return the metrics `reward/*`, `trust/*` and `judge/*` of a step.
+    """Return the metrics `reward/*`, `extra/*`, `trust/*` and `judge/*` of a step.
 
     A term that was not scored for a single completion has a coverage and a weight, but no mean.
     Standard deviations are over all completions of the step, divided by their number.
@@ -36,6 +40,7 @@ def reward_metrics(scored: Sequence[ScoredGroup], rules: CombineRules) -> dict[s
         metrics |= _term_metrics(scored, name)
         if name in rules.judged:
             metrics |= judge_metrics(f"judge/{name}", scored, name, rules.outcome)
+            metrics |= advantage_share(f"judge/{name}", scored, name)
     return metrics | _trust_metrics(scored, rules)
 
 
@@ -61,7 +66,12 @@ def _term_metrics(scored: Sequence[ScoredGroup], name: str) -> dict[str, float]:
     for label, found in by_label.items():
         key = f"reward/{name}_mean_{label.replace(' ', '_')}"
         metrics[key] = statistics.fmean(found)
-    return metrics
+    facts: dict[str, list[float]] = defaultdict(list)
+    for item in scored:
+        for detail in item.terms.details.get(name, ()):
+            for fact, value in detail.get("metrics", {}).items():
+                facts[f"extra/{name}_{re.sub(r'[^A-Za-z0-9_]', '_', fact)}"].append(value)
+    return metrics | {key: statistics.fmean(found) for key, found in facts.items()}
 
 
 def _trust_metrics(scored: Sequence[ScoredGroup], rules: CombineRules) -> dict[str, float]:
@@ -76,7 +86,43 @@ def _trust_metrics(scored: Sequence[ScoredGroup], rules: CombineRules) -> dict[s
         metrics["trust/min"] = min(factors)
         metrics["trust/std"] = statistics.pstdev(factors)
         metrics["trust/below_one_frac"] = statistics.fmean(factor < 1 for factor in factors)
+    nulls = [found for item in judged for found in _null_trusts(item, rules) if len(found)]
+    if nulls:
+        metrics["trust/null_mean"] = statistics.fmean(float(found.mean()) for found in nulls)
+        below = [float((found < 1).mean()) for found in nulls]
+        metrics["trust/null_below_one_frac"] = statistics.fmean(below)
     return metrics
+
+
+def _null_trusts(item: ScoredGroup, rules: CombineRules) -> Iterable[FloatArray]:
+    """Yield the trusts of a group of each judged term that counted, right and wrong dealt anew."""
+    outcomes = item.terms.values.get(rules.outcome)
+    for name in sorted(rules.judged):
+        if item.weights.get(name, 0.0) > 0:
+            pairs = trusted_pairs(item.group, item.terms.values[name], outcomes)
+            yield null_trusts([value for value, _ in pairs], [right for _, right in pairs])
+
+
+def advantage_share(prefix: str, scored: Sequence[ScoredGroup], name: str) -> dict[str, float]:
+    """Return the share of the credit that a judged term gives out, as `PREFIX_advantage_share`.
+
+    Of each group that is not flat `Cov(x, R) / Var(R)` within the group, `R` its rewards and `x`
+    what the term adds to them (0 where it was left out), then the mean over these groups. The
+    shares of all terms sum to 1; one that pays against the others is negative.
+
+    Returns:
+        Nothing before the term counts anywhere, or if all groups are flat.
+    """
+    shares: list[float] = []
+    for item in scored:
+        rewards = np.asarray(item.rewards, dtype=np.float64)
+        centred = rewards - rewards.mean()
+        spread = float(centred @ centred)
+        if spread > 0:
+            added = item.factors.get(name, 0.0) * np.asarray(item.filled.get(name, rewards * 0))
+            shares.append(float(centred @ added) / spread)
+    counts = any(item.factors.get(name, 0.0) > 0 for item in scored)
+    return {f"{prefix}_advantage_share": statistics.fmean(shares)} if counts and shares else {}
 
 
 def judge_metrics(
@@ -95,28 +141,32 @@ def judge_metrics(
         completion.parsed.well_formed for item in scored for completion in item.group.completions
     ]
     values = [value for item in scored for value in item.terms.values.get(name, ())]
-    outcomes = [value for item in scored for value in item.terms.values.get(outcome, ())]
     asked = [value for value, ask in zip(values, well_formed, strict=True) if ask]
     was_asked = any(item.terms.details.get(name, ({},))[0] for item in scored)
     if not was_asked or not asked:
         return metrics  # before its gate opens, a judge is not called
     metrics[f"{prefix}_missing_frac"] = statistics.fmean(value is None for value in asked)
-    if len(outcomes) == len(values):
-        pairs = [(v, o) for v, o in zip(values, outcomes, strict=True) if None not in (v, o)]
-        right = [value for value, found in pairs if found > RIGHT_ABOVE]
-        wrong = [value for value, found in pairs if not found > RIGHT_ABOVE]
-        if right:
-            metrics[f"{prefix}_right_mean"] = statistics.fmean(right)
-        if wrong:
-            metrics[f"{prefix}_wrong_mean"] = statistics.fmean(wrong)
-        if right and wrong:
-            gap = statistics.fmean(right) - statistics.fmean(wrong)
-            metrics[f"{prefix}_right_wrong_gap"] = gap
-        if pairs:
-            # What the judge rewards minus what is true: it grows when the judge is being gamed.
-            proxy = statistics.fmean(value for value, _ in pairs)
-            truth = statistics.fmean(found > RIGHT_ABOVE for _, found in pairs)
-            metrics[f"{prefix}_proxy_gap"] = proxy - truth
+    pairs = [
+        pair
+        for item in scored
+        if name in item.terms.values
+        for pair in trusted_pairs(
+            item.group, item.terms.values[name], item.terms.values.get(outcome)
+        )
+    ]
+    right = [value for value, is_right in pairs if is_right]
+    wrong = [value for value, is_right in pairs if not is_right]
+    if right:
+        metrics[f"{prefix}_right_mean"] = statistics.fmean(right)
+    if wrong:
+        metrics[f"{prefix}_wrong_mean"] = statistics.fmean(wrong)
+    if right and wrong:
+        gap = statistics.fmean(right) - statistics.fmean(wrong)
+        metrics[f"{prefix}_right_wrong_gap"] = gap
+    if pairs:
+        # What the judge rewards minus what is true: it grows when the judge is being gamed.
+        proxy = statistics.fmean(value for value, _ in pairs)
+        metrics[f"{prefix}_proxy_gap"] = proxy - len(right) / len(pairs)
     return metrics
 
 

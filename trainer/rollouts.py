@@ -97,6 +97,7 @@ class Rollouts:
     ) -> None:
         self._config = config
         self._staleness = config.async_.max_staleness
+        self._in_flight = config.async_.in_flight
         self._loader = loader
         self._engines = engines
         self._rewards = rewards
@@ -193,12 +194,12 @@ class Rollouts:
         return ScoredStep(ahead.prompts, groups, ahead.weights, sampling_s, ahead.num_skipped)
 
     def drain(self) -> None:
-        """Wait until all that has begun is sampled: new weights may come.
+        """Wait until new weights may come: at once, or when all that has begun is sampled.
 
         Raises:
             RolloutError: the engines gave nothing.
         """
-        for ahead in self._steps.values():
+        for ahead in () if self._in_flight else self._steps.values():
             awaited(ahead.sampling)
 
     def settle(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -56,16 +57,31 @@ class StopRequest:
     def lent(self) -> Iterator[None]:
         """Let a library take the signals, one that raises SystemExit at them; take them back.
 
+        Where Python can raise nothing (in the hooks of a fork, in `__del__`), that exception is
+        lost. So the interpreter notes in a socket which signals came.
+
         Raises:
-            KeyboardInterrupt: it did, which was a request to stop.
+            KeyboardInterrupt: one did, which was a request to stop.
         """
-        try:
-            yield
-        except SystemExit as error:
-            self._asked_at = time.monotonic()
-            raise KeyboardInterrupt from error
-        finally:
-            self.install()
+        notes, ours = socket.socketpair()
+        with notes, ours:
+            notes.setblocking(False)
+            ours.setblocking(False)
+            before = signal.set_wakeup_fd(ours.fileno(), warn_on_full_buffer=False)
+            try:
+                yield
+            except SystemExit as error:
+                self._asked_at = time.monotonic()
+                raise KeyboardInterrupt from error
+            finally:
+                try:
+                    self.install()
+                finally:
+                    signal.set_wakeup_fd(before)
+            with suppress(BlockingIOError):
+                if {signal.SIGTERM, signal.SIGINT} & {*notes.recv(4096)}:
+                    self._asked_at = self._asked_at or time.monotonic()
+                    raise KeyboardInterrupt
 
     def __call__(self) -> bool:
         """Return whether the run was asked to stop."""

@@ -103,6 +103,8 @@ class EventFile:
         text = folder.config_path.read_text(encoding="utf-8")
         config = yaml.safe_load(text)
         self._audio_root = Path(config["data"]["audio_root"])
+        # A run folder of an older version does not have it.
+        self._follow_links = bool(config["data"].get("follow_links"))
         terms = [str(term["name"]) for term in config["rewards"]["terms"]]
         try:
             self._writer = SummaryWriter(folder.tb_dir, purge_step=first_step)
@@ -134,7 +136,8 @@ class EventFile:
         values = [_text_value(COMPLETIONS_TAG, completions_text(shown))]
         if step >= self._next_clips:
             self._next_clips = max(step + 1, round(step * CLIP_GROWTH))
-            clips = [read_clip(self._audio_root, row["audio"]) for row in shown]
+            root, follow = self._audio_root, self._follow_links
+            clips = [read_clip(root, row["audio"], follow_links=follow) for row in shown]
             num = round(MAX_CLIP_S * SAMPLE_RATE_HZ)
             sounds = [wav_bytes(clip[:num]) for clip in clips if clip is not None]
             values += [_clips_value(sounds)] if sounds else []

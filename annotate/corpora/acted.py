@@ -21,7 +21,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from annotate.corpora.clips import in_any_case, is_junk, without_junk
+from annotate.corpora.clips import find_files, in_any_case
 from annotate.corpora.named import Fields, Named, Rule, Skip
 from annotate.corpora.texts import read_lines, read_text
 from configs.errors import UserError
@@ -64,13 +64,11 @@ def wanted_wavs(root: Path, glob: str, left_out: re.Pattern[str] | None = None) 
         glob: Of the videos, with the extension in lower case.
         left_out: Names without extension that need none.
     """
-    stem, _, end = glob.rpartition(".")
-    anyhow = "".join(f"[{letter}{letter.upper()}]" for letter in end)
+    end = glob.rpartition(".")[2]
     left = [
         path
-        for path in sorted(root.glob(f"{stem}.{anyhow}"))
-        if not is_junk(path.name)
-        and not (left_out and left_out.fullmatch(path.stem))
+        for path in find_files(root, glob)
+        if not (left_out and left_out.fullmatch(path.stem))
         and not in_any_case(path.with_suffix(".wav")).exists()
     ]
     if not left:
@@ -116,7 +114,7 @@ def _enterface(root: Path, problems: list[str]) -> Rule:
 
 
 def _emovdb(root: Path, problems: list[str]) -> Rule:
-    lists = without_junk(root.rglob(ARCTIC), root)
+    lists = find_files(root, f"**/{ARCTIC}")
     texts = _arctic(lists[0]) if lists else {}
 
     def rule(path: Path, fields: Fields) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 from annotate.corpora.clips import LeftOut, doubled_folders, where_it_fits
 from configs.errors import UserError
+from data.links import why_absent
 from data.manifest import first_of
 
 logger = logging.getLogger(__name__)
@@ -97,6 +99,17 @@ def require_file(
 def relative(path: Path, root: Path) -> str:
     """Return a path below the root as it stands in a manifest."""
     return path.relative_to(root).as_posix()
+
+
+def lacks(path: Path, otherwise: str) -> str:
+    """Return what is said of a clip that is not there: what a link of its name tells, if any.
+
+    Args:
+        path: The clip.
+        otherwise: What is said where there is no link, nor a store that keeps it.
+    """
+    why = why_absent(os.path.abspath(path))
+    return f"{path} {why}" if why else otherwise
 
 
 def finish(

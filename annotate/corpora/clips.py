@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from configs.errors import UserError
+from data.links import why_absent
 
 READ = frozenset(
     (
@@ -64,15 +65,6 @@ def is_junk(name: str) -> bool:
     return name.startswith(".")
 
 
-def without_junk(paths: Iterable[Path], root: Path) -> list[Path]:
-    """Return the files that are somebody's, sorted: not hidden, nor in a hidden folder."""
-    return sorted(
-        path
-        for path in paths
-        if not any(is_junk(p) or p in JUNK_FOLDERS for p in path.relative_to(root).parts)
-    )
-
-
 def find_clips(root: Path, glob: str, left_out: LeftOut) -> Iterator[Path]:
     """Yield the clips below a folder that a pattern names, in the order of their folders and names.
 
@@ -107,6 +99,22 @@ def find_clips(root: Path, glob: str, left_out: LeftOut) -> Iterator[Path]:
             yield path
         else:
             left_out.add(f"clips in other places than {glob}", path)
+
+
+def find_files(root: Path, glob: str) -> list[Path]:
+    """Return the files below a folder that a pattern of `find_clips` names, in order.
+
+    Links to folders are followed, each folder once, as they are for clips; nothing hidden is found.
+
+    Raises:
+        UserError: A folder cannot be listed.
+    """
+    place = re.compile(_regex(glob), re.IGNORECASE)
+    return sorted(
+        path
+        for path, is_hidden in _walk(root, root.as_posix(), LeftOut())
+        if not is_hidden and place.fullmatch(path.relative_to(root).as_posix())
+    )
 
 
 def in_any_case(path: Path) -> Path:
@@ -148,7 +156,8 @@ def _walk(
         elif entry.is_file():
             yield path, hidden
         elif path.suffix.lower() in READ:
-            left_out.add("links that lead to no file", path)
+            why = why_absent(os.path.abspath(path))
+            left_out.add("links that lead to no file", f"{path} {why}" if why else path)
 
 
 def _regex(glob: str) -> str:

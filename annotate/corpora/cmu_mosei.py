@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from annotate.corpora.base import CorpusClip, finish, relative, require_folder
-from annotate.corpora.clips import LeftOut, find_clips, without_junk
+from annotate.corpora.clips import LeftOut, find_clips, find_files
 from annotate.corpora.texts import read_csv, read_lines
 from configs.errors import UserError
 
@@ -41,7 +41,7 @@ def read_cmu_mosei(root: Path) -> list[CorpusClip]:
     """
     transcripts = require_folder(root, "CMU-MOSEI", "Transcript", "Segmented", "Combined")
     audio = require_folder(root, "CMU-MOSEI", "Audio", "Segmented_Audio")
-    tables = without_junk([*root.glob("*.csv"), *root.glob("Labels/*.csv")], root)
+    tables = [*find_files(root, "*.csv"), *find_files(root, "Labels/*.csv")]
     if not tables:
         raise UserError(
             f"{root}: has no CSV file of scores; write them from the labels of the SDK, with the "

@@ -17,6 +17,8 @@ from configs.errors import UserError
 from data.audio import AudioError, probe
 from data.files import file_sha256
 from data.labels import alike_labels
+from data.links import ClipRoot
+from data.manifest import first_of
 from data.progress import reported
 
 LABELS = Path(__file__).parent / "labels"
@@ -95,17 +97,28 @@ def load_label_map(corpus: str, name: str) -> LabelMap:
     return LabelMap(targets, drop)
 
 
-def build_rows(corpus: str, root: Path, *, labels: str, num_workers: int) -> Converted:
+def build_rows(
+    corpus: str, root: Path, *, labels: str, num_workers: int, follow_links: bool = False
+) -> Converted:
     """Read a corpus and return its rows, unsplit where the corpus has no split of its own.
 
+    Links below the root may lead out of it with `follow_links`.
+
     Raises:
-        UserError: An unknown corpus, another layout, or a label that the map does not know.
+        UserError: An unknown corpus, another layout, links that lead out, or a label that the map
+            does not know.
     """
     if corpus not in CORPORA:
         raise UserError(f"corpus {corpus!r} is not known; choose from: {', '.join(CORPORA)}")
     label_map = load_label_map(corpus, labels)
     return convert_clips(
-        corpus, root, CORPORA[corpus].read(root), label_map, labels=labels, num_workers=num_workers
+        corpus,
+        root,
+        CORPORA[corpus].read(root),
+        label_map,
+        labels=labels,
+        num_workers=num_workers,
+        follow_links=follow_links,
     )
 
 
@@ -117,6 +130,7 @@ def convert_clips(
     *,
     labels: str,
     num_workers: int,
+    follow_links: bool = False,
 ) -> Converted:
     """Return clips as rows: labels mapped, files probed and hashed.
 
@@ -127,12 +141,17 @@ def convert_clips(
         label_map: What is applied.
         labels: Its name, for messages.
         num_workers: Threads that hash.
+        follow_links: Whether links below the root may lead out of it.
 
     Raises:
-        UserError: A label that the map does not know.
+        UserError: Links that lead out, or a label that the map does not know.
     """
     dropped = Counter(clip.raw_label for clip in clips if clip.raw_label in label_map.drop)
     kept = [clip for clip in clips if clip.raw_label not in label_map.drop]
+    place = ClipRoot(root, follow_links=follow_links)
+    out = [f"{clip.audio!r} {why}" for clip in kept if (why := place.leads_out(clip.audio))]
+    if out:
+        raise UserError(f"{root}: {len(out)} of {len(kept)} clips lie outside it\n{first_of(out)}")
     unknown = Counter(clip.raw_label for clip in kept if clip.raw_label not in label_map.targets)
     if unknown:
         listed = ", ".join(f"{label!r} ({n} clips)" for label, n in unknown.most_common())

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate.corpora.annotations import read_rows
-from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.base import CorpusClip, finish, lacks, relative, require_folder
 from annotate.corpora.clips import LeftOut, count_unnamed, in_any_case, where_it_fits
 from annotate.corpora.texts import read_csv
 from configs.errors import UserError
@@ -78,7 +78,7 @@ def _read_part(root: Path, part: str, left_out: LeftOut, problems: list[str]) ->
         elif decided is not None and name not in decided:
             left_out.add("clips without a label in the aggregation", where)
         elif not path.is_file():
-            problems.append(f"{where}: no clip {path}; unpack {part} again")
+            problems.append(f"{where}: {lacks(path, f'no clip {path}; unpack {part} again')}")
         else:
             speaker = str(row["source_id"] or "").strip()
             clips.append(

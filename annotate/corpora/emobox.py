@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate.corpora.annotations import read_object, read_rows
-from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.base import CorpusClip, finish, lacks, relative, require_folder
 from annotate.corpora.clips import in_any_case
 from annotate.corpora.emobox_keys import who_speaks
 from configs.errors import UserError
@@ -155,4 +155,5 @@ def _problem(row: Mapping[str, Any], root: Path) -> str | None:
         return None
     if shipped.is_file():
         return f"{shipped} has no WAV file; run: ffmpeg -i '{shipped}' -vn '{path}'"
-    return f"no clip {shipped}; complete the corpus, or move its folder in downloads away"
+    remedy = "complete the corpus, or move its folder in downloads away"
+    return lacks(shipped, f"no clip {shipped}; {remedy}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate.corpora.annotations import read_rows
-from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.base import CorpusClip, finish, lacks, relative, require_folder
 from annotate.corpora.clips import in_any_case, is_junk, where_it_fits
 from configs.errors import UserError
 
@@ -96,8 +96,10 @@ def _problem(facts: Mapping[str, Any], root: Path) -> str | None:
     audio = Path(facts["audio"])
     if audio.is_absolute() or ".." in audio.parts:
         return f"audio {audio} leaves {root}; write its path relative to that folder"
-    if not in_any_case(root / audio).is_file():
-        return f"no clip {root / audio}; get the corpus that it is from, or remove the row"
+    path = in_any_case(root / audio)
+    if not path.is_file():
+        remedy = "get the corpus that it is from, or remove the row"
+        return lacks(path, f"no clip {path}; {remedy}")
     return None
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.base import CorpusClip, finish, lacks, relative, require_folder
 from annotate.corpora.clips import LeftOut, count_unnamed, in_any_case
 from annotate.corpora.texts import read_lines
 
@@ -76,7 +76,8 @@ def _read_dialogue(
             continue
         file = in_any_case(audio / path.stem / f"{turn[1]}.wav")
         if not file.is_file():
-            problems.append(f"{path}:{line_number}: no {file}; unpack the corpus again")
+            why = lacks(file, f"no {file}; unpack the corpus again")
+            problems.append(f"{path}:{line_number}: {why}")
             continue
         clips.append(
             CorpusClip(

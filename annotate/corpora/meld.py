@@ -15,6 +15,7 @@ from pathlib import Path
 from annotate.corpora.base import (
     CorpusClip,
     finish,
+    lacks,
     relative,
     require_file,
     require_folder,
@@ -110,7 +111,7 @@ def _clip(clip_id: str, audio: str, split: str, row: dict[str, str]) -> CorpusCl
 def _how_to_get(path: Path) -> str:
     video = path.with_suffix(".mp4")
     if not video.is_file():
-        return f"no {path} and no video of it; unpack the corpus again"
+        return lacks(path, f"no {path} and no video of it; unpack the corpus again")
     command = _TO_WAV.format(source=shlex.quote(str(video)), target=shlex.quote(str(path)))
     return f"no {path}; run: {command}"
 

@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 
 from annotate.corpora.base import CorpusClip, finish, relative, require_folder
-from annotate.corpora.clips import LeftOut, find_clips, where_it_fits
+from annotate.corpora.clips import LeftOut, find_clips, find_files, where_it_fits
 from annotate.corpora.texts import read_lines, read_text
 from configs.errors import UserError
 
@@ -48,7 +48,9 @@ def read_msp_improv(root: Path) -> list[CorpusClip]:
         )
     left_out, problems = LeftOut(), list[str]()
     files = {path.stem: path for path in find_clips(root, "**/MSP-IMPROV-*.wav", left_out)}
-    words = {path.stem.replace("UTD-", "MSP-"): path for path in root.rglob("*IMPROV-S*.txt")}
+    words = {
+        path.stem.replace("UTD-", "MSP-"): path for path in find_files(root, "**/*IMPROV-S*.txt")
+    }
     clips: list[CorpusClip] = []
     for number, line in read_lines(table):
         # Below each turn are its single raters' lines, which begin with theirs.

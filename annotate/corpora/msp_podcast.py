@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.base import CorpusClip, finish, lacks, relative, require_folder
 from annotate.corpora.clips import LeftOut, count_unnamed, in_any_case, where_it_fits
 from annotate.corpora.texts import read_csv, read_text
 from configs.errors import UserError
@@ -79,7 +79,7 @@ def _problem(row: Mapping[str, str], path: Path) -> str | None:
     if row["Split_Set"] not in SPLITS:
         return f"Split_Set is {row['Split_Set']!r}; expected {', '.join(SPLITS)} or {HIDDEN}"
     if not path.is_file():
-        return f"no clip {path}; unpack the audio of the same release"
+        return lacks(path, f"no clip {path}; unpack the audio of the same release")
     for name in ATTRIBUTES:
         if _number(row[name]) is None:
             return f"{name} is {row[name]!r}; expected a number from 1 to 7"

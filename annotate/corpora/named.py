@@ -22,7 +22,7 @@ from typing import Any
 
 from annotate.corpora.annotations import read_object
 from annotate.corpora.base import CorpusClip, finish, relative, require_file, require_folder
-from annotate.corpora.clips import LeftOut, find_clips, in_any_case, is_junk
+from annotate.corpora.clips import LeftOut, find_clips, find_files, in_any_case
 from annotate.corpora.texts import read_csv
 from configs.errors import UserError
 
@@ -117,7 +117,7 @@ class Named:
 
 def _ravdess(root: Path, problems: list[str]) -> Rule:
     # The sound of the videos (01) is that of the sound alone (03); 02 has none.
-    has_sound_alone = any(root.rglob("03-*.[wW][aA][vV]"))
+    has_sound_alone = bool(find_files(root, "**/03-*.wav"))
 
     def rule(path: Path, fields: Fields) -> str | Skip:
         if fields["channel"] != "01":
@@ -207,8 +207,8 @@ def _mead(root: Path, problems: list[str]) -> Rule:
             problems.append(f"{audio}: no such folder; it is in the actor's audio.tar")
         left = [
             path
-            for path in audio.rglob("*.[mM]4[aA]")
-            if not is_junk(path.name) and not in_any_case(path.with_suffix(".wav")).exists()
+            for path in (find_files(audio, "**/*.m4a") if audio.is_dir() else ())
+            if not in_any_case(path.with_suffix(".wav")).exists()
         ]
         if left:
             problems.append(

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from annotate.cot.lexicon import find_mentions
-from data.prosody.claim_words import without_quotes
-from data.prosody.claims import find_claims, truth_of
+from data.prosody.claims import Claim, find_claims, truth_of
+from data.prosody.quotes import without_quotes
+from rewards.judges.worth import contradicts_itself
 
 _META = re.compile(
     r"\b(?:label(?:led|ed|s)?|annotat\w+|ground[- ]truth|(?:given|provided|stated|true|target) "
@@ -45,7 +46,7 @@ def find_faults(
     - `opens with the label`: its first sentence names the label: the cues would be an afterthought.
     - `label leak`: it speaks of the label as something it was given.
 
-    What stands in double quotes is the speaker's, and counts for nothing of this.
+    What stands in quotation marks is the speaker's, and counts for nothing of this.
 
     Args:
         text: The reasoning alone.
@@ -77,21 +78,21 @@ def find_faults(
 
 
 def _claim_faults(text: str, prosody: Mapping[str, Any], margin: float) -> list[str]:
-    claims = find_claims(without_quotes(text))
+    claims = find_claims(text)
     truths = [truth_of(claim, prosody, margin) for claim in claims]
     faults = [
         f"contradicts: {'not ' if claim.negated else ''}{claim.level} {claim.attribute}"
         for claim, truth in zip(claims, truths, strict=True)
         if truth == 0
     ]
-    stated: dict[str, set[str]] = {}
+    stated: dict[str, list[Claim]] = {}
     for claim in claims:
         if not claim.negated:
-            stated.setdefault(claim.attribute, set()).add(claim.level)
+            stated.setdefault(claim.attribute, []).append(claim)
     faults += [
-        f"contradicts itself: {' and '.join(sorted(levels))} {attribute}"
-        for attribute, levels in stated.items()
-        if len(levels) > 1
+        f"contradicts itself: {' and '.join(sorted({c.level for c in told}))} {attribute}"
+        for attribute, told in stated.items()
+        if contradicts_itself(told)
     ]
     if all(truth is None for truth in truths):
         faults.append("no cue")

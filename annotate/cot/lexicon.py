@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from data.prosody.claim_words import without_quotes
+from data.prosody.quotes import without_quotes
 
 STEMS: Mapping[str, str] = {
     "neutral": "neutral neutrality composed matter-of-fact dispassionate unemotional indifferent",

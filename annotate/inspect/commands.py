@@ -58,7 +58,7 @@ def check(config: RunConfig, *, output: Path | None, workers: int) -> bool:
             raise
         # Clips are checked all the same: nobody wants to mend a corpus in two rounds.
         manifest_error = str(error)
-    rows = read_leniently(Path(data.manifest), Path(data.audio_root))
+    rows = _rows(data)
     findings = check_clips_fully(
         rows,
         Path(data.audio_root),
@@ -145,8 +145,14 @@ def _read_checked(data: DataConfig) -> list[dict[str, Any]]:
         audio_root=data.audio_root,
         choices=data.choices,
         question_template=data.question,
+        follow_links=data.follow_links,
     )
-    return read_leniently(Path(data.manifest), Path(data.audio_root))
+    return _rows(data)
+
+
+def _rows(data: DataConfig) -> list[dict[str, Any]]:
+    root = Path(data.audio_root)
+    return read_leniently(Path(data.manifest), root, follow_links=data.follow_links)
 
 
 def _print(*lines: str) -> None:

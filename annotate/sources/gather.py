@@ -94,17 +94,20 @@ def gather(
     root: Path,
     written: WrittenClips,
     left_out: LeftOut,
+    *,
+    follow_links: bool = False,
 ) -> Gathered:
     """Return the clips of a source; what is missing in them is said.
 
     If the source holds clips itself, or parts of recordings, all of its clips are written into a
-    folder of their own, which becomes their root.
+    folder of their own, which becomes their root. Links below the root may lead out of it with
+    `follow_links`.
 
     Raises:
         UserError: Whatever is wrong in the rows, by file and line.
     """
     name = source_name(config, root)
-    paths = ClipPaths(root)
+    paths = ClipPaths(root, follow_links=follow_links)
     clips: list[CorpusClip] = []
     problems: list[str] = []
     for record in records:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from annotate.corpora.clips import LeftOut, without_junk
+from annotate.corpora.clips import LeftOut, find_files
 from annotate.sources.gather import SPLITS, Record
 from annotate.sources.tables import read_table, split_of
 from configs.annotate_schema import SourceConfig
@@ -23,6 +23,16 @@ def read_hugging_face(config: SourceConfig, root: Path, left_out: LeftOut) -> It
     for place in [_named(name, root) for name in config.files] or [root]:
         for path in [place] if place.is_file() else _found(place):
             yield from read_table(path, config, split_of(path) or _split_of_folders(path, place))
+
+
+def table_paths(config: SourceConfig, root: Path) -> list[Path]:
+    """Return the tables of a data set: those that `source.files` names, or of the folder.
+
+    Raises:
+        UserError: As `read_hugging_face`.
+    """
+    places = [_named(name, root) for name in config.files] or [root]
+    return [path for at in places for path in ([at] if at.is_file() else _found(at))]
 
 
 def _named(name: str, root: Path) -> Path:
@@ -47,9 +57,11 @@ def _found(root: Path) -> list[Path]:
     if (root / "state.json").is_file():
         parts = _json(root / "state.json").get("_data_files") or ()
         return [root / Path(str(part["filename"])).name for part in parts]
-    tables = without_junk(root.rglob("*.parquet"), root) or without_junk(
-        [*root.rglob("metadata.csv"), *root.rglob("metadata.jsonl")], root
-    )
+    tables = find_files(root, "**/*.parquet")
+    tables = tables or [
+        *find_files(root, "**/metadata.csv"),
+        *find_files(root, "**/metadata.jsonl"),
+    ]
     if not tables:
         raise UserError(
             f"{root}: holds no dataset_dict.json, state.json, *.parquet, metadata.csv or "

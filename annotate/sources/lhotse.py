@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from annotate.corpora.clips import LeftOut, without_junk
+from annotate.corpora.clips import LeftOut, find_files
 from annotate.sources.columns import choose_columns, describe_columns, renamed
 from annotate.sources.gather import Record
 from configs.annotate_schema import SourceConfig
@@ -79,7 +79,7 @@ def _manifests(config: SourceConfig, root: Path) -> tuple[list[Path], list[Path]
     for path in paths:
         if not path.is_file():
             raise UserError(f"source.files: {path}: no such file")
-    paths = paths or without_junk([*root.rglob("*.jsonl"), *root.rglob("*.jsonl.gz")], root)
+    paths = paths or find_files(root, "**/*.jsonl*")
     kinds = [
         [p for p in paths if word in p.name] for word in ("cuts", "recordings", "supervisions")
     ]

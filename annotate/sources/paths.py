@@ -9,6 +9,7 @@ import unicodedata
 from pathlib import Path
 
 from annotate.corpora.clips import NOT_READ, READ, in_any_case
+from data.links import ClipRoot, why_absent
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +28,10 @@ class MissingClipError(PathError):
 class ClipPaths:
     """Finds the clips that one source names."""
 
-    def __init__(self, root: Path) -> None:
-        """Look below a root."""
+    def __init__(self, root: Path, *, follow_links: bool = False) -> None:
+        """Look below a root; with `follow_links`, links below it may lead out."""
         self.root = Path(os.path.abspath(root))
+        self._links = ClipRoot(root, follow_links=follow_links)
         self.moved: str | None = None
         """What absolute paths of another machine begin with, in place of the root."""
 
@@ -46,8 +48,15 @@ class ClipPaths:
 
         Raises:
             MissingClipError: There is no such file.
-            PathError: An address, or a path that leaves the root or may mean two files.
+            PathError: An address, or a path that leaves the root or may mean two files; a link
+                that leads out of the root, unless it may.
         """
+        found = self._found(audio, base)
+        if problem := self._links.leads_out(found):
+            raise PathError(f"{audio!r} {problem}")
+        return found
+
+    def _found(self, audio: str, base: Path) -> str:
         if _ADDRESS.match(audio):
             raise PathError(f"{audio!r} is an address; download the clip and name the file")
         if "\0" in audio or "|" in audio[-1:]:
@@ -67,7 +76,12 @@ class ClipPaths:
             named = " and ".join(sorted(inside))
             raise PathError(f"{audio!r} may be {named}; write it from the root {self.root}")
         if not inside:
-            raise MissingClipError(f"{audio!r}: no such file below {' or '.join(map(str, places))}")
+            why = next(filter(None, (why_absent(os.path.normpath(path)) for path in places)), "")
+            raise MissingClipError(
+                f"{audio!r} {why}"
+                if why
+                else f"{audio!r}: no such file below {' or '.join(map(str, places))}"
+            )
         return inside.pop()
 
     def _absolute(self, audio: str, plain: str) -> str:
@@ -87,14 +101,23 @@ class ClipPaths:
                     logger.info(f"paths begin with {start}: taken for the root {self.root}")
                     self.moved = start
                 return below
-        raise MissingClipError(f"{audio!r}: no such file, nor its end below the root {self.root}")
+        why = why_absent(os.path.normpath(plain)) if plain.startswith("/") else ""
+        raise MissingClipError(
+            f"{audio!r} {why}"
+            if why
+            else f"{audio!r}: no such file, nor its end below the root {self.root}"
+        )
 
     def _below(self, path: Path) -> str | None:
-        for root in (self.root, Path(os.path.realpath(self.root))):
-            whole = os.path.normpath(path)
-            if whole.startswith(f"{str(root).rstrip('/')}/"):
-                return Path(whole).relative_to(root).as_posix()
-        return None
+        whole = os.path.normpath(path)
+        for root in (str(self.root), self._links.folder):
+            if whole.startswith(f"{root.rstrip('/')}/"):
+                return os.path.relpath(whole, root)
+        # By a link to the root, or to a folder above or below it.
+        folder, name = os.path.split(whole)
+        real = os.path.join(os.path.realpath(folder), name)
+        is_below = real.startswith(f"{self._links.folder.rstrip('/')}/")
+        return os.path.relpath(real, self._links.folder) if is_below else None
 
 
 def _slashes(audio: str) -> str:

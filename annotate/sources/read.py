@@ -10,6 +10,7 @@ from pathlib import Path
 from annotate.corpora.base import CorpusClip
 from annotate.corpora.clips import LeftOut
 from annotate.corpora.convert import LabelMap, load_label_map
+from annotate.sources.benchmarks import BENCHMARKS
 from annotate.sources.chat import read_chats
 from annotate.sources.folders import read_folders
 from annotate.sources.gather import Gathered, Record, gather
@@ -20,6 +21,7 @@ from annotate.sources.tables import read_tables
 from annotate.sources.written import WrittenClips
 from configs.annotate_schema import AnnotateConfig, SourceConfig
 from configs.errors import UserError
+from data.labels import alike_labels
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ SOURCES: Mapping[str, Callable[[SourceConfig, Path, LeftOut], Iterator[Record]]]
     "kaldi": read_kaldi,
     "lhotse": read_lhotse,
     "table": read_tables,
+    **BENCHMARKS,
 }
 """Kind of source -> its reader."""
 
@@ -62,7 +65,9 @@ def read_source(config: AnnotateConfig, folder: Path) -> Gathered:
     """
     written, left_out, root = WrittenClips(folder), LeftOut(), Path(config.root)
     records = SOURCES[config.corpus](config.source, root, left_out)
-    gathered = gather(records, config.source, root, written, left_out)
+    gathered = gather(
+        records, config.source, root, written, left_out, follow_links=config.follow_links
+    )
     written.refuse_old()
     return gathered
 
@@ -83,11 +88,8 @@ def source_labels(labels: str, choices: Sequence[str], clips: Sequence[CorpusCli
         return load_label_map("", labels)
     counts = Counter(clip.raw_label for clip in clips)
     if labels == "own":
-        forms: dict[str, str] = {}
-        for label in sorted(counts):
-            other = forms.setdefault(" ".join(label.casefold().split()), label)
-            if other != label and not choices:
-                logger.warning(f"labels {other!r} and {label!r} are two classes; map them to one")
+        for warning in () if choices else alike_labels(sorted(counts)):
+            logger.warning(warning)
         targets = {label: label for label in choices or sorted(counts)}
     else:
         words = {word: label for label, usual in WORDS.items() for word in usual}

@@ -72,6 +72,7 @@ def score_completions(config: RunConfig, judge: RewardPool, run: Path) -> list[d
             audio_root=data.audio_root,
             choices=data.choices,
             question_template=data.question,
+            follow_links=data.follow_links,
         )
     }
     lost = sorted({rows[0]["id"] for rows in groups.values()} - examples.keys())

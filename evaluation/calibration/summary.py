@@ -16,6 +16,7 @@ from evaluation.calibration.statistics import (
     agree,
     auc,
     calibration_error,
+    calibration_floor,
     curve,
     drift,
     group_bias,
@@ -87,6 +88,7 @@ def _dimension(rows: Sequence[Row], name: str, seed: int, resamples: int) -> dic
             for kind in ("spearman", "kendall")
         },
         "calibration_error": calibration_error(judged, gold),
+        "calibration_floor": calibration_floor(judged, gold),
         "curve": curve(judged, gold),
         "judged": spread(judged),
         "gold": spread(gold),

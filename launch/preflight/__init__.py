@@ -74,6 +74,7 @@ def preflight(
         *check_checkpoint(config),
         *check_data(config, learns=learns),
         *check_rewards(config, learns=learns),
+        *check_loss(config, learns=learns),
         *check_output(config, learns=learns),
         *check_shared_memory(config),
         *check_gpus(config, learns=learns),
@@ -191,6 +192,18 @@ def check_data(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
     for key, name in folders.items():
         if not Path(name).is_dir():
             yield Problem("error", f"{key}: no folder {name}", how_to_get(name))
+
+
+def check_loss(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
+    """Yield a KL term that regularizes nothing."""
+    loss = config.loss
+    if learns and loss.kind == "policy" and loss.kl_coef > 0 and loss.kl_estimator == "k1":
+        yield Problem(
+            "warning",
+            "loss.kl_estimator: k1: as a loss term its expected gradient is 0 on-policy, so that "
+            f"loss.kl_coef: {loss.kl_coef:g} adds noise and holds nothing",
+            "use k3 or k2, or set loss.kl_coef=0",
+        )
 
 
 def check_output(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:

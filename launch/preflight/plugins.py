@@ -17,6 +17,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
+from rewards.adapters import stand_in_for_swift
+from rewards.foreign_reward import has_call, missing_arguments
+
 OWN_PACKAGE = "rewards"
 """Our own classes, which are imported here."""
 
@@ -26,16 +29,18 @@ IMPORT_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A class that a configuration names."""
+    """A class, or a function, that a configuration names."""
 
     target: str
     """`module:Class`."""
     method: str
-    """What it must have."""
+    """What it must have; a function has none."""
     options: Sequence[str]
     """Names of its keyword arguments."""
     num_positional: int = 0
     """Arguments that come before those."""
+    is_function: bool = False
+    """It is a function, which must need no other arguments than these."""
 
 
 def fault(plugin: Plugin) -> str:
@@ -45,11 +50,18 @@ def fault(plugin: Plugin) -> str:
         Exception: Whatever the module raises while it is imported, but for ImportError.
     """
     module_name, _, name = plugin.target.partition(":")
+    if plugin.method == "__call__":
+        stand_in_for_swift()
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         return f"cannot be imported: {error}{_near(module_name, _siblings(module_name))}"
     kind = getattr(module, name, None)
+    if plugin.is_function:
+        functions = [other for other, value in vars(module).items() if inspect.isfunction(value)]
+        if not callable(kind):
+            return f"{module_name} has no function {name}{_near(name, functions)}"
+        return missing_arguments(kind, plugin.options)
     if not inspect.isclass(kind) or not callable(getattr(kind, plugin.method, None)):
         fitting = [
             other
@@ -58,6 +70,8 @@ def fault(plugin: Plugin) -> str:
         ]
         has = f"{module_name} has no class {name} with a {plugin.method} method"
         return f"{has}{_near(name, fitting)}"
+    if plugin.method == "__call__" and not has_call(kind):
+        return f"{name} has no __call__"
     signature = inspect.signature(kind)
     try:
         signature.bind(*range(plugin.num_positional), **dict.fromkeys(plugin.options))

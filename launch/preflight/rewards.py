@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
-from configs.schema import RunConfig
+from configs.reward_schema import ADAPTERS
+from configs.schema import RewardTermConfig, RunConfig
 from configs.secrets import variables_named_in
 from launch.preflight import Problem, in_ray_job, joins_cluster
 from launch.preflight.plugins import Plugin, faults
+from rewards import adapters
 from rewards.base import REASONING_TARGET, with_run_options
 
 
@@ -31,6 +34,9 @@ def check_rewards(config: RunConfig, *, learns: bool = True) -> Iterator[Problem
         key = f"rewards.terms.{index}"
         plugins[f"{key}.target: {term.target}"] = Plugin(term.target, "score", [*term.options])
         variables |= dict.fromkeys(variables_named_in(term.options), key)
+        if term.target.startswith(ADAPTERS):
+            yield from _outside_packages(config, key, term)
+            plugins |= _adapted(key, term)
         judge = term.options.get("judge")
         if term.target == REASONING_TARGET and isinstance(judge, str):
             options = [*term.options.get("judge_options", {})]
@@ -46,3 +52,29 @@ def check_rewards(config: RunConfig, *, learns: bool = True) -> Iterator[Problem
                 f"{key}.options: the environment variable {name} is not set",
                 f"export {name}=... with the key",
             )
+
+
+def _adapted(key: str, term: RewardTermConfig) -> dict[str, Plugin]:
+    """Return what is to be checked of the function behind an adapter; nothing if it names none."""
+    function = term.options.get("function")
+    adapter = getattr(adapters, term.target.removeprefix(ADAPTERS), None)
+    if not isinstance(function, str) or adapter is None:
+        return {}
+    columns: Any = term.options.get("columns", {})
+    arguments: Any = term.options.get("arguments", {})
+    plugin = Plugin(function, "", adapter.given(columns, arguments), is_function=True)
+    if adapter is adapters.SwiftReward:
+        plugin = Plugin(function, "__call__", [*arguments])
+    return {f"{key}.options.function: {function}": plugin}
+
+
+def _outside_packages(config: RunConfig, key: str, term: RewardTermConfig) -> Iterator[Problem]:
+    function = str(term.options.get("function", ""))
+    package = function.partition(":")[0].partition(".")[0]
+    if function and package not in config.rewards.packages:
+        yield Problem(
+            "error",
+            f"{key}.options.function: {function} is outside rewards.packages: "
+            f"{', '.join(config.rewards.packages)}",
+            f"add {package} there if you trust its code",
+        )

@@ -36,6 +36,8 @@ class JudgeContext:
     """Where the run computes: `cpu` or `cuda`."""
     packages: Sequence[str] = ("rewards",)
     """Top-level packages that judges may be loaded from."""
+    follow_links: bool = False
+    """Whether links below `audio_root` may lead out of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,9 @@ class Judge(Protocol):
 
     A judge whose attribute `broken` is true after it was asked is built again in another process,
     and asked again; it may have none.
+
+    `default_weights` (dimension -> weight) counts where a run gives no weights; a judge without it
+    has its dimensions weighed equally.
 
     `judge` may be called from several threads at a time, up to the term's `concurrency`. It never
     raises for what a server or model does: a failure is a `Judgement` without scores.

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from data.prosody.claim_words import without_quotes
-from data.prosody.claims import ATTRIBUTES, MARGIN, Claim, find_claims, truth_of
-from rewards.judges.measured import agreed_truth
+from data.prosody.claims import (
+    ATTRIBUTES,
+    MARGIN,
+    Claim,
+    find_claims,
+    language_of,
+    truth_of,
+)
+from rewards.judges.worth import contradicts_itself
 
 UNCLAIMED = "-"
 """Stands for what the text says nothing of."""
@@ -23,10 +29,13 @@ def render_checks(text: str, prosody: Mapping[str, Any]) -> str:
 
     Args:
         text: Reasoning. What it quotes claims nothing.
-        prosody: As the annotation step writes it; a claim on what was not measured is `unknown`.
+        prosody: As the annotation step writes it; a claim on what was not measured is `unknown`,
+            and so is all that a text in neither English nor Chinese might claim.
     """
+    if not language_of(text):
+        return ", ".join(f"{name} unknown" for name in ATTRIBUTES)
     by_attribute: dict[str, list[Claim]] = {name: [] for name in ATTRIBUTES}
-    for claim in find_claims(without_quotes(text)):
+    for claim in find_claims(text):
         by_attribute.setdefault(claim.attribute, []).append(claim)
     return ", ".join(
         f"{name.replace('_', ' ')} {_verdict(claims, prosody)}"
@@ -41,5 +50,7 @@ def _verdict(claims: list[Claim], prosody: Mapping[str, Any]) -> str:
     levels = dict.fromkeys(f"not {c.level}" if c.negated else c.level for c in claims)
     truths = [(claim, truth_of(claim, prosody, MARGIN)) for claim in claims]
     measured = [(claim, truth) for claim, truth in truths if truth is not None]
-    verdict = _VERDICTS[agreed_truth(measured)] if measured else "unknown"
+    told = [claim for claim, _ in measured]
+    agreed = 0.0 if contradicts_itself(told) else min((truth for _, truth in measured), default=0.0)
+    verdict = _VERDICTS[agreed] if measured else "unknown"
     return f"{' and '.join(levels)} {verdict}"

@@ -99,6 +99,7 @@ class HttpJudge:
         self._prompt = JudgePrompt(prompt_file)
         self._model = model
         self._audio_root = Path(context.audio_root) if audio else None
+        self._follow_links = context.follow_links
         self._body = _fixed_body(model, max_tokens, structured)
         self._deadline_s = deadline_s
         self._cache: LRUCache[str, Judgement] = LRUCache(cache_size)
@@ -142,11 +143,10 @@ class HttpJudge:
         """Return the clip as base64 WAV; empty for a judge that does not hear it."""
         if self._audio_root is None:
             return ""
-        path = path_inside(self._audio_root, prompt.example.audio)
+        audio = prompt.example.audio
+        path = path_inside(self._audio_root, audio, follow_links=self._follow_links)
         if path is None:
-            raise AudioError(
-                f"{prompt.example.audio!r}: is not inside the audio root {self._audio_root}"
-            )
+            raise AudioError(f"{audio!r}: is not inside the audio root {self._audio_root}")
         samples = read_audio(path, min_duration_s=0.0, max_duration_s=300.0)
         return base64.b64encode(wav_bytes(samples)).decode("ascii")
 

@@ -1,19 +1,27 @@
 """A judge without a model: what the reasoning says of the voice against what was measured.
 
-It needs no server, costs microseconds, and cannot be talked into anything. What it knows is
-narrow: `factual_alignment` is a measurement, `caption_completeness` a count, and the other two
-dimensions are plain checks of form that a model judge does better.
+It needs no server and costs microseconds. What it knows is narrow: `factual_alignment` and
+`caption_completeness` are measurements, the other two dimensions are plain checks of form that a
+model judge does better.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from data.prosody.claims import ATTRIBUTES, MARGIN, Claim, find_claims, truth_of
+from data.prosody.claims import (
+    ATTRIBUTES,
+    MARGIN,
+    Claim,
+    find_claims,
+    language_of,
+    truth_of,
+)
 from data.records import Prompt
 from rewards.judges.base import (
     DIMENSIONS,
@@ -24,6 +32,7 @@ from rewards.judges.base import (
     Judgement,
     unscored,
 )
+from rewards.judges.worth import checked_rates, worths_of
 
 _AFFECT = re.compile(
     r"\b(?:happ|sad|ang(?:er|ry)|fear|afraid|disgust|contempt|surpris|neutral|calm|confus|whisper"
@@ -38,25 +47,44 @@ _SENTENCE = re.compile(r"[.!?]+")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a text says and how, whatever the clip."""
+
+    language: str
+    """As `language_of` returns it."""
+    claims: tuple[Claim, ...]
+    interpretation: float
+    fluency: float
+
+
 class MeasuredJudge:
     """Scores reasoning by the prosody that the annotation step measured.
 
-    With claims found by `data.prosody.claims.find_claims`:
+    With the claims that `data.prosody.claims.find_claims` finds, and what each attribute's claims
+    are worth in [0, 1] (`rewards.judges.worth`): 1 if the measured level is named, less for a claim
+    that says less, 0 for one that is false or contradicts another.
 
-    - `factual_alignment`: 1 + 4 x the mean truth of the claims, once per attribute. A claim is true
-      (1), false (0), or half true where the measurement lies within `margin` of the claimed level.
-      An attribute on which the text contradicts itself counts as false. No claim at all is a 1;
-      claims only on what was not measured are missing.
-    - `caption_completeness`: 1 + 4 x the share of measured attributes (pitch, energy, rate,
-      intonation) on which there is a claim.
+    - `factual_alignment`: 1 + 4 x the mean worth over the attributes of which the text tells
+      something that was measured. No claim at all is a 1; claims only on attributes that were not
+      measured are missing.
+    - `caption_completeness`: 1 + 4 x the sum of the worths over the number of measured attributes
+      (pitch, energy, rate, intonation): an attribute counts as told where neither the text nor the
+      measurement contradicts what is told of it.
     - `interpretative_quality`: 1, plus 2 for naming an emotion or mood, plus 2 for a word that
-      links cue and emotion ("suggests", "conveys"). A keyword check: it sees no quality of thought.
+      links cue and emotion ("suggests", "conveys"); at most `factual_alignment`, since a conclusion
+      is worth no more than its cues. A keyword check: it sees no quality of thought.
     - `fluency_and_structural_clarity`: 1 + 4 x the share of five checks that hold: between
       `min_words` and `max_words` words, capital first letter, sentence mark at the end, no word
       twice in a row, at least 80 % of its word triples different.
     """
 
     dimensions = DIMENSIONS
+    default_weights: Mapping[str, float] = {
+        "factual_alignment": 0.5,
+        "caption_completeness": 0.5,
+    }
+    """The two that are measured: what is a check of form can be had without listening."""
 
     def __init__(
         self,
@@ -65,6 +93,7 @@ class MeasuredJudge:
         margin: float = MARGIN,
         min_words: int = 8,
         max_words: int = 200,
+        base_rates: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         """Set the limits.
 
@@ -74,9 +103,11 @@ class MeasuredJudge:
                 true, in standard deviations of what it was calibrated on; >= 0.
             min_words: Fewest words of a fluent text.
             max_words: Most words of a fluent text.
+            base_rates: Attribute (or `contour`) -> level -> its share of the run's clips, for those
+                whose levels are not equally frequent; see `rewards.judges.worth`.
 
         Raises:
-            JudgeError: A limit is out of range.
+            JudgeError: A limit is out of range, or the base rates are no shares of known levels.
         """
         del context
         if not margin >= 0 or not 0 <= min_words <= max_words:
@@ -86,8 +117,9 @@ class MeasuredJudge:
             )
         self._margin = margin
         self._num_words = (min_words, max_words)
-        # A policy repeats itself; what a text claims does not depend on the clip.
-        self._claims = lru_cache(maxsize=10_000)(find_claims)
+        self._rates = checked_rates(base_rates or {})
+        # A policy repeats itself; what a text says does not depend on the clip.
+        self._read = lru_cache(maxsize=10_000)(self._reading)
 
     def judge(self, prompt: Prompt, reasonings: Sequence[str]) -> list[Judgement]:
         """Judge the reasoning of one clip; see `rewards.judges.base.Judge`.
@@ -102,52 +134,50 @@ class MeasuredJudge:
     def close(self) -> None:
         """Nothing to free."""
 
+    def _reading(self, text: str) -> _Reading:
+        form = interpretation(text), fluency(text, *self._num_words)
+        return _Reading(language_of(text), find_claims(text), *form)
+
     def _judgement(self, prosody: Mapping[str, Any], reasoning: str) -> Judgement:
-        claims = self._claims(reasoning)
-        truths = [truth_of(claim, prosody, self._margin) for claim in claims]
+        read = self._read(reasoning)
+        if not read.language:
+            return unscored("neither English nor Chinese")
+        truths = [truth_of(claim, prosody, self._margin) for claim in read.claims]
+        worths = worths_of(read.claims, truths, self._rates)
+        factual = _scaled(_factual(read.claims, worths))
         scores = {
-            "factual_alignment": _scaled(_factual(claims, truths)),
-            "interpretative_quality": interpretation(reasoning),
-            "caption_completeness": _scaled(_completeness(claims, prosody)),
-            "fluency_and_structural_clarity": _scaled(fluency(reasoning, *self._num_words)),
+            "factual_alignment": factual,
+            "interpretative_quality": None
+            if factual is None
+            else min(read.interpretation, factual),
+            "caption_completeness": _scaled(_completeness(worths, prosody)),
+            "fluency_and_structural_clarity": _scaled(read.fluency),
         }
         facts = [
             {"attribute": c.attribute, "level": c.level, "truth": t, "start": c.start, "end": c.end}
             | ({"negated": True} if c.negated else {})
-            for c, t in zip(claims, truths, strict=True)
+            for c, t in zip(read.claims, truths, strict=True)
         ]
+        if read.language != "english":  # the two checks of form know English words alone
+            scores["interpretative_quality"] = scores["fluency_and_structural_clarity"] = None
+            missing = "form of Chinese text"
+            return Judgement(scores, missing, {"claims": facts, "worths": worths})
         missing = "" if None not in scores.values() else "claims on unmeasured prosody only"
-        return Judgement(scores, missing, {"claims": facts})
+        return Judgement(scores, missing, {"claims": facts, "worths": worths})
 
 
-def _factual(claims: Sequence[Claim], truths: Sequence[float | None]) -> float | None:
-    """Return the mean truth over the attributes with a measured claim, in [0, 1]."""
-    if not claims:
-        return 0.0
-    by_attribute: dict[str, list[tuple[Claim, float]]] = {}
-    for claim, truth in zip(claims, truths, strict=True):
-        if truth is not None:
-            by_attribute.setdefault(claim.attribute, []).append((claim, truth))
-    if not by_attribute:
-        return None
-    values = [agreed_truth(rated) for rated in by_attribute.values()]
-    return sum(values) / len(values)
+def _factual(claims: Sequence[Claim], worths: Mapping[str, float]) -> float | None:
+    """Return the mean worth in [0, 1]; None if all that is claimed was not measured."""
+    if worths:
+        return sum(worths.values()) / len(worths)
+    return None if any(claim.attribute in ATTRIBUTES for claim in claims) else 0.0
 
 
-def agreed_truth(rated: Sequence[tuple[Claim, float]]) -> float:
-    """Return the truth of one attribute's claims; 0 if they contradict each other."""
-    stated = {claim.level for claim, _ in rated if not claim.negated}
-    denied = {claim.level for claim, _ in rated if claim.negated}
-    if len(stated) > 1 or stated & denied:
-        return 0.0
-    return min(truth for _, truth in rated)
-
-
-def _completeness(claims: Sequence[Claim], prosody: Mapping[str, Any]) -> float | None:
-    measured = {name for name in ATTRIBUTES if prosody.get(name) is not None}
+def _completeness(worths: Mapping[str, float], prosody: Mapping[str, Any]) -> float | None:
+    measured = [name for name in ATTRIBUTES if prosody.get(name) is not None]
     if not measured:
         return None
-    return len(measured & {claim.attribute for claim in claims}) / len(measured)
+    return sum(worths.get(name, 0.0) for name in measured) / len(measured)
 
 
 def interpretation(text: str) -> float:

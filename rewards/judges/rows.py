@@ -24,7 +24,12 @@ class JudgeRow:
 
 
 def read_judge_rows(
-    path: str | Path, *, audio_root: str | Path, choices: Sequence[str], question_template: str
+    path: str | Path,
+    *,
+    audio_root: str | Path,
+    choices: Sequence[str],
+    question_template: str,
+    follow_links: bool = False,
 ) -> list[JudgeRow]:
     """Return the rows of a judge file, all of them checked.
 
@@ -33,13 +38,18 @@ def read_judge_rows(
         audio_root: As for `read_manifest`.
         choices: As for `read_manifest`.
         question_template: As for `read_manifest`.
+        follow_links: As for `read_manifest`.
 
     Raises:
         ManifestError: As `read_manifest`; then every row without a clip, without reasoning or with
             other than four scores from 1 to 5, as `file:line: what, what to do`.
     """
     examples = read_manifest(
-        path, audio_root=audio_root, choices=choices, question_template=question_template
+        path,
+        audio_root=audio_root,
+        choices=choices,
+        question_template=question_template,
+        follow_links=follow_links,
     )
     content = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
     lines = [(n, line) for n, line in enumerate(content.split(b"\n"), start=1) if line.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,8 +83,13 @@ def flat_logprobs(stack: Stack, groups: Sequence[Group]) -> FloatArray:
 
 @pytest.fixture(scope="module")
 def stack(finished_run: RunFiles) -> Iterator[Stack]:
-    """Start from what a run has exported."""
-    overrides = [f"model.path={finished_run.root / 'export'}", "loss.kl_coef=0"]
+    """Start from what a run has exported; weights may come while the engine samples."""
+    overrides = [
+        f"model.path={finished_run.root / 'export'}",
+        "loss.kl_coef=0",
+        "async.max_staleness=1",
+        "async.in_flight=true",
+    ]
     config = load_config(finished_run.root / "config.yaml", overrides)
     connect(config)
     builder = PromptBuilder(config.model.path, config.data)
@@ -159,16 +165,22 @@ def test_new_weights_without_a_cache_reset_are_noticed(stack: Stack) -> None:
     stack.sample(seed=1)  # the engine now holds these clips and prompts in its caches
     stack.update(seed=1)
     stack.learner.send_weights()
+    (actor,) = stack.engines.actors
+    ray.get(actor.__ray_call__.remote(put_in_service))
     assert stack.gap_on(stack.sample(seed=2)).max_gap > 1e-2
 
     # Without the key-value prefixes, the stale embeddings of the clips are still there.
-    (actor,) = stack.engines.actors
     ray.get(actor.__ray_call__.remote(drop_prefixes))
     assert stack.gap_on(stack.sample(seed=3)).max_gap > 1e-2
 
     stack.version += 1
     stack.engines.activate(stack.version)
     assert stack.gap_on(stack.sample(seed=2)).max_gap < MAX_GAP
+
+
+def put_in_service(engine: Any) -> None:
+    """What `activate` does, without the caches."""
+    engine._serving.set()
 
 
 def drop_prefixes(engine: Any) -> None:
@@ -198,3 +210,34 @@ def test_a_prompt_that_the_engine_reads_otherwise_is_refused(stack: Stack) -> No
     assert isinstance(refusal.value, RolloutError), type(refusal.value)
     # The engine lives on.
     assert stack.gap_on(stack.sample(seed=8)).max_gap < MAX_GAP
+
+
+def test_weights_that_come_while_the_engine_samples_score_what_comes_after_them(
+    stack: Stack,
+) -> None:
+    """Every token's log-prob is that of the weights which sampled it."""
+    num_mixed = 0
+    for attempt, delay_s in enumerate((0.05, 0.1, 0.2, 0.3)):
+        stack.sync()
+        seed, old = 40 + attempt, stack.version
+        undisturbed = in_order(stack.engines.generate(stack.prompts, seed=seed, num_completions=8))
+        stack.update(seed)
+        sampling = stack.engines.generate(stack.prompts, seed=seed, num_completions=8)
+        time.sleep(delay_s)
+        stack.sync()
+        groups = in_order(sampling)
+        by_new = stack.learner.logprobs(groups)
+        for group, before, rows in zip(groups, undisturbed, by_new, strict=True):
+            for ours, theirs, new in zip(group.completions, before.completions, rows, strict=True):
+                assert ours.policy_version == old
+                n = min(len(ours.token_ids), len(theirs.token_ids))
+                same = ours.token_ids[:n] == theirs.token_ids[:n]
+                same &= np.abs(ours.rollout_logprobs[:n] - theirs.rollout_logprobs[:n]) < MAX_GAP
+                num_old = len(same) if same.all() else int(np.argmin(same))
+                gaps = np.abs(ours.rollout_logprobs - new)
+                # Both policies may agree on a token, so the new one may have come earlier.
+                assert gaps[num_old:].max(initial=0) < MAX_GAP
+                num_mixed += (
+                    0 < num_old < len(ours.token_ids) and gaps[:num_old].max() > 5 * MAX_GAP
+                )
+    assert num_mixed > 20

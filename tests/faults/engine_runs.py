@@ -36,7 +36,7 @@ def cluster() -> Iterator[None]:
 class Run:
     """A pool of stand-ins at the weights of some version, and the learner in its place."""
 
-    def __init__(self, folder: Path, num_engines: int, max_restarts: int) -> None:
+    def __init__(self, folder: Path, num_engines: int, max_restarts: int, num_calls: int) -> None:
         self.folder = folder
         config = RolloutConfig(
             group_size=2,
@@ -45,7 +45,7 @@ class Run:
             max_engine_restarts=max_restarts,
         )
         model = ModelConfig(path=str(folder))
-        spec = EngineSpec(model, config, "host", "cpu", 0, 0, ())
+        spec = EngineSpec(model, config, "host", "cpu", 0, 0, (), num_calls)
         self.weights = 0
         self.sent: list[int] = []
         """How many engines each sending was for."""
@@ -113,8 +113,10 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRu
     monkeypatch.setattr(rollout.pool, "EngineActor", StandIn)
     runs: list[Run] = []
 
-    def make(num_engines: int, max_restarts: int = 8, *, synced: bool = True) -> Run:
-        run = Run(tmp_path, num_engines, max_restarts)
+    def make(
+        num_engines: int, max_restarts: int = 8, *, synced: bool = True, num_calls: int = 1
+    ) -> Run:
+        run = Run(tmp_path, num_engines, max_restarts, num_calls)
         runs.append(run)
         if synced:
             run.sync(1)

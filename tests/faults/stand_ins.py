@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 
 from data.records import Completion
 from rollout.engine import EngineSpec, Refusal, SampleRequest
@@ -66,6 +67,7 @@ class StandIn:
         """Nothing to free."""
         self._die_in("sleep")
 
+    @ray.method(concurrency_group="sampling")
     def stream(
         self, requests: Sequence[SampleRequest], greedy: bool
     ) -> Iterator[list[tuple[int, Any]]]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from annotate.cot import lexicon
 from configs.sweep import MetricConfig
 from data.parsing import MAX_CHARS, TAGS, parse_output
-from data.prosody.claim_words import without_quotes
+from data.prosody.quotes import without_quotes
 from report.formats import csv_text, from_csv_text
 from report.sweep_results import RunResult, SweepResults, read_results, write_results
 from rewards.judges.base import JudgeContext, JudgeError

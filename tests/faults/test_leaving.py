@@ -252,6 +252,30 @@ def test_a_signal_that_a_library_turns_into_an_exit_is_a_request():
 
 
 @pytest.mark.fault(
+    "SIGTERM while Ray starts a process, where Python can raise nothing",
+    happens="the run leaves with exit code 75 as soon as Ray is up",
+    lost="nothing",
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_whose_exception_is_lost_is_a_request():
+    class Hook:
+        def __del__(self) -> None:
+            ask()
+
+    stop, goes_on = StopRequest(), []
+    with pytest.raises(KeyboardInterrupt), stop.lent():
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        hook = Hook()
+        del hook
+        goes_on.append(True)
+    assert goes_on and stop()
+    assert signal.getsignal(signal.SIGTERM) == stop._on_signal
+    assert signal.set_wakeup_fd(-1) == -1
+    with StopRequest().lent():
+        pass
+
+
+@pytest.mark.fault(
     "SIGTERM while the rows of a run are read",
     happens="the command leaves with exit code 75, as a scheduler expects of it",
     lost="nothing: the run has not begun",

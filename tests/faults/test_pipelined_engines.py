@@ -66,6 +66,29 @@ def test_killed_during_an_update(make_run: MakeRun) -> None:
     assert {version_of(group) for group in run.generate()} == {2}
 
 
+@pytest.mark.fault(
+    "an engine is killed while new weights come to engines that sample",
+    happens="replaced once, by whoever sees it first; all go on with the new weights",
+    lost="nothing",
+)
+def test_killed_while_weights_come(make_run: MakeRun) -> None:
+    run = make_run(2, num_calls=3)
+    hold = run.file("hold")
+    before = run.pids()
+    groups = run.generate()
+    got = [next(groups)]
+    sampling = threading.Thread(target=lambda: got.extend(groups))
+    sampling.start()
+    os.kill(before[0], signal.SIGKILL)
+    run.sync(2)
+    hold.unlink()
+    sampling.join(60)
+    assert len({group.index for group in got}) == 6
+    assert len(set(run.pids()) - set(before)) == 1
+    assert run.pool.metrics()["perf/engine_restarts"] == 1
+    assert {version_of(group) for group in run.generate()} == {2}
+
+
 def version_of(group: Group) -> int:
     (version,) = {completion.policy_version for completion in group.completions}
     return version

@@ -79,7 +79,7 @@ def step_of(
     change: Callable[[list[ScoredGroup]], list[ScoredGroup]] = lambda scored: scored,
 ) -> Step:
     scored = change(scored_groups())
-    samples = to_samples(scored, AdvantageConfig())
+    samples = to_samples(scored, AdvantageConfig(), kl_coef=0.0)
     return Step(scored, samples, rows_of(samples))
 
 
@@ -87,7 +87,7 @@ def step_of(
 @pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean"])
 def test_a_step_without_a_bug_passes(normalize: Any, aggregation: str):
     scored = scored_groups()
-    samples = to_samples(scored, AdvantageConfig(normalize=normalize))
+    samples = to_samples(scored, AdvantageConfig(normalize=normalize), kl_coef=0.0)
     assert len(samples) == 2
     ranks = packing.plan_update(samples, budget=64, num_ranks=3, aggregation=aggregation)
     assert any(packing.PADDING_ID in row.completion_ids for rank in ranks for row in rank)
@@ -246,8 +246,10 @@ def test_a_row_is_lost(monkeypatch: pytest.MonkeyPatch):
 def test_loss_weights_of_a_wrong_sum(monkeypatch: pytest.MonkeyPatch):
     plan = packing.completion_weights
 
-    def for_each_group(samples: Sequence[GroupSample], aggregation: str) -> list[list[float]]:
-        return [plan([sample], aggregation)[0] for sample in samples]
+    def for_each_group(
+        samples: Sequence[GroupSample], aggregation: str, max_tokens: int
+    ) -> list[list[float]]:
+        return [plan([sample], aggregation, max_tokens)[0] for sample in samples]
 
     monkeypatch.setattr(packing, "completion_weights", for_each_group)
     refused(step_of(), "sum to 2, not 1")

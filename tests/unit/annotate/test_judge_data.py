@@ -56,11 +56,16 @@ def test_the_dimensions_are_those_of_the_judges():
 
 
 def test_facts_and_coverage_are_what_a_measuring_judge_finds():
+    """With m of n attributes told, k of them truly, its coverage is k/n = k/m x m/n: to it what is
+    told falsely is not told."""
     judge = MeasuredJudge(JudgeContext("clips"), margin=0.25)
     for row in TEXTS:
         (found,) = judge.judge(prompt_of(row), [without_quotes(row["reasoning"])])
-        for name in ("factual_alignment", "caption_completeness"):
-            assert found.scores[name] == pytest.approx(row["scores"][name]), row["reasoning"]
+        facts, told = (
+            (row["scores"][name] - 1) / 4 for name in ("factual_alignment", "caption_completeness")
+        )
+        assert found.scores["factual_alignment"] == pytest.approx(1 + 4 * facts), row["reasoning"]
+        assert found.scores["caption_completeness"] == pytest.approx(1 + 4 * facts * told)
 
 
 def test_scores_by_hand():

@@ -157,7 +157,7 @@ def test_labels_are_mapped_kept_or_refused(tmp_path: Path, caplog: pytest.LogCap
         *("angry", "angry")
     ]
     one(tmp_path, "a.wav,Bored", "b.wav,bored")
-    assert "labels 'Bored' and 'bored' are two classes" in caplog.text
+    assert "labels 'Bored' and 'bored' differ only in case" in caplog.text
     with pytest.raises(UserError, match=r"labels=nine does not know 'Bored' \(1 clips\)"):
         convert("table", tmp_path, tmp_path / "o", labels="nine")
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import annotate.splits as splits_module
 from annotate.splits import assign_splits
 from configs.errors import UserError
 
@@ -149,3 +150,23 @@ def test_what_cannot_be_split_is_refused_with_a_way_out():
     del rows[4]["speaker"]
     message = refused(rows, by="speaker")
     assert "2 of 6 rows have no speaker" in message and "split by session" in message
+
+
+def test_a_draw_that_cannot_be_bettered_ends_the_search(monkeypatch: pytest.MonkeyPatch):
+    num_draws = 0
+    draw = splits_module._draw
+
+    def counted(*arguments: Any) -> dict[str, list[int]]:
+        nonlocal num_draws
+        num_draws += 1
+        return draw(*arguments)
+
+    rows = rows_of({"a": 300})
+    monkeypatch.setattr(splits_module, "_draw", counted)
+    found = assign_splits(rows, by="id", seed=3)
+    assert num_draws < splits_module.NUM_DRAWS / 10
+    # All draws, the best of them: the same rows.
+    monkeypatch.setattr(splits_module, "_least_badness", lambda *_: (-1, 0.0))
+    num_draws = 0
+    assert assign_splits(rows, by="id", seed=3) == found
+    assert num_draws == splits_module.NUM_DRAWS

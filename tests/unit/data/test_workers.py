@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from data.workers import worker_pool
+from data.workers import CHUNK_ITEMS, CHUNKS_AHEAD, worker_map, worker_pool
 
 ROOT = Path(__file__).parents[3]
 
@@ -54,3 +55,18 @@ def test_no_worker_stays_behind_a_killed_parent(tmp_path: Path):
 def test_tasks_run_and_the_initializer_before_them():
     with worker_pool(2, os.putenv, "A_NAME", "x") as pool:
         assert list(pool.map(abs, [-1, 2, -3])) == [1, 2, 3]
+
+
+def test_items_are_taken_as_results_are():
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(-1000, 0):
+            taken += 1
+            yield number
+
+    results = worker_map(abs, items(), 2)
+    assert next(results) == 1000
+    assert taken <= 2 * CHUNKS_AHEAD * CHUNK_ITEMS
+    assert list(results) == list(range(999, 0, -1))

@@ -103,6 +103,7 @@ def test_metrics_of_the_controls():
         "control_resynthesis_changed_frac": 0.0,
         "control_pitch_up_accuracy": 0.5,
         "control_pitch_up_changed_frac": 0.5,
+        "control_pitch_up_follow_num": 2.0,
         "control_pitch_up_follow_frac": 1.0,
         "control_pitch_up_against_frac": 0.0,
     }

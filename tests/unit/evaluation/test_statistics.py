@@ -10,7 +10,6 @@ from evaluation.statistics import (
     bootstrap,
     classification_intervals,
     classification_report,
-    compare,
     mean_share_interval,
     numbers,
     share_interval,
@@ -68,13 +67,13 @@ def test_intervals_over_speakers_cover_where_those_over_clips_do_not():
         clips = classification_intervals(labels, answers, CHOICES, seed=repeat)["accuracy"]
         voices = classification_intervals(labels, answers, CHOICES, clusters=speakers, seed=repeat)
         over_clips += clips.low <= 0.7 <= clips.high
-        over_speakers += voices["accuracy"].low <= 0.7 <= voices["accuracy"].high
+        found = voices.get("accuracy", Interval(1.0, 1.0))  # all alike: nothing is said
+        over_speakers += found.low <= 0.7 <= found.high
     assert over_clips / 200 < 0.6
-    assert 0.82 <= over_speakers / 200 <= 0.98  # ten clusters are few for the method
+    assert 0.9 <= over_speakers / 200 <= 0.99
 
 
-def test_counting_cells_draws_as_drawing_examples_does():
-    """A cluster for every example is the plain bootstrap, drawn the long way."""
+def test_a_cluster_for_every_example_is_no_cluster():
     draw = np.random.default_rng(2)
     labels = [CHOICES[i % 3] for i in range(90)]
     answers = answers_of(labels, 0.7, draw)
@@ -83,8 +82,8 @@ def test_counting_cells_draws_as_drawing_examples_does():
         labels, answers, CHOICES, clusters=[str(i) for i in range(90)], seed=1
     )
     for name, interval in short.items():
-        assert interval.low == pytest.approx(long[name].low, abs=0.02)
-        assert interval.high == pytest.approx(long[name].high, abs=0.02)
+        assert interval.low == pytest.approx(long[name].low, abs=0.03)
+        assert interval.high == pytest.approx(long[name].high, abs=0.03)
 
 
 def test_a_bootstrap_draws_as_many_as_there_are_and_leaves_out_what_is_undefined():
@@ -105,37 +104,50 @@ def test_a_bootstrap_draws_as_many_as_there_are_and_leaves_out_what_is_undefined
 
 
 def test_intervals_of_shares():
-    """400 clips, half of them right: a standard error of 1/40. A sure share beside it halves it."""
+    """400 clips, half of them right: a standard error of 1/40. The mean with another share."""
     half = share_interval([True, False] * 200)
     assert half.low == pytest.approx(0.5 - 1.96 / 40, abs=0.005)
     assert half.high == pytest.approx(0.5 + 1.96 / 40, abs=0.005)
     mean = mean_share_interval([(200, 400), (7, 7)])
-    assert mean.low == pytest.approx(0.75 - 0.98 / 40, abs=0.003)
+    # 7 of 7 is 0.646 to 1; above, the other share alone adds to it.
+    assert mean.low == pytest.approx(0.75 - ((1.96 / 40) ** 2 + 0.354**2) ** 0.5 / 2, abs=0.003)
     assert mean.high == pytest.approx(0.75 + 0.98 / 40, abs=0.003)
 
 
-def rows(right: list[bool]) -> list[dict[str, object]]:
-    return [{"id": str(index), "correct": value} for index, value in enumerate(right)]
+def test_none_of_n_is_not_known_to_be_none():
+    """Wilson: 0 of 20 is 0 to z^2 / (20 + z^2) = 0.161, and 20 of 20 its mirror image."""
+    none, every = share_interval([False] * 20), share_interval([True] * 20)
+    assert (none.low, none.high) == (0.0, pytest.approx(0.1611, abs=1e-4))
+    assert (every.low, every.high) == (pytest.approx(0.8389, abs=1e-4), 1.0)
+    found = classification_intervals(["a"] * 20 + ["b"] * 20, ["c"] * 40, CHOICES)
+    assert found["accuracy"].low == 0.0 and found["accuracy"].high == pytest.approx(
+        0.0876, abs=1e-4
+    )
+    # Two recalls of 0 of 20 each: 0.1611 / sqrt 2.
+    assert found["ua"].high == pytest.approx(0.1611 / 2**0.5, abs=1e-4)
+    assert "macro_f1" not in found
 
 
-def test_a_paired_comparison_by_hand():
-    """100 clips: 9 gained, 1 lost. McNemar exact: 2 P(X <= 1) for Binomial(10, 1/2) = 22 / 1024."""
-    first = [False] * 9 + [True] * 91
-    second = [True] * 9 + [False] + [True] * 90
-    found = compare(rows(first), rows(second))
-    assert (found.num_examples, found.gained, found.lost) == (100, 9, 1)
-    assert found.difference == pytest.approx(0.08)
-    assert found.p == pytest.approx(22 / 1024)
-    # Standard error of the difference: sqrt((9 + 1 - 100 x 0.08^2)) / 100 = 0.0306.
-    assert found.interval.low == pytest.approx(0.08 - 1.96 * 0.0306, abs=0.015)
-    assert found.interval.high == pytest.approx(0.08 + 1.96 * 0.0306, abs=0.015)
+def test_speakers_that_are_all_alike_say_nothing_of_the_next():
+    labels, speakers = ["a", "b"] * 12, [str(i // 4) for i in range(24)]
+    assert classification_intervals(labels, labels, CHOICES, clusters=speakers) == {}
 
 
-def test_equal_and_different_evaluations():
-    same = compare(rows([True, False]), rows([True, False]))
-    assert (same.difference, same.p, same.interval.low, same.interval.high) == (0, 1, 0, 0)
-    # One id in two benchmarks is two examples.
-    twice = [{"id": "0", "benchmark": name, "correct": name == "a"} for name in ("a", "b")]
-    assert compare(twice, list(reversed(twice))).num_examples == 2
-    with pytest.raises(ValueError, match="not of the same examples"):
-        compare(rows([True]), rows([True, False]))
+@pytest.mark.parametrize("spread", [0.0, 0.15])
+def test_intervals_over_eight_speakers_cover(spread: float):
+    """30 clips each; how easy a speaker is varies around 0.6 by `spread`."""
+    draw = np.random.default_rng(4)
+    covered = {"accuracy": 0, "ua": 0}
+    for repeat in range(250):
+        labels, answers, speakers = [], [], []
+        for speaker in range(8):
+            own = [CHOICES[i % 3] for i in range(30)]
+            labels += own
+            answers += answers_of(own, float(np.clip(draw.normal(0.6, spread), 0, 1)), draw)
+            speakers += [str(speaker)] * 30
+        found = classification_intervals(labels, answers, CHOICES, clusters=speakers, seed=repeat)
+        for name in covered:
+            covered[name] += found[name].low <= 0.6 <= found[name].high
+    for name, count in covered.items():
+        print(f"{name}, spread {spread}: {count / 250:.3f}")
+        assert 0.91 <= count / 250 <= 0.985, (name, count)

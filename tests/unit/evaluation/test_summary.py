@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evaluation.page import evaluation_page
@@ -100,8 +101,10 @@ def test_means_over_benchmarks_leave_probes_out():
     assert means["micro"]["accuracy"] == pytest.approx(3 / 5)
     assert means["macro"]["accuracy"] == pytest.approx((3 / 4 + 0) / 2)
     assert means["macro"]["ua"] == pytest.approx((3 / 4 + 0) / 2)
-    # Binomial(4, 3/4) / 4 and 0: half of it lies between 1/8 and 1/2.
-    assert means["macro"]["interval"] == {"low": 0.125, "high": 0.5}
+    # Wilson: 3 of 4 is 0.3006 to 0.9544, 0 of 1 is 0 to 0.7935; half of what they add up to.
+    low, high = means["macro"]["interval"].values()
+    assert low == pytest.approx(3 / 8 - (3 / 4 - 0.3006) / 2, abs=1e-4)
+    assert high == pytest.approx(3 / 8 + np.hypot(0.9544 - 3 / 4, 0.7935) / 2, abs=1e-4)
     # Without a test split the whole is all of them, over all labels.
     assert found["of"] == "all benchmarks"
     assert found["choices"] == ["calm", "happy", "sad"]
@@ -171,6 +174,11 @@ def test_the_page():
     found.metrics.update(
         control_silence_accuracy=0.5,
         control_silence_changed_frac=0.25,
+        control_pitch_up_accuracy=0.5,
+        control_pitch_up_changed_frac=0.5,
+        control_pitch_up_follow_num=20.0,
+        control_pitch_up_follow_frac=0.5,
+        control_pitch_up_against_frac=0.0,
         vote_accuracy=0.75,
         sampled_accuracy=0.5,
         pass_at_n=1.0,
@@ -186,7 +194,9 @@ def test_the_page():
     assert "| mean of the corpora (macro) | 62.5 % | 62.5 % | 70.0 % | | |" in lines
     assert r"| contempt \| disgust | 2 | 100.0 % | 50.0 % | 66.7 % |" in lines
     assert r"| contempt \| disgust | 1 | 1 | 0 |" in lines
-    assert "| silence | 50.0 % | 25.0 % | - | - |" in lines
+    follow = "50.0 % [29.9, 70.1] | 0.0 % [0.0, 16.1] | 20 |"
+    assert f"| pitch_up | 50.0 % | 50.0 % | {follow}" in lines
+    assert "| silence | 50.0 % | 25.0 % | - | - | - |" in lines
     assert any(
         line.startswith("| 75.0 % [") and line.endswith("| 50.0 % | 100.0 % | 62.5 % |")
         for line in lines

@@ -22,6 +22,7 @@ from launch.preflight import (
     check_folder,
     check_gpus,
     check_job_stop,
+    check_loss,
     check_output,
     check_ray_folder,
     check_versions,
@@ -368,3 +369,11 @@ def test_importing_preflight_loads_no_heavy_library() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_kl_term_that_holds_nothing_is_warned_of():
+    (problem,) = check_loss(load_config(TINY, ["loss.kl_estimator=k1"]))
+    assert problem.level == "warning" and "expected gradient is 0" in problem.what
+    for settings in (["loss.kl_coef=0", "loss.kl_estimator=k1"], ["loss.kl_estimator=k2"]):
+        assert not list(check_loss(load_config(TINY, settings)))
+    assert not list(check_loss(load_config(TINY, ["loss.kl_estimator=k1"]), learns=False))

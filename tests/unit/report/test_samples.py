@@ -57,6 +57,18 @@ def test_answers_of_a_benchmark_have_its_clips_and_measurements(tmp_path: Path):
     assert claims == ["true", "false"]
 
 
+@pytest.mark.parametrize(("follow_links", "shown"), [("true", ["clip-0.wav"]), ("false", [])])
+def test_a_clip_that_is_a_link_out_is_shown_if_links_are_followed(
+    tmp_path: Path, follow_links: str, shown: list[str]
+):
+    run = make_run(tmp_path / "root", [], overrides=(f"data.follow_links={follow_links}",))
+    clip = tmp_path / "root" / "clip-0.wav"
+    clip.rename(tmp_path / "store.wav")
+    clip.symlink_to(tmp_path / "store.wav")
+    (run / "samples" / "step_000002.jsonl").write_text(json.dumps(sample(0)) + "\n")
+    assert list(collect(run, num_samples=10, num_clips=10)["clips"]) == shown
+
+
 def test_the_pitch_of_a_long_clip_is_thinned_out():
     clip = shown_clip(tone(200.0, duration_s=10.0))
     assert clip["duration_s"] == 10.0 and len(clip["wave"]) == 240

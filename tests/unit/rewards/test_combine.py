@@ -108,6 +108,15 @@ def test_a_malformed_completion_earns_nothing_of_the_judge_and_leaves_its_trust_
     assert scored.rewards == pytest.approx((1.3 + factor * 0.8, 0.0, 0.3 + factor * 0.9))
 
 
+def test_what_a_plug_in_says_of_malformed_completions_moves_no_trust():
+    """They are always wrong: praised, they would make the judge seem to prefer wrong answers."""
+    scored = judged((0.8, 1.0, 0.9), (1.0, 0.0, 0.0), format=(1.0, 0.0, 1.0))
+    assert scored.trust == pytest.approx(math.exp(-0.1))
+    assert scored.filled["reasoning"] == (0.8, 0.0, 0.9)
+    alone = judged((0.8, 1.0, 1.0), (1.0, 0.0, 0.0), format=(1.0, 0.0, 0.0))
+    assert alone.weights["reasoning"] == 0.0  # of the well-formed none is wrong
+
+
 def test_a_row_that_the_judge_missed_takes_the_mean_of_the_others():
     scored = judged((0.8, None, 0.4), (1.0, 0.0, 0.0))
     assert scored.trust == 1.0

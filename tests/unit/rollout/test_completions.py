@@ -36,12 +36,12 @@ def test_a_completion_that_never_ends_is_well_formed_only_where_that_is_allowed(
     rollout = RolloutConfig(allow_truncated=allowed)
     engine._spec = SimpleNamespace(end_token_id=END, rollout=rollout)  # type: ignore[assignment]
     engine._tokenizer = SimpleNamespace(batch_decode=lambda rows: [WHOLE] * len(rows))
-    engine._version = 3
     prompt = make_group([""]).prompt
     outputs = [Output(1, "stop", [7, END]), Output(0, "length", [7, 8])]
     found = engine._completions(
-        prompt, SimpleNamespace(prompt_token_ids=np.arange(4), outputs=outputs)
+        prompt, SimpleNamespace(prompt_token_ids=np.arange(4), outputs=outputs), 3
     )
+    assert {completion.policy_version for completion in found} == {3}
     assert [completion.finish_reason for completion in found] == ["length", "stop"]
     assert [completion.parsed.well_formed for completion in found] == [allowed, True]
     assert found[0].parsed.reason == ("ok" if allowed else "truncated")

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from configs.schema import AdvantageConfig
 from data.records import RewardTerms, ScoredGroup
 from tests.unit.make_groups import make_scored
-from trainer.advantages import group_advantages, per_term_advantages, to_samples
+from trainer.advantages import (
+    group_advantages,
+    has_credit,
+    per_term_advantages,
+    to_samples,
+)
 
 
 def by_std(rewards):
@@ -106,21 +111,34 @@ def test_to_samples_drops_flat_groups_and_keeps_order_and_size():
         make_scored([0.3, 0.3, 0.3], id="b"),
         make_scored([0.0, 0.0, 1.0, 1.0], id="c"),
     ]
-    samples = to_samples(scored, AdvantageConfig(normalize="mean"))
+    samples = to_samples(scored, AdvantageConfig(normalize="mean"), kl_coef=0.0)
     assert [sample.group for sample in samples] == [scored[0].group, scored[2].group]
     assert samples[0].advantages.tolist() == [0.5, -0.5]
     assert samples[1].advantages.tolist() == [-0.5, -0.5, 0.5, 0.5]
     assert samples[1].loss_mask.tolist() == [True] * 4
 
 
+def test_flat_groups_stay_where_there_is_a_kl_term():
+    """With advantage 0, for the KL term alone; but not if no group of the step has any credit."""
+    scored = [make_scored([1.0, 0.0], id="a"), make_scored([0.3, 0.3, 0.3], id="b")]
+    keep = AdvantageConfig(flat_groups="keep")
+    kept = to_samples(scored, keep, kl_coef=0.04)
+    assert [sample.group for sample in kept] == [item.group for item in scored]
+    assert kept[1].advantages.tolist() == [0.0] * 3 and kept[1].loss_mask.all()
+    assert [has_credit(sample) for sample in kept] == [True, False]
+    dropped = to_samples(scored, AdvantageConfig(), kl_coef=0.04)
+    assert [sample.group for sample in dropped] == [scored[0].group]
+    assert to_samples(scored[1:], keep, kl_coef=0.04) == []
+
+
 def test_to_samples_divides_by_std_where_told():
-    (sample,) = to_samples([make_scored([1.0, 0.0])], AdvantageConfig())
+    (sample,) = to_samples([make_scored([1.0, 0.0])], AdvantageConfig(), kl_coef=0.0)
     assert sample.advantages == pytest.approx([0.707007, -0.707007], abs=1e-6)
 
 
 def test_to_samples_names_the_example():
     with pytest.raises(ValueError, match=r"'clip-7'.*at least 2"):
-        to_samples([make_scored([1.0], id="clip-7")], AdvantageConfig())
+        to_samples([make_scored([1.0], id="clip-7")], AdvantageConfig(), kl_coef=0.0)
 
 
 def test_completions_that_were_cut_count_for_the_baseline_but_are_masked_where_told():
@@ -129,14 +147,14 @@ def test_completions_that_were_cut_count_for_the_baseline_but_are_masked_where_t
     completions[1] = replace(completions[1], finish_reason="length")
     scored = replace(scored, group=replace(scored.group, completions=tuple(completions)))
     config = AdvantageConfig(normalize="mean")
-    assert to_samples([scored], config)[0].loss_mask.tolist() == [True, True, True]
-    (sample,) = to_samples([scored], replace(config, mask_truncated=True))
+    assert to_samples([scored], config, kl_coef=0.0)[0].loss_mask.tolist() == [True, True, True]
+    (sample,) = to_samples([scored], replace(config, mask_truncated=True), kl_coef=0.0)
     assert sample.loss_mask.tolist() == [True, False, True]
     assert sample.advantages.tolist() == [0.5, -0.5, 0.0]
     # Nothing is left to train on where only cut completions have an advantage.
     all_cut = tuple(replace(completion, finish_reason="length") for completion in completions)
     cut = replace(scored, group=replace(scored.group, completions=all_cut))
-    assert to_samples([cut], replace(config, mask_truncated=True)) == []
+    assert to_samples([cut], replace(config, mask_truncated=True), kl_coef=0.0) == []
 
 
 # Per-term normalization.
@@ -171,16 +189,16 @@ def test_the_step_is_scaled_as_a_whole():
 def test_two_right_terms_earn_more_than_one_which_a_normalized_sum_cannot_see():
     both = with_terms({"a": 1.0, "b": 1.0}, a=(1.0, 0.0), b=(1.0, 0.0))
     one = with_terms({"a": 1.0, "b": 1.0}, a=(1.0, 0.0), b=(0.0, 0.0))
-    summed = to_samples([both, one], AdvantageConfig())
+    summed = to_samples([both, one], AdvantageConfig(), kl_coef=0.0)
     assert summed[0].advantages == pytest.approx(summed[1].advantages, abs=1e-3)
-    apart = to_samples([both, one], AdvantageConfig(normalize="per_term"))
+    apart = to_samples([both, one], AdvantageConfig(normalize="per_term"), kl_coef=0.0)
     assert apart[0].advantages == pytest.approx(2 * apart[1].advantages)
 
 
 def test_flat_terms_and_rounding_are_not_blown_up():
     flat = with_terms({"a": 1.0, "b": 1.0}, a=(0.3, 0.3), b=(0.5, 0.5 + 1e-9))
     assert per_term_advantages([flat], tolerance=1e-6)[0].tolist() == [0.0, 0.0]
-    assert to_samples([flat], AdvantageConfig(normalize="per_term")) == []
+    assert to_samples([flat], AdvantageConfig(normalize="per_term"), kl_coef=0.0) == []
 
 
 def test_a_term_that_was_left_out_does_not_count():
@@ -193,7 +211,7 @@ def test_a_term_that_was_left_out_does_not_count():
 def test_a_bad_term_is_named_with_its_example():
     lone = with_terms({"a": 1.0}, a=(1.0,))
     with pytest.raises(ValueError, match=r"'clip-1', term 'a'.*at least 2"):
-        to_samples([lone], AdvantageConfig(normalize="per_term"))
+        to_samples([lone], AdvantageConfig(normalize="per_term"), kl_coef=0.0)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=8), st.randoms())

@@ -196,3 +196,23 @@ def test_sft_loss_weighs_each_answer_by_its_share():
     loss = sft_loss(logprobs, tensor(0.25, 0.75))
     assert loss.tolist() == pytest.approx([0.25 * math.log(2), 0.75 * math.log(4)])
     assert gradient(loss, logprobs) == [-0.25, -0.75]
+
+
+@pytest.mark.parametrize("kind", ["clip", "gspo", "cispo"])
+@pytest.mark.parametrize("advantage", [1.0, -1.0, 0.0])
+def test_a_ratio_that_no_float_can_hold_gives_no_nan(kind: str, advantage: float):
+    """exp(100) is infinite in float32, and infinity times a clipped gradient of 0 is NaN."""
+    logprobs = torch.tensor([-0.5, -120.0], requires_grad=True)
+    old = torch.tensor([-100.5, -0.5])
+    loss, stats = loss_of(kind, logprobs, old, torch.full((2,), advantage), ids=[0, 1])
+    assert loss.isfinite().all() and stats["ratio"].isfinite().all()
+    assert all(map(math.isfinite, gradient(loss, logprobs)))
+
+
+def test_k3_of_a_token_that_the_reference_alone_expects_stays_finite():
+    logprobs = torch.tensor([-100.0, -15.0], requires_grad=True)
+    kl = kl_estimate(logprobs, torch.tensor([-0.5, -0.5]), "k3")
+    assert kl.isfinite().all()
+    # Up to 20 nats nothing changes: 1 - exp(14.5).
+    slopes = gradient(kl, logprobs)
+    assert slopes[0] == 0 and slopes[1] == pytest.approx(1 - E(14.5))

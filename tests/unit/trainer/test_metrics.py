@@ -6,6 +6,7 @@ import json
 import math
 import re
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,8 +127,29 @@ def test_rollout_metrics_by_hand() -> None:
             "trust/min": 0.5,
             "trust/std": 0.0,
             "trust/below_one_frac": 1.0,
+            # Of 0.8 and 0.4 either may be the right one: 1, or exp(-0.4).
+            "trust/null_mean": (1 + math.exp(-0.4)) / 2,
+            "trust/null_below_one_frac": 0.5,
             "advantage/flat_frac": 0.5,
         }
+    )
+
+
+def test_the_share_of_the_credit_that_a_judge_gives_out() -> None:
+    """Rewards 1.4 and 0.2: half a point of 1.2 each, of which the judge made 0.2. In the second
+    group the judge was left out, the third is flat: the mean of 1/6 and 0."""
+    first, second = two_groups()
+    filled = {"accuracy": (1.0, 0.0), "reasoning": (0.8, 0.4)}
+    factors = {"accuracy": 1.0, "reasoning": 0.5}
+    counts = replace(first, rewards=(1.4, 0.2), filled=filled, factors=factors)
+    left_out = replace(
+        second, rewards=(1.0, 0.0), filled={"accuracy": (1.0, 0.0)}, factors={"accuracy": 1.0}
+    )
+    found = rollout_metrics([counts, left_out, second], 2, RULES)
+    assert found["judge/reasoning_advantage_share"] == pytest.approx(1 / 12)
+    against = replace(counts, rewards=(1.2, 0.4), filled={**filled, "reasoning": (0.4, 0.8)})
+    assert rollout_metrics([against], 1, RULES)["judge/reasoning_advantage_share"] == pytest.approx(
+        -1 / 4
     )
 
 
@@ -273,7 +295,7 @@ def test_a_full_disk_names_the_metrics_file(tmp_path: Path) -> None:
 def documented_keys(text: str) -> list[re.Pattern[str]]:
     """Return a pattern per table row; NAME and LABEL stand for any word."""
     keys = re.findall(r"^\| `([a-z_]+/[A-Za-z0-9_]+)` \|", text, flags=re.MULTILINE)
-    return [re.compile(re.sub("NAME|LABEL|DIMENSION", "[a-z_]+", key)) for key in keys]
+    return [re.compile(re.sub("NAME|LABEL|DIMENSION|FACT", "[a-z_]+", key)) for key in keys]
 
 
 def test_every_computed_key_is_documented_once() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from data.records import Group, GroupSample, Microbatch
 from rollout.plan import balanced_shares
 from tests.unit.make_samples import make_completion, make_sample
+from trainer.audit import AuditError, check_rows
 from trainer.packing import (
     PADDING_ID,
     build_row,
@@ -212,10 +213,24 @@ def test_a_plan_trains_every_completion_exactly_once(groups, budget, num_ranks, 
     assert total == pytest.approx(1.0, abs=1e-5)
 
 
-@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean"])
+@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "constant"])
 def test_weighted_rows_add_up_to_the_mean_over_the_whole_update(aggregation: str):
     samples = [make_sample([1], [[5, 5], [9]]), make_sample([1, 2], [[2, 4, 6, 8]])]
-    plan = plan_update(samples, budget=5, num_ranks=2, aggregation=aggregation)
+    plan = plan_update(samples, budget=5, num_ranks=2, aggregation=aggregation, max_tokens=10)
+    check_rows(plan, samples, max_tokens=10 if aggregation == "constant" else None)
     total = sum(float((row.target * row.loss_weights).sum()) for rank in plan for row in rank)
     mean = {"token_mean": (5 + 5 + 9 + 2 + 4 + 6 + 8) / 7, "sequence_mean": (5 + 9 + 5) / 3}
+    mean["constant"] = (5 + 5 + 9 + 2 + 4 + 6 + 8) / (3 * 10)
     assert total == pytest.approx(mean[aggregation])
+
+
+def test_a_constant_length_gives_a_token_the_same_weight_however_long_the_others_are():
+    """Dr. GRPO: 1 / (completions x longest length); masked completions are none."""
+    short = make_sample([1], [[5], [6]])
+    long = make_sample([1], [[5], [6] * 7], mask=[True, True])
+    masked = make_sample([1], [[5], [6] * 7], mask=[True, False])
+    for sample, weights in ((short, [0.05, 0.05]), (long, [0.05, 0.05]), (masked, [0.1, 0.0])):
+        assert completion_weights([sample], "constant", 10) == [pytest.approx(weights)]
+    with pytest.raises(AuditError, match=r"sum to 0\.1, not 0\.2"):
+        plan = plan_update([short], budget=9, num_ranks=1, aggregation="constant", max_tokens=10)
+        check_rows(plan, [short], max_tokens=5)

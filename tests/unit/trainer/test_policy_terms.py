@@ -88,3 +88,28 @@ def test_kl_adds_its_own_gradient(row: Microbatch, kind: str, slope: float):
     expected = 0.1 * slope * np.array([0.25, 0.25, 0.5])
     assert (pulled - plain).tolist() == pytest.approx(expected.tolist())
     assert not figures["policy/kl"].requires_grad
+
+
+def test_the_entropy_bonus_by_hand(row):
+    logprobs = OLD.clone()
+    entropy = torch.tensor([2.0, 1.0, 0.5], dtype=torch.float64, requires_grad=True)
+    frozen = FrozenScores(OLD, None)
+    plain, _ = policy_terms(logprobs, row, frozen, PLAIN, entropy=entropy)
+    assert not plain.requires_grad
+    loss = replace(PLAIN, entropy_coef=0.01)
+    with_bonus, _ = policy_terms(logprobs, row, frozen, loss, entropy=entropy)
+    assert (with_bonus - plain).tolist() == pytest.approx([-0.02, -0.01, -0.005])
+    total = (with_bonus * torch.from_numpy(row.loss_weights)).sum()
+    (slopes,) = torch.autograd.grad(total, entropy)
+    assert slopes.tolist() == pytest.approx([-0.0025, -0.0025, -0.005])
+
+
+def test_the_kl_is_between_whole_distributions(row):
+    whole = (OLD - 0.1).requires_grad_()
+    reference = OLD - 0.3
+    loss = replace(PLAIN, kl_coef=0.5, kl_estimator="k1")
+    frozen = FrozenScores(OLD, reference)
+    per_token, metrics = policy_terms(OLD.clone(), row, frozen, loss, whole=whole)
+    assert metrics["policy/kl"].tolist() == pytest.approx([0.2] * 3)
+    (slopes,) = torch.autograd.grad(per_token.sum(), whole)
+    assert slopes.tolist() == pytest.approx([0.5] * 3)

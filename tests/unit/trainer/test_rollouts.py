@@ -102,10 +102,12 @@ class Rewards:
 class Run:
     """What a loop does with its rollouts; updates are a number."""
 
-    def __init__(self, staleness: int, num_steps: int = 6, step: int = 0) -> None:
+    def __init__(
+        self, staleness: int, num_steps: int = 6, step: int = 0, in_flight: bool = False
+    ) -> None:
         self.config = replace(
             RunConfig(train=TrainConfig(num_steps=num_steps, prompts_per_step=2)),
-            async_=AsyncConfig(max_staleness=staleness),
+            async_=AsyncConfig(max_staleness=staleness, in_flight=in_flight),
         )
         self.step = self.start = step
         self.loader, self.engines, self.rewards = Loader(2 * step), Engines(), Rewards()
@@ -156,6 +158,22 @@ def test_the_next_step_is_sampled_and_scored_while_this_one_is_learned():
         run.rollouts.settle()
         assert len(run.rewards.weights) == 2
         run.rollouts.scored(1, StepClock())
+
+
+def test_weights_in_flight_wait_for_no_completion():
+    run = Run(1, in_flight=True)
+    with run.rollouts:
+        run.rollouts.begin(0)
+        run.rollouts.scored(0, StepClock())
+        run.engines.go_on.clear()
+        run.engines.version = run.step = 1
+        run.rollouts.begin(1)
+        run.rollouts.drain()  # though the engines hold on to what is left of step 2
+        run.engines.go_on.set()
+        batch = run.rollouts.scored(1, StepClock())
+        versions = {c.policy_version for item in batch.groups for c in item.group.completions}
+        assert versions == {0}, "as old as the weights that they began with"
+        run.rollouts.scored(2, StepClock())
 
 
 def test_scores_of_a_step_wait_for_those_of_the_step_before():

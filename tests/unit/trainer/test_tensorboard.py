@@ -28,9 +28,9 @@ ROOT = Path(__file__).parents[3]
 EVIL = "# head\n```\n</code><script>alert(1)</script>\n\n- [x](javascript:alert(2))"
 
 
-def opened(root: Path, config: str = "tiny.yaml") -> RunFolder:
+def opened(root: Path, config: str = "tiny.yaml", *overrides: str) -> RunFolder:
     folder = RunFolder(root / "run")
-    settings = load_config(ROOT / "configs" / config, [f"data.audio_root={root}"])
+    settings = load_config(ROOT / "configs" / config, [f"data.audio_root={root}", *overrides])
     folder.open(dump_config(settings), lambda old: [])
     return folder
 
@@ -136,6 +136,20 @@ def test_completions_and_their_clips(tmp_path: Path) -> None:
     sounds, labels = clips.tensor_proto.string_val[::2], clips.tensor_proto.string_val[1::2]
     assert set(labels) == {b""}
     assert [_seconds(sound) for sound in sounds] == [0.5, 10.0, 0.5]  # one is gone, one was cut
+
+
+@pytest.mark.parametrize(("follow_links", "number"), [("true", 1), ("false", 0)])
+def test_a_clip_that_is_a_link_out_is_shown_if_links_are_followed(
+    tmp_path: Path, follow_links: str, number: int
+) -> None:
+    (tmp_path / "root").mkdir()
+    write_tone(tmp_path / "store.wav")
+    (tmp_path / "root" / "clip-0.wav").symlink_to(tmp_path / "store.wav")
+    folder = opened(tmp_path / "root", "tiny.yaml", f"data.follow_links={follow_links}")
+    writer = MetricsWriter(folder, tensorboard=True, first_step=1)
+    writer.write_samples(1, [row(0)])
+    writer.close()
+    assert read(folder).Tags()["tensors"].count("samples/clips") == number
 
 
 def _seconds(sound: bytes) -> float:

@@ -1,0 +1,1 @@
+"""Rewards as verl, TRL and ms-swift have them, for `rewards.adapters`."""

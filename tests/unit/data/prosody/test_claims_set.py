@@ -1,0 +1,49 @@
+"""How well claims are read on hand-labelled sentences, and what is not read at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data.prosody.claims import find_claims, language_of, truth_of
+from rewards.judges.worth import contradicts_itself
+from tests.unit.data.prosody.claims_set import HALVES, score, sentences, table
+
+_PAGE = Path(__file__).parents[4] / "docs" / "claims.md"
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_precision_and_recall(half: str):
+    found = score(row for row in sentences() if row["half"] == half)
+    assert found.precision >= 0.9
+    assert found.recall >= 0.9
+
+
+def test_the_page_shows_the_table_of_the_command():
+    assert "\n".join(table()) in _PAGE.read_text(encoding="utf-8")
+
+
+def test_a_range_is_true_at_each_of_its_levels():
+    (claim,) = find_claims("The pitch is moderate to high.")
+    assert claim.levels == {"normal", "high"}
+    for level, truth in (("low", 0), ("normal", 1), ("high", 1), (None, None)):
+        assert truth_of(claim, {"pitch": level}, 0.25) == truth
+    assert not contradicts_itself(find_claims("The pitch is moderate to high. It is high."))
+    assert contradicts_itself(find_claims("The pitch is moderate to high. The pitch is low."))
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The pitch is high.", "english"),
+        ("音调很高。", "chinese"),
+        ("声のピッチが高い。", ""),
+        ("목소리가 크다.", ""),
+        ("Голос громкий.", ""),
+        ('The word "громко" is said softly.', "english"),
+    ],
+)
+def test_script(text: str, language: str):
+    assert language_of(text) == language
+    assert language or not find_claims(text)
