@@ -21,7 +21,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 READY := $(VENV)/.ready-$(shell cksum < requirements/cpu.lock | cut -d' ' -f1)
 
-.PHONY: demo pipeline test test-unit test-e2e test-fast lint env env-gpu seeds data docs clean
+.PHONY: demo pipeline test test-unit test-e2e test-fast lint wheel docs-site env env-gpu seeds data docs clean
 
 demo: env  ## SFT, RL and evaluation of a tiny policy on synthetic speech
 	$(BIN)/python -m demo
@@ -29,7 +29,7 @@ demo: env  ## SFT, RL and evaluation of a tiny policy on synthetic speech
 pipeline: env  ## the paper's whole pipeline in miniature, with its tables; 25 minutes on 2 cores
 	$(BIN)/python -m demo.pipeline
 
-test: env lint test-unit test-e2e  ## everything CI runs
+test: env lint wheel docs-site test-unit test-e2e  ## everything CI runs
 
 test-unit: env
 	$(PYTEST) -m "not e2e" tests/unit tests/faults
@@ -46,6 +46,14 @@ lint: env
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/codespell
+
+wheel: env  ## build/dist/cadence_rl-VERSION-py3-none-any.whl; tests/unit/cadence_rl looks into one
+	rm -rf build/lib build/bdist.* build/dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--no-index --wheel-dir build/dist .
+
+docs-site: env  ## build/site: the documentation as a site; a broken link or anchor is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 seeds: env  ## the demo's RL stage with several seeds; writes docs/demo_seeds.md
 	$(BIN)/python -m demo.seeds $(SEEDS)

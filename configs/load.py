@@ -33,6 +33,7 @@ from configs.section import (
     keys_below,
     tree_of,
 )
+from configs.shipped import find_shipped
 
 Schema = TypeVar("Schema", bound=Section)
 
@@ -72,7 +73,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the checked configuration of a run, as plain dataclasses.
 
     Args:
-        path: YAML file. Its top-level `defaults: other.yaml`, relative to it, is read first.
+        path: YAML file, or a shipped one, see `configs.shipped`. Its top-level
+            `defaults: other.yaml`, relative to it, is read first.
         overrides: `dotted.key=value`, the value in YAML syntax; later ones win.
 
     Raises:
@@ -98,7 +100,7 @@ def load_sections(path: str | Path, kind: type[Schema], overrides: Sequence[str]
         ConfigError: With every unknown key, wrong type, value out of range and secret.
     """
     problems: list[str] = []
-    layers = _file_layers(Path(path), problems) if path else []
+    layers = _file_layers(find_shipped(path), problems) if path else []
     layers += _override_layers(overrides, problems)
     schema = TypeAdapter(kind)
     config = kind()

@@ -68,7 +68,8 @@ def main(kind: str, description: str, argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 2 configuration or data, 3 preflight, 4 run failed, 75 preempted and
         saved.
     """
-    command = shlex.join(["python", *sys.argv]) if argv is None else ""
+    # The line as it was typed, of a script or of `cadence`.
+    command = shlex.join(["python", *sys.orig_argv[1:]]) if argv is None else ""
     return run_command(run_parser(description), partial(_check_and_run, kind, command), argv)
 
 

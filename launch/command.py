@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from cadence_rl.names import PACKAGES
 from configs.errors import UserError
 from configs.secrets import hiding_output
 from data.files import DiskFullError
@@ -15,18 +16,7 @@ from data.files import DiskFullError
 EXIT_DONE, EXIT_CONFIG, EXIT_PREFLIGHT, EXIT_FAILED, EXIT_PREEMPTED = 0, 2, 3, 4, 75
 """Done; settings or data; not on this machine; failed; stopped, and the same command goes on."""
 
-ROOMS = (
-    "configs",
-    "data",
-    "rewards",
-    "rollout",
-    "trainer",
-    "evaluation",
-    "annotate",
-    "report",
-    "launch",
-    "demo",
-)
+ROOMS = PACKAGES
 """Our packages, whose log lines are shown; of libraries only the warnings are."""
 
 QUIET = {

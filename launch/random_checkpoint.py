@@ -4,8 +4,11 @@
 python launch/random_checkpoint.py {tiny,3b,7b} FOLDER [--layers N] [--seed N]
 """
 
-import runpy
+from __future__ import annotations
+
+import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -14,7 +17,13 @@ if __name__ == "__main__":
 
 from launch.command import be_quiet
 
-if __name__ == "__main__":
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code is 0 for done, 2 if its folder exists."""
     be_quiet()
     # The demo makes checkpoints, and launch imports nothing of the demo.
-    runpy.run_module("demo.random_checkpoint", run_name="__main__")
+    return importlib.import_module("demo.random_checkpoint").main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

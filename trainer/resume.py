@@ -13,6 +13,7 @@ from typing import Any
 from configs.errors import UserError
 from configs.resume_rules import PATH_OPTIONS, class_of, is_named
 from configs.schema import RunConfig
+from configs.shipped import find_shipped
 from data.files import file_sha256
 from data.manifest import clips_of
 from trainer.lr import learning_rate
@@ -102,7 +103,7 @@ def input_digests(config: RunConfig) -> dict[str, str]:
     manifest, root = Path(config.data.manifest), Path(config.data.audio_root)
     paths = {"model.path": Path(config.model.path), "data.manifest": manifest}
     if config.judge.prompt_file:
-        paths["judge.prompt_file"] = Path(config.judge.prompt_file)
+        paths["judge.prompt_file"] = find_shipped(config.judge.prompt_file)
     for number, term in enumerate(config.rewards.terms):
         for name in PATH_OPTIONS & term.options.keys():
             paths[f"rewards.terms.{number}.options.{name}"] = Path(str(term.options[name]))

@@ -11,20 +11,15 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from configparser import ConfigParser
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
-
+from cadence_rl.names import PACKAGES, ROOT
 from configs.schema import RunConfig
 from launch.placement import bundles, describe_need, num_gpus_needed
-
-ROOT = Path(__file__).resolve().parents[2]
-"""The repository."""
+from launch.preflight.requirements import needs
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where Ray keeps objects; clips and weights travel through it."""
@@ -121,21 +116,13 @@ if not joins_cluster():
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
 
-def _setup() -> ConfigParser:
-    """Return setup.cfg, where packages and pins stand once."""
-    setup = ConfigParser()
-    setup.read(ROOT / "setup.cfg", encoding="utf-8")
-    return setup
-
-
 def check_folder(folder: Path) -> Iterator[Problem]:
     """Yield packages of the current folder that Ray workers would import instead of ours."""
     if folder.resolve() == ROOT:
         return
-    names = _setup()["options"]["packages"].split()
     same = [
         name
-        for name in names
+        for name in PACKAGES
         if (folder / name / "__init__.py").is_file() or (folder / f"{name}.py").is_file()
     ]
     if same:
@@ -148,28 +135,25 @@ def check_folder(folder: Path) -> Iterator[Problem]:
 
 
 def check_versions(device: str) -> Iterator[Problem]:
-    """Yield what differs from the Python and the pinned packages of setup.cfg."""
-    setup = _setup()
-    lock = f"requirements/{'gpu' if device == 'cuda' else 'cpu'}.lock"
+    """Yield what differs from the Python and the packages that we say we need."""
+    needed = needs(device)
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if python not in SpecifierSet(setup["options"]["python_requires"]):
+    if python not in needed.python:
         yield Problem(
             "error",
-            f"Python {python}, but setup.cfg says {setup['options']['python_requires']}",
-            f"make an environment with that Python and install {lock} in it",
+            f"Python {python}, but {needed.source} says {needed.python}",
+            f"make an environment with that Python, and in it: {needed.command}",
         )
-    extra = "gpu" if device == "cuda" else "cpu"
-    lines = setup["options"]["install_requires"] + "\n" + setup["options.extras_require"][extra]
-    for requirement in map(Requirement, filter(None, map(str.strip, lines.splitlines()))):
+    for requirement in needed.packages:
         try:
-            installed = version(requirement.name)
+            found = version(requirement.name)
         except PackageNotFoundError:
             what = f"{requirement.name} is not installed, and device is {device}"
-            yield Problem("error", what, f"pip install -r {lock}")
+            yield Problem("error", what, needed.command)
             continue
-        if installed not in requirement.specifier:
-            what = f"{requirement.name} {installed}, tested with {requirement.specifier} only"
-            yield Problem("warning", what, f"pip install -r {lock}")
+        if found not in requirement.specifier:
+            what = f"{requirement.name} {found}, tested with {requirement.specifier} only"
+            yield Problem("warning", what, needed.command)
 
 
 def how_to_get(path: str) -> str:

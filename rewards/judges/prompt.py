@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from configs.shipped import find_shipped
 from data.records import Prompt
 from rewards.judges.base import DIMENSIONS, HIGHEST, LOWEST, JudgeError
 from rewards.judges.checks import render_checks
@@ -130,7 +131,7 @@ class JudgePrompt:
     """
 
     def __init__(self, prompt_file: str = "") -> None:
-        path = Path(prompt_file) if prompt_file else _DEFAULT_FILE
+        path = find_shipped(prompt_file) if prompt_file else _DEFAULT_FILE
         try:
             self._template = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

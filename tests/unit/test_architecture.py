@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 MAY_IMPORT = {
+    "cadence_rl": set(),
     "configs": set(),
     "data": {"configs"},
     "rewards": {"configs", "data"},
@@ -27,8 +28,8 @@ MAY_IMPORT = {
     "report": {"configs", "data", "rewards", "trainer", "evaluation"},
 }
 """Our packages and what each of them may import besides itself."""
-MAY_IMPORT["launch"] = set(MAY_IMPORT) | {"rollout"}
-MAY_IMPORT["demo"] = set(MAY_IMPORT)
+MAY_IMPORT["launch"] = set(MAY_IMPORT)
+MAY_IMPORT["demo"] = set(MAY_IMPORT) - {"cadence_rl"}
 
 HOMES = {
     "vllm": (
@@ -88,6 +89,7 @@ MAX_FUNCTION_LINES = 60
 
 MAX_ROOM_LINES = {
     # Of each room, what it has been raised for.
+    "cadence_rl": 200,  # the command of an installed copy
     "configs": 2400,  # which settings may change on resume, keys that stay out of what is written
     # Checkpoints, a million rows, containers whose headers and bytes disagree, links into stores,
     # claims in ordinary prose.
@@ -103,8 +105,8 @@ MAX_ROOM_LINES = {
     "annotate": 9350,
     "report": 2060,
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
-    # on texts.
-    "launch": 5380,
+    # on texts; one clip in, answer and reasoning out.
+    "launch": 5700,
     "demo": 2100,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
     # exploits of the judge.
@@ -215,7 +217,7 @@ def module_name(file: str) -> str:
 
 def test_light_modules_load_nothing_heavy():
     light = [
-        *(file for file in OURS if file.startswith("configs/")),
+        *(file for file in OURS if file.startswith(("cadence_rl/", "configs/"))),
         "data/records.py",
         "data/manifest.py",
         *(

@@ -14,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from cadence_rl.names import PACKAGES
 from launch.preflight.upload import upload_sizes
 
 ROOT = Path(__file__).parents[3]
@@ -160,11 +161,12 @@ def test_environments_are_no_part_of_an_upload(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_module_imports() -> None:
-    packages = SETUP["options"]["packages"].split()
-    files = [file for name in packages for file in (ROOT / name.replace(".", "/")).glob("*.py")]
+    folders = ("cadence_rl", *PACKAGES)
+    files = [file for name in folders for file in (ROOT / name).rglob("*.py")]
     names = [
         ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for file in files
+        if file.name != "__main__.py"
     ]
     assert {"rollout.engine", "trainer.learner", "launch.rl"} <= set(names)
     libraries = ["vllm", "deepspeed"]  # ours import them where they run
