@@ -230,7 +230,7 @@ def test_a_text_is_looked_at_a_bounded_number_of_times(kind: str):
     assert text.looked_at <= MAX_REASONING_CHARS
 
 
-_QUOTED = re.compile(r'"[^"]*"|\u201c[^\u201d]*\u201d')
+_QUOTED = re.compile(r'"[^"]*"|\u201c[^\u201c\u201d]*[\u201c\u201d]|\u201d[^\u201d]*\u201d')
 
 
 @given(st.text(st.sampled_from('"\u201c\u201dab ')))

@@ -108,7 +108,7 @@ def test_summary_and_page_have_both_scores_by_group():
     summary = summary_of_sets([AnsweredSet("MMSU", True, True, CHOICES, rows)], seed=0)
     page = page_of(summary)
     assert "### Scored as mmsu scores" in page
-    assert "| difficulty: hard | 0.0 % [0.0, 0.0] | 1 | 1 | 50.0 %" in page
+    assert "| difficulty: hard | 0.0 % [0.0, 79.3] | 1 | 1 | 50.0 %" in page
 
 
 def test_a_judged_benchmark_says_so_and_stands_beside_published_scores():

@@ -72,7 +72,7 @@ def test_the_claimed_level():
     assert claimed_level(said("The pitch is high and the pace is slow."), "rate") == 0
     assert claimed_level(said("The pitch is high and the pace is slow."), "energy") is None
     assert claimed_level(said("The pitch is not high."), "pitch") is None
-    assert claimed_level(said("High pitch. Later a low pitch."), "pitch") is None
+    assert claimed_level(said("High pitch. A low pitch."), "pitch") is None
     assert claimed_level("The pitch is high.", "pitch") is None  # malformed
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from launch.preflight import ROOT
 from launch.try_reward import main
-from tests.judge_server import always, running, scores_text
+from tests.judge_server import always, running
 
 TINY = str(ROOT / "configs" / "tiny.yaml")
 GOOD = "<think>The pitch is high, the voice is not loud.</think><answer>{}</answer>"
@@ -47,16 +47,16 @@ def test_the_table_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
         ["term", "value", "weight", "reward"],
         ["format", "1", "0.3", "0.3"],
         ["accuracy", "1", "1", "1"],
-        ["reasoning", "0.76", "0.5", "0.38"],
+        ["reasoning", "0.68", "0.5", "0.34"],
     ]
-    assert table[9].split() == ["total", "1.68"]
+    assert table[9].split() == ["total", "1.64"]
     assert "answer: sad (wrong, gold: angry)" in table[11]
     assert table[-1] == "weights are those without the schedule of reasoning"
 
 
 def test_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     first, second = rows(capsys, *two_texts(), "--prosody", json.dumps(PROSODY))
-    assert first["total"] == pytest.approx(1.68) and second["total"] == pytest.approx(0.68)
+    assert first["total"] == pytest.approx(1.64) and second["total"] == pytest.approx(0.64)
     assert first["terms"]["accuracy"]["contribution"] == 1.0
     assert second["parsed"] == {
         "well_formed": True,
@@ -85,13 +85,13 @@ def test_what_is_left_out_says_why(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_judge_behind_a_server_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    with running(always(scores_text(4))) as server:
+    with running(always("ok 4")) as server:
         judge = (
             "rewards.terms.2.options={judge: 'rewards.judges.http:HttpJudge', "
             f"judge_options: {{url: '{server.url}', model: judge}}}}"
         )
         first, second = rows(capsys, *two_texts(), "--prosody", json.dumps(PROSODY), judge)
-    assert len(server.bodies) >= 2
+    assert len(server.bodies) == 1, "equal reasonings are asked about once"
     assert first["terms"]["reasoning"]["value"] == 0.8 and second["total"] == pytest.approx(0.7)
 
 

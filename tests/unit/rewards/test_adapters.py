@@ -139,7 +139,7 @@ def test_what_goes_wrong_is_named(adapter: str, function: str, message: str):
 
 def test_options_that_do_not_fit_are_named():
     for options, message in (
-        ({"columns": {"answer": "labl"}}, "columns.answer is 'lable', which is no field of a row"),
+        ({"columns": {"answer": "labl"}}, "columns.answer is 'labl', which is no field of a row"),
         ({"limits": [1, 0]}, "limits are [1, 0]; needed are two numbers"),
         ({"limits": [0, 1]}, "value 1 is 2.0, outside [0, 1]"),
     ):
