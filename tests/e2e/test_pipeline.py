@@ -85,7 +85,8 @@ def test_every_file_is_there_and_can_be_read(corpus: Path, whole: Path):
 def test_a_second_run_does_nothing(corpus: Path, whole: Path, caplog: pytest.LogCaptureFixture):
     before = {name: (whole / name).stat().st_mtime_ns for name in FILES}
     assert main(settings(corpus, whole)) == 0
-    assert caplog.messages == [f"{name}: done before" for name in FILES]
+    use = f"for a run: data.manifest={whole / 'manifest.jsonl'} data.audio_root={corpus}"
+    assert caplog.messages == [*(f"{name}: done before" for name in FILES), use]
     assert {name: (whole / name).stat().st_mtime_ns for name in FILES} == before
 
 
