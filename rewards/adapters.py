@@ -150,7 +150,7 @@ class SwiftReward(ForeignReward):
     can be read. Completions are texts; every field of the row is a column, and `messages`.
     """
 
-    def found(self, packages: Sequence[str]) -> Callable[..., Any]:
+    def load(self, packages: Sequence[str]) -> Callable[..., Any]:
         """Return an object of the class."""
         stand_in_for_swift()
         kind = find_class("ms-swift ORM", self._name, packages, "__call__", RewardError)

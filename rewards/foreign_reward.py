@@ -80,12 +80,12 @@ class ForeignReward:
         self._num_steps = num_steps
         self._columns = {name: name for name in FIELDS} | dict(COLUMNS) | dict(columns)
         self._arguments = dict(arguments)
-        self._function = self.found(packages)
+        self._function = self.load(packages)
         missing = missing_arguments(self._function, self.given(columns, arguments))
         if missing:
             raise RewardError(f"reward function {function!r} {missing}")
 
-    def found(self, packages: Sequence[str]) -> Callable[..., Any]:
+    def load(self, packages: Sequence[str]) -> Callable[..., Any]:
         """Return what is called, imported once the allow-list was checked."""
         return find_function("reward function", self._name, packages)
 
