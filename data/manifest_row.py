@@ -68,6 +68,7 @@ class RowReader:
         self.root = ClipRoot(root) if isinstance(root, str) else root
         self.allowed = choices
         self.question = question
+        self._names: tuple[str, ...] = ()
         self._shared: dict[Any, Any] = {}
         self._questions: dict[tuple[str, tuple[str, ...]], str] = {}
 
@@ -115,7 +116,10 @@ class RowReader:
 
     def packed(self, value: dict[str, Any]) -> Packed:
         """Return an object of a row as it is kept in memory."""
-        return Packed(self.shared(tuple(value)), _encode(list(value.values())))
+        names = tuple(value)
+        if names != self._names:  # a look at what the last row had is faster than their hash
+            self._names = names = self.shared(names)
+        return Packed(self._names, _encode(list(value.values())))
 
 
 def _any_fields(line: bytes) -> tuple[Any, str]:

@@ -6,11 +6,12 @@ Source: the question of the paper's reviewers whether the reasoning follows the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 
 from data.audio import read_audio
 from data.prosody.renditions import Change, Voice, analyse, render
@@ -111,4 +112,4 @@ def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
     step = step or (1 if len(order) > 1 else 0)
     givers = order[step:] + order[:step]
     exchanged = {taker: examples[giver].audio for taker, giver in zip(order, givers, strict=True)}
-    return [replace(example, audio=exchanged[i]) for i, example in enumerate(examples)]
+    return [structs.replace(example, audio=exchanged[i]) for i, example in enumerate(examples)]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from msgspec import structs
 
 from configs.schema import RunConfig
 from data.audio import AudioError
@@ -196,7 +197,7 @@ class SetEvaluator:
         """Return a group with its clip's path relative to the judges' audio root."""
         example = group.prompt.example
         path = Path(os.path.abspath(questions.data.audio_root)) / example.audio
-        here = replace(example, audio=path.relative_to(self.root).as_posix())
+        here = structs.replace(example, audio=path.relative_to(self.root).as_posix())
         return replace(group, prompt=replace(group.prompt, example=here))
 
     def _sampled(

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from data.audio import AudioError, read_audio
 from data.clips import read_clip
@@ -145,7 +146,7 @@ def test_no_clip_from_elsewhere_is_sent(root: Path, audio: str):
     with running(always("ok 4")) as server:
         judge = HttpJudge(JudgeContext(str(root)), url=server.url, model="m", audio=True)
         prompt = make_group(["x"]).prompt
-        prompt = replace(prompt, example=replace(prompt.example, audio=audio))
+        prompt = replace(prompt, example=structs.replace(prompt.example, audio=audio))
         (found,) = judge.judge(prompt, ["The pitch is high."])
         judge.close()
     assert found.missing == "clip" and server.bodies == []

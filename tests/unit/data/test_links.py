@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import soundfile as sf
+from msgspec import structs
 
 from configs.resume_rules import class_of
 from configs.schema import BenchmarkConfig, DataConfig, RunConfig
@@ -324,7 +325,7 @@ def test_judges_hear_a_linked_clip_only_with_the_switch(root: Path):
         for context, num_calls in ((JudgeContext(str(root)), 0), (follows, 1)):
             judge = HttpJudge(context, url=server.url, model="m", audio=True)
             prompt = make_group(["x"]).prompt
-            prompt = replace(prompt, example=replace(prompt.example, audio="folder/b.wav"))
+            prompt = replace(prompt, example=structs.replace(prompt.example, audio="folder/b.wav"))
             judge.judge(prompt, ["The pitch is high."])
             judge.close()
             assert len(server.bodies) == num_calls

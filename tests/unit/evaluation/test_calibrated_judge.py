@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from configs.load import load_config
 from data.records import Prompt
@@ -67,7 +68,7 @@ def start(ray_cluster: None) -> Iterator[Any]:
 
 def prompt_of(name: str, prosody: dict[str, Any] | None = None) -> Prompt:
     prompt = make_group([""], id=name).prompt
-    return replace(prompt, example=replace(prompt.example, prosody=prosody))
+    return replace(prompt, example=structs.replace(prompt.example, prosody=prosody))
 
 
 def test_every_text_is_judged_as_it_stands(start: Any) -> None:
