@@ -158,6 +158,7 @@ def measure(
             spread(times, digits=3),
             spread([num_bytes / 1e9 / value for value in times], digits=2),
             f"{median_ratio(times, seconds['numpy.copyto']):.1f}",
+            f"{median_ratio(times, seconds['torch clone']):.2f}",
             gaps.get(name, ""),
         ]
         for name, times in seconds.items()
@@ -186,7 +187,8 @@ def main() -> None:
         f"{size / 1e6:.1f} million weights, {config.model.dtype}, {config.learner.num_ranks} ranks "
         f"to {config.rollout.num_engines} engines\n"
     )
-    print_table(["sync", "s", "GB/s", "time / numpy.copyto", "log-prob gap, stale -> synced"], rows)
+    ratios = ["time / numpy.copyto", "time / torch clone"]
+    print_table(["sync", "s", "GB/s", *ratios, "log-prob gap, stale -> synced"], rows)
 
 
 if __name__ == "__main__":
