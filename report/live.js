@@ -12,6 +12,7 @@ if (everyS) {
   const writtenAgain = async () => {
     if (location.protocol === "file:") return true; // a file cannot be asked
     const reply = await fetch(location.pathname, { method: "HEAD", cache: "no-store" });
+    await reply.text(); // empty, but an answer left unread counts as broken off
     return reply.ok && !(Date.parse(reply.headers.get("Last-Modified")) <= Date.parse(document.lastModified));
   };
   const look = async () => {

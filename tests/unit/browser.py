@@ -61,7 +61,7 @@ def browser() -> Iterator[Open]:
 
         yield open_page
         chromium.close()
-    assert problems == []
+    assert not problems, problems
 
 
 def overflow(page: Any) -> int:
