@@ -158,7 +158,7 @@ def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, An
         name: detail["scores"]
         for name, detail in (sample.get("details") or {}).items()
         if detail.get("scores")
-    }
+    } or sample.get("scores")  # as an evaluation's answers have them
     return {
         **{key: sample.get(key) for key in kept},
         "audio": clip_name(sample.get("benchmark"), sample["audio"]),

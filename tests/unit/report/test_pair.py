@@ -72,6 +72,8 @@ def test_what_two_runs_answered(tmp_path: Path):
     ]
     assert [row.get("other_audio") for row in pairs.rows] == [None, None, "elsewhere/clip-2.wav"]
     assert ["high", "true"] in [list(piece) for piece in pairs.rows[0]["sides"][1]["pieces"]]
+    scores = [side["scores"]["reasoning"] for side in pairs.rows[0]["sides"]]
+    assert scores == [{"factual_alignment": 2.0}, {"factual_alignment": 3.0}]
     # Of three clips A has two right and B two: one gained, one lost.
     assert pairs.words.startswith("test split: 3 clips: accuracy 66.7% -> 66.7%\n")
     assert "1 clips gained, 1 lost: p = 1 " in pairs.words
