@@ -39,6 +39,7 @@ def make_evaluations(folder: Path, text: str = "<think>The pitch is high.</think
                 answer=both[place][0],
                 correct=both[place][1],
                 text=text,
+                scores={"reasoning": {"factual_alignment": 2.0 + place}},
                 terms={
                     "format": 1.0,
                     "reasoning": [0.25, 0.75][place] if clip == "clip-0" else 0.5,
