@@ -22,7 +22,16 @@ def describe(first: Path, second: Path) -> str:
     Raises:
         UserError: A folder has no answers, or they are of other clips.
     """
-    runs = [read_answers(run) for run in (first, second)]
+    return describe_answers(read_answers(first), read_answers(second))
+
+
+def describe_answers(first: Rows, second: Rows) -> str:
+    """Return the comparison of the answers of two evaluations, see `describe`.
+
+    Raises:
+        UserError: They are of other clips.
+    """
+    runs = [first, second]
     emotions = [[row for row in rows if not row.get("probe")] for rows in runs]
     parts = [
         _lines(name, *([row for row in rows if _set_of(row) == name] for rows in runs))

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def collect(run: Path, *, num_samples: int, num_clips: int) -> dict[str, Any]:
     if not facts.rows:
         raise UserError(f"{RunFolder(run).metrics_path}: holds no step yet")
     samples, source = _samples(run, num_samples)
-    sources = _sources(facts.config, {sample.get("benchmark") for sample in samples})
+    sources = sources_of(facts.config, {sample.get("benchmark") for sample in samples})
     heard = Counter((sample.get("benchmark"), sample["audio"]) for sample in samples)
     wanted = {
         clip_name(benchmark, audio): (sources[benchmark].root, audio)
@@ -87,8 +88,8 @@ class Source:
     """Example id -> measurements, where its manifest is still here and has some."""
 
 
-def _sources(config: Mapping[str, Any], names: Iterable[str | None]) -> dict[str | None, Source]:
-    """Return benchmark -> source; None stands for the run's own data."""
+def sources_of(config: Mapping[str, Any], names: Iterable[str | None]) -> dict[str | None, Source]:
+    """Return benchmark -> source, of those named; None stands for the run's own data."""
     sources: dict[str | None, Source] = {None: _source(config["data"], config["data"])}
     for benchmark in config["eval"]["benchmarks"]:
         if benchmark["name"] in names:
@@ -157,7 +158,7 @@ def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, An
         name: detail["scores"]
         for name, detail in (sample.get("details") or {}).items()
         if detail.get("scores")
-    }
+    } or sample.get("scores")  # as an evaluation's answers have them
     return {
         **{key: sample.get(key) for key in kept},
         "audio": clip_name(sample.get("benchmark"), sample["audio"]),
@@ -193,16 +194,24 @@ def shown_clips(
     clips: dict[str, dict[str, Any]] = {}
     left_s = max_sound_s
     for name, (root, audio) in wanted.items():
-        samples = read_clip(root, audio, follow_links=follow_links)
-        if samples is None:
+        found = _drawn_clip(root, audio, follow_links)
+        if found is None:
             continue
-        clip = shown_clip(samples)
-        if clip["duration_s"] <= left_s:
-            left_s -= clip["duration_s"]
-            packed = base64.b64encode(wav_bytes(samples)).decode("ascii")
-            clip["source"] = f"data:audio/wav;base64,{packed}"
-        clips[name] = clip
+        clip, source = found
+        fits = clip["duration_s"] <= left_s
+        left_s -= clip["duration_s"] if fits else 0.0
+        clips[name] = {**clip, "source": source} if fits else clip
     return clips
+
+
+@lru_cache(maxsize=256)  # a page that is written again shows mostly the same ones
+def _drawn_clip(root: Path, audio: str, follow_links: bool) -> tuple[dict[str, Any], str] | None:
+    """Return a clip and its sound as an address; None if it cannot be read."""
+    samples = read_clip(root, audio, follow_links=follow_links)
+    if samples is None:
+        return None
+    packed = base64.b64encode(wav_bytes(samples)).decode("ascii")
+    return shown_clip(samples), f"data:audio/wav;base64,{packed}"
 
 
 def shown_clip(samples: FloatArray) -> dict[str, Any]:

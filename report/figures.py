@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
 
 from data.files import Row
 
@@ -23,6 +24,9 @@ from matplotlib.axes import Axes
 
 TIMES = ("rollout", "reward", "update", "sync", "eval", "checkpoint", "data")
 """Parts of a step's time, `time/NAME_s`."""
+
+MAX_POINTS = 1000
+"""Most points of a curve: a page about a long run stays small."""
 
 SIZE_INCHES = (5.4, 2.7)
 LEGEND_ROW, LONG_LABEL = 0.2, 20
@@ -182,7 +186,7 @@ def _curves(rows: Sequence[Row], plan: Plan, marks: Mapping[str, float]) -> str:
         points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
         few = len(points) < len(rows) / 2 or len(points) == 1
         axes.plot(
-            *zip(*points, strict=True),
+            *zip(*thinned(points), strict=True),
             marker="o" if few else "",
             color=f"C{index % 10}",
             linestyle=("-", "--", ":")[index // 5 % 3],  # not told apart by colour alone
@@ -197,9 +201,22 @@ def _curves(rows: Sequence[Row], plan: Plan, marks: Mapping[str, float]) -> str:
     return svg_of(figure, plan.title)
 
 
+def thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """Return at most MAX_POINTS of some points, by step.
+
+    Of each of equally many points in a row, the lowest and the highest stay: no spike is lost.
+    """
+    if len(points) <= MAX_POINTS:
+        return points
+    parts = np.array_split(np.arange(len(points)), MAX_POINTS // 2)
+    kept = {int(end(part, key=lambda i: points[i][1])) for part in parts for end in (min, max)}
+    return [points[index] for index in sorted(kept)]
+
+
 def _stack(rows: Sequence[Row]) -> str:
     """Draw where the time of each step went; empty without step times."""
     timed = [row for row in rows if "time/step_s" in row]
+    timed = timed[:: -(-len(timed) // MAX_POINTS) or 1]
     parts = [name for name in TIMES if any(f"time/{name}_s" in row for row in timed)]
     if not timed or not parts:
         return ""

@@ -1,8 +1,9 @@
-"""The report of a run or a sweep: one HTML file that opens from a disk, without a network."""
+"""Pages about runs and sweeps: each an HTML file that opens from a disk, without a network."""
 
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from data.files import write_atomically
 from report import sections
 from report.data import collect
 from report.figures import confusion_figure, figures, trial_figure
+from report.pair import Pairs, read_pairs
 from report.render import HERE, render
 from report.run_facts import RunFacts, alarms_of
 from report.runs import (
@@ -30,7 +33,12 @@ CURVES_TITLE = "accuracy of the rollouts, mean over seeds"
 
 
 def write_report(
-    run: Path, *, num_samples: int = 2000, num_clips: int = 60, compare: Sequence[Path] = ()
+    run: Path,
+    *,
+    num_samples: int = 2000,
+    num_clips: int = 60,
+    compare: Sequence[Path] = (),
+    every_s: float = 0.0,
 ) -> Path:
     """Write `report.html` into a run folder and return its path.
 
@@ -40,6 +48,7 @@ def write_report(
         num_clips: Clips that are drawn; those that fit into `report.data.MAX_SOUND_S` are embedded
             with their sound, 43 kB a second.
         compare: Folders of runs that a table sets beside this one.
+        every_s: Seconds after which an open page looks whether it was written again; 0 = never.
 
     Raises:
         UserError: A folder holds no run.
@@ -48,9 +57,12 @@ def write_report(
     data = {key: shown[key] for key in ("samples", "clips", "levels")}
     page = _page(
         "report.html",
+        ("list.js", "report.js", "live.js"),
         **_page_facts(shown),
         **_run_tables(run, compare),
         data=_json(data),
+        every_s=every_s,
+        written=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     )
     return _write(run / "report.html", page)
 
@@ -76,16 +88,44 @@ def write_sweep_report(sweep: Path) -> Path:
     return _write(sweep / "report.html", page)
 
 
-def _page(template: str, **facts: Any) -> str:
-    """Return a page whose only code is ours, and which loads nothing."""
+def write_pair(first: Path, second: Path, path: Path, *, num_clips: int = 200) -> Pairs:
+    """Write the answers of two evaluations to the same clips side by side, as one HTML file.
+
+    Args:
+        first: Run folder of `launch/evaluate.py`, or of a training run with a last test: A.
+        second: Another one: B.
+        path: The file.
+        num_clips: Clips that are drawn, those first whose answers differ; with sound as in
+            `write_report`.
+
+    Returns:
+        What the page shows.
+
+    Raises:
+        UserError: A folder holds no run or no answers, or they have no clip in common.
+    """
+    pairs = read_pairs(first, second, num_clips=num_clips)
+    page = _page(
+        "report_pair.html",
+        ("list.js", "pair.js"),
+        name=f"{pairs.names[0]} and {pairs.names[1]}",
+        pairs=pairs,
+        compared=compared(first, [second]),
+        data=_json({"pairs": pairs.rows, "clips": pairs.clips, "levels": pairs.levels}),
+    )
+    _write(path, page)
+    return pairs
+
+
+def _page(template: str, scripts: Sequence[str] = (), **facts: Any) -> str:
+    """Return a page whose only code is ours, and which loads nothing but itself."""
     # Everything of the run goes through autoescape; what is marked as safe is our own: figures,
     # style, script, and JSON that holds no "<".
-    script = (HERE / "report.js").read_text(encoding="utf-8")
+    script = "".join((HERE / name).read_text(encoding="utf-8") for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     style = (HERE / "report.css").read_text(encoding="utf-8")
-    return render(
-        template, style=Markup(style), script=Markup(script), script_sha256=digest, **facts
-    )
+    ours = {"style": Markup(style), "script": Markup(script), "script_sha256": digest}
+    return render(template, **{"every_s": 0, **ours, **facts})
 
 
 def _json(data: Mapping[str, Any]) -> Markup:
@@ -95,7 +135,7 @@ def _json(data: Mapping[str, Any]) -> Markup:
 
 
 def _write(path: Path, page: str) -> Path:
-    path.write_text(page, encoding="utf-8")
+    write_atomically(path, page)  # it may be open in a browser
     return path
 
 

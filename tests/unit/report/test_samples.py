@@ -1,19 +1,16 @@
-"""The sample browser of a report: small with many samples, and its script does what it says."""
+"""What the sample browser of a report is given; test_browser.py looks at the page itself."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from report.data import PITCH_POINTS, collect, shown_clip, shown_clips
 from report.page import write_report
 from tests.fixtures import tone, write_tone
-from tests.unit.report.test_page import EVIL, data_of, make_run, sample
+from tests.unit.report.test_page import data_of, make_run, sample
 
 pytestmark = pytest.mark.slow
 
@@ -74,69 +71,3 @@ def test_the_pitch_of_a_long_clip_is_thinned_out():
     assert clip["duration_s"] == 10.0 and len(clip["wave"]) == 240
     assert 400 < len(clip["pitch"]) <= PITCH_POINTS
     assert clip["pitch"][-1][0] > 950  # to the end
-
-
-NODE = shutil.which("node")
-
-
-@pytest.mark.skipif(NODE is None, reason="needs node to run the page's script")
-def test_the_page_filters_sorts_pages_and_plays(tmp_path: Path):
-    samples = [
-        sample(
-            n,
-            advantage=None if n == 7 else (n * 37 % 2000) / 1000,
-            label="sad" if n % 4 == 0 else "happy",
-            correct=n % 4 == 0,
-            text=f"<think>The energy is high, number {n}.</think>" if n % 5 == 0 else EVIL,
-        )
-        for n in range(2000)
-    ]
-    path = write_report(make_run(tmp_path, samples))
-    steps: list[Any] = [
-        ["label", "set", "sad"],
-        ["right", "set", "0"],
-        ["reset", "click", None],
-        ["claims", "set", "false"],
-        ["text", "set", "NUMBER 15."],
-        ["", "group", 0],
-        ["reset", "click", None],
-        ["sort", "set", "advantage"],
-        ["up", "check", True],
-        ["next", "click", None],
-        *[["next", "click", None]] * 90,
-    ]
-    shown = run_page(path, steps)
-    pages = [seen["page"] for seen in shown]
-    assert pages[:8] == [
-        "2000 found, page 1 of 80",
-        "500 found, page 1 of 20",
-        "0 found, page 1 of 1",
-        "2000 found, page 1 of 80",
-        "400 found, page 1 of 16",
-        "1 found, page 1 of 1",
-        "2 found of one group, page 1 of 1",
-        "2000 found, page 1 of 80",
-    ]
-    assert shown[2]["cards"] == ["No completion is like that."]
-    assert "advantage 1.999" in shown[8]["cards"][0] and "advantage 0" in shown[9]["cards"][0]
-    assert (pages[10], pages[-1]) == ("2000 found, page 2 of 80", "2000 found, page 80 of 80")
-    assert "advantage not scored" in shown[-1]["cards"][-1]  # last, whichever way the others go
-    # A page is built for what is seen, not for 2,000 completions.
-    assert all(len(seen["cards"]) <= 25 for seen in shown)
-    assert shown[0]["elements"] < 25 * 25
-    assert ["high", "false"] in shown[0]["kinds"] and EVIL in shown[0]["cards"][1]
-    source, preload, controls = shown[0]["players"][0]
-    assert source.startswith("data:audio/wav;base64,UklGR") and (preload, controls) == (
-        "none",
-        True,
-    )
-    assert len(shown[0]["players"]) == 25
-
-
-def run_page(path: Path, steps: list[Any]) -> list[dict[str, Any]]:
-    """Run the script of a page, drive it, and return what it shows after each step."""
-    driver = Path(__file__).with_name("report_dom.js")
-    assert NODE is not None
-    command = [NODE, str(driver), str(path), json.dumps(steps)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(found.stdout)
