@@ -90,7 +90,8 @@ MAX_FUNCTION_LINES = 60
 MAX_ROOM_LINES = {
     # Of each room, what it has been raised for.
     "cadence_rl": 200,  # the command of an installed copy
-    "configs": 2410,  # which settings may change on resume, keys that stay out of what is written
+    # Which settings may change on resume, keys that stay out of what is written; hypotheses.
+    "configs": 2460,
     # Checkpoints, a million rows, containers whose headers and bytes disagree, links into stores,
     # claims in ordinary prose.
     "data": 6720,
@@ -103,7 +104,7 @@ MAX_ROOM_LINES = {
     "evaluation": 3850,  # comparisons over speakers, benchmarks of others by their rules
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments.
     "annotate": 9350,
-    "report": 2060,
+    "report": 2150,  # hypotheses of sweeps, and what follows of them
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
     # on texts; one clip in, answer and reasoning out.
     "launch": 5700,
