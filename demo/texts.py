@@ -64,7 +64,7 @@ SENTENCES = (
     "you told me",
     "it was him",
     "now we go",
-    "there it is",
+    "they saw us",
     "we can wait",
 )
 """What is said in the clips: neutral in content, so that only the delivery tells the emotion, and
