@@ -34,7 +34,7 @@ def prepare(
     num_train: int = 1000,
     num_eval: int = 180,
     num_test: int = 540,
-    num_cold_start: int = 144,
+    num_cold_start: int = 288,
     seed: int = 0,
 ) -> Material:
     """Build `root/checkpoint` and `root/corpus`, each only if its folder is absent.

@@ -93,15 +93,16 @@ MAX_ROOM_LINES = {
     # Which settings may change on resume, keys that stay out of what is written; hypotheses.
     "configs": 2460,
     # Checkpoints, a million rows, containers whose headers and bytes disagree, links into stores,
-    # claims in ordinary prose.
-    "data": 6720,
+    # claims in ordinary prose; training rows for an evaluation.
+    "data": 6735,
     # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers.
     "rewards": 4140,
     "rollout": 1540,  # engines that are replaced, weights that come while one samples
     # Rescue, audit, alarms, requests to stop, saving in the background, resharding; steps ahead,
     # rows by cost, the vocabulary head as one function, truncated sampling; null values.
     "trainer": 6665,
-    "evaluation": 3850,  # comparisons over speakers, benchmarks of others by their rules
+    # Comparisons over speakers, benchmarks of others by their rules, null baselines.
+    "evaluation": 4075,
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments.
     "annotate": 9350,
     "report": 2150,  # hypotheses of sweeps, and what follows of them
