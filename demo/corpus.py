@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import soxr
@@ -145,9 +146,8 @@ def speakers(split: str) -> list[Speaker]:
     return cast
 
 
-def draw_delivery(label: str, rng: Generator) -> Delivery:
-    """Draw how a clip of this label is spoken and recorded."""
-    style = STYLES[label]
+def draw_delivery(style: Style, rng: Generator) -> Delivery:
+    """Draw how a clip of this style is spoken and recorded."""
     gain_db = rng.uniform(-MAX_GAIN_DB, MAX_GAIN_DB)
     return Delivery(
         rate=float(np.clip(rng.normal(style.rate, RATE_SPREAD), 0.65, 1.5)),
@@ -252,18 +252,23 @@ def _aligned(
 
 
 def _write_split(
-    folder: Path, split: str, num_clips: int, seed: int, synthesizer: Synthesizer
+    folder: Path,
+    split: str,
+    num_clips: int,
+    seed: int,
+    synthesizer: Synthesizer,
+    styles: Mapping[str, Style],
 ) -> list[dict[str, object]]:
     """Write the clips of a split; returns their manifest rows, labels in turn."""
     rows: list[dict[str, object]] = []
     cast = speakers(split)
-    labels = list(STYLES)
+    labels = list(styles)
     for index in range(num_clips):
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
         label = labels[index % len(labels)]
         speaker = cast[rng.integers(len(cast))]
         sentence = SENTENCES[rng.integers(len(SENTENCES))]
-        delivery = draw_delivery(label, rng)
+        delivery = draw_delivery(styles[label], rng)
         speech, rate_hz = synthesizer.say(
             sentence + ("?" if delivery.rises else "."),
             speaker.voice,
@@ -297,7 +302,14 @@ def _write_split(
 
 
 def build_corpus(
-    root: Path, *, num_train: int, num_eval: int, num_test: int, num_cold_start: int, seed: int
+    root: Path,
+    *,
+    num_train: int,
+    num_eval: int,
+    num_test: int,
+    num_cold_start: int,
+    seed: int,
+    styles: Mapping[str, Style] = MappingProxyType(STYLES),
 ) -> Path:
     """Write a corpus: `root/audio/*.wav` (16 kHz, 16 bit, mono) and `root/manifest.jsonl`.
 
@@ -307,6 +319,7 @@ def build_corpus(
 
     Args:
         seed: draws the clips; the same numbers and seed give the same files to the last bit.
+        styles: label -> how its clips tend to be delivered.
 
     Returns:
         The manifest's path.
@@ -325,7 +338,7 @@ def build_corpus(
         rows = [
             row
             for split, size in sizes.items()
-            for row in _write_split(folder, split, size, seed, synthesizer)
+            for row in _write_split(folder, split, size, seed, synthesizer, styles)
         ]
         lines = (json.dumps(row) + "\n" for row in rows)
         (folder / "manifest.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -279,7 +279,9 @@ def test_levels_by_hand():
 
 def test_levels_are_about_thirds():
     rng = np.random.default_rng(0)
-    levels = [prosody_levels(draw_delivery(label, rng)) for label in STYLES for _ in range(300)]
+    levels = [
+        prosody_levels(draw_delivery(STYLES[label], rng)) for label in STYLES for _ in range(300)
+    ]
     for name in ("pitch", "energy", "rate"):
         values = [row[name] for row in levels]
         shares = [values.count(value) / len(values) for value in set(values)]

@@ -22,7 +22,7 @@ def draw(num_of_label: int, seed: int) -> tuple[list[dict[str, float]], list[str
     labels = [label for label in STYLES for _ in range(num_of_label)]
     clips = []
     for label in labels:
-        delivery = draw_delivery(label, rng)
+        delivery = draw_delivery(STYLES[label], rng)
         letters = len(SENTENCES[rng.integers(len(SENTENCES))].replace(" ", ""))
         # As the synthesizer speaks: 16 letters a second, and 0.1 to 0.8 s around them.
         length_s = letters / (16 * delivery.rate) + rng.uniform(0.05, 0.4, 2).sum()

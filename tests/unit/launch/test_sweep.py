@@ -19,13 +19,8 @@ TINY = ROOT / "configs" / "tiny.yaml"
 SHIPPED = [
     ROOT / "configs" / "sweeps" / f"{name}.yaml"
     for name in (
-        "ablation",
-        "judge_weight",
-        "group_size",
-        "trust_inverted",
-        "trust_dose",
-        "judge_facts",
-        "schedule",
+        *("ablation", "judge_weight", "group_size", "trust_inverted"),
+        *("trust_dose", "judge_facts", "schedule", "levels27"),
     )
 ]
 SWEEP = """\
