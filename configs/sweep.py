@@ -73,6 +73,27 @@ class TrialConfig(StageConfig):
 
 
 @dataclass
+class HypothesisConfig(Section):
+    """A comparison that is fixed before the runs: what decides, and when.
+
+    The difference is `trial` minus `against`, paired by seed.
+    """
+
+    trial: str = ""
+    """Name of the trial, with its axes' values."""
+    against: str = ""
+    """The trial that it is compared with; empty = the baseline."""
+    metric: str = ""
+    """One of `metrics`, by its key."""
+    expect: Literal["more", "less", "equal", "not_less"] = "more"
+    """`more`, `less`: the 95 % interval lies above or below 0. `equal`: two one-sided tests at 5 %,
+    so the 90 % interval lies within the margin. `not_less`: its lower end is above minus the
+    margin."""
+    margin: float = Field(default=0.0, ge=0)
+    """Of `equal` and `not_less`: largest difference that does not matter, in the metric's unit."""
+
+
+@dataclass
 class SweepConfig(Section):
     """A set of trials."""
 
@@ -92,6 +113,8 @@ class SweepConfig(Section):
     """Trial that the others are compared with, seed by seed; empty = no comparison."""
     metrics: list[MetricConfig] = Field(default=[])
     """Columns of the tables; the first three are drawn."""
+    hypotheses: list[HypothesisConfig] = Field(default=[])
+    """What the sweep is to decide, written down before it runs; the page begins with them."""
     prepare: list[StageConfig] = Field(default=[])
     """Runs that trials start from, such as a cold start."""
     axes: dict[str, list[Any]] = Field(default={})
@@ -196,6 +219,29 @@ def _rules(sweep: SweepConfig) -> Iterator[str]:
         yield (
             f"baseline: found {sweep.baseline}, which is no reported trial; the nearest is "
             f"{nearest(sweep.baseline, shown)}"
+        )
+    for index, hypothesis in enumerate(sweep.hypotheses):
+        for problem in _hypothesis_rules(sweep, hypothesis, shown):
+            yield f"hypotheses.{index}.{problem}"
+
+
+def _hypothesis_rules(
+    sweep: SweepConfig, hypothesis: HypothesisConfig, trials: Sequence[str]
+) -> Iterator[str]:
+    keys = [metric.key for metric in sweep.metrics]
+    names = {"trial": hypothesis.trial, "against": hypothesis.against or sweep.baseline}
+    for key, name in names.items():
+        if name not in trials:
+            near = f"; the nearest is {nearest(name, trials)}" if trials else ""
+            yield f"{key}: found {name or 'nothing'}, which is no reported trial{near}"
+    if names["trial"] == names["against"]:
+        yield f"against: {names['trial']} would be compared with itself"
+    if hypothesis.metric not in keys:
+        yield f"metric: found {hypothesis.metric or 'nothing'}; name one of: {', '.join(keys)}"
+    if (hypothesis.expect in ("equal", "not_less")) != bool(hypothesis.margin):
+        yield (
+            f"margin: found {hypothesis.margin} with expect: {hypothesis.expect}; `equal` and "
+            "`not_less` need one, `more` and `less` have none"
         )
 
 

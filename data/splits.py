@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from configs.schema import BenchmarkConfig, DataConfig, RunConfig
@@ -96,6 +97,21 @@ def read_data(config: RunConfig, check: RowCheck | None = None) -> Splits:
     if problems:
         raise ManifestError("\n".join(problems))
     return splits
+
+
+def training_rows(config: RunConfig) -> Sequence[Example]:
+    """Return the training rows, for an evaluation that needs none; none if they cannot be read.
+
+    Clips are not looked at.
+    """
+    data = config.data
+    if not Path(data.manifest).is_file():
+        return []
+    try:
+        return [row for row in _manifest_rows(data) if row.split == data.train_split]
+    except ManifestError as error:
+        logger.warning(f"no null baselines: {error}")
+        return []
 
 
 def too_few(config: RunConfig, splits: Splits) -> Iterator[str]:

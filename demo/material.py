@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from annotate.measurements import annotate
-from configs.schema import DataConfig
+from configs.schema import NINE_LABELS, DataConfig
 from data.manifest import read_manifest
 from data.workers import worker_pool
 from demo.corpus import build_corpus
@@ -34,7 +35,7 @@ def prepare(
     num_train: int = 1000,
     num_eval: int = 180,
     num_test: int = 540,
-    num_cold_start: int = 144,
+    num_cold_start: int = 288,
     seed: int = 0,
 ) -> Material:
     """Build `root/checkpoint` and `root/corpus`, each only if its folder is absent.
@@ -75,11 +76,13 @@ def _build_checkpoint(folder: Path, seed: int) -> None:
     build_checkpoint(folder, seed=seed)
 
 
-def annotate_manifest(manifest: Path, corpus: Path) -> None:
+def annotate_manifest(
+    manifest: Path, corpus: Path, choices: Sequence[str] = tuple(NINE_LABELS)
+) -> None:
     """Measure the prosody of all clips of a manifest and write it into its rows."""
     data = DataConfig()
     examples = read_manifest(
-        manifest, audio_root=corpus, choices=data.choices, question_template=data.question
+        manifest, audio_root=corpus, choices=choices, question_template=data.question
     )
     annotate(
         manifest,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from evaluation.files import FOLDER
+from evaluation.formats import number, percent
 from trainer.run_folder import RunFolder
 
 
@@ -40,6 +43,7 @@ def describe_run(run: Path) -> str:
     for name, label in scores:
         before, after = before_and_after(run, name)
         lines.append(f"  {label:22} before RL {before:6.2f}   after RL {after:6.2f}   (1 to 5)")
+    lines += describe_nulls(run)
     opened = gate_step(run)
     lines.append(
         "the reasoning gate stayed closed"
@@ -47,6 +51,34 @@ def describe_run(run: Path) -> str:
         else f"the reasoning gate opened after step {opened}"
     )
     return "\n".join(lines)
+
+
+def describe_nulls(run: Path) -> list[str]:
+    """Return what the same clips give without listening, as the run's last test has it."""
+    path = run / FOLDER / "summary.json"
+    if not path.is_file():
+        return []
+    (test,) = json.loads(path.read_text(encoding="utf-8"))["sets"].values()
+    nulls = test.get("nulls")
+    if nulls is None:
+        return []
+    shares = (
+        ("majority", "most frequent label"),
+        ("loudness_length", "loudness and length"),
+        ("without_f0", "all but F0"),
+        ("measured", "all measurements"),
+    )
+    facts = ", ".join(
+        f"{number(nulls['facts'][key])} ({label})"
+        for key, label in (("gold", "right label"), ("answer", "policy's answer"))
+    )
+    levels = ", ".join(f"{name} {share:.1%}" for name, share in nulls["levels"].items())
+    return [
+        "without listening: the label's own frequency, and random forests on measurements:",
+        *(f"  {label:22} accuracy {percent(nulls[name])}" for name, label in shares),
+        f"  facts of reciting the levels typical of a label: {facts}",
+        f"  levels that the right label's stereotype gets right: {levels or '-'}",
+    ]
 
 
 ACCURACY = (

@@ -52,8 +52,23 @@ SENTENCES = (
     "we bought bread and milk",
     "his name is on the list",
     "the kitchen is on the left",
+    "it is late",
+    "come in here",
+    "this is mine",
+    "he knows her",
+    "they are here",
+    "we are ready",
+    "I saw it",
+    "that is all",
+    "she is home",
+    "you told me",
+    "it was him",
+    "now we go",
+    "they saw us",
+    "we can wait",
 )
-"""What is said in the clips: neutral in content, so that only the delivery tells the emotion."""
+"""What is said in the clips: neutral in content, so that only the delivery tells the emotion, and
+of 3 to 6 words, so that the length of a clip says little of its rate."""
 
 PITCH_LEVELS = ("low", "normal", "high")
 ENERGY_LEVELS = ("low", "normal", "high")

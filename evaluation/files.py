@@ -12,6 +12,8 @@ from typing import Any
 from configs.errors import UserError
 from configs.schema import RewardTermConfig, RunConfig
 from data.files import read_rows, write_atomically, write_rows
+from data.splits import Splits
+from evaluation.nulls import null_baselines
 from evaluation.page import evaluation_page
 from evaluation.summary import AnsweredSet, quality, summary_of_sets
 from trainer.run_folder import RunFolder
@@ -74,7 +76,7 @@ def write_evaluation(
 
 
 def write_last_test(
-    folder: RunFolder, config: RunConfig, evaluations: Mapping[str, AnsweredSet]
+    folder: RunFolder, config: RunConfig, evaluations: Mapping[str, AnsweredSet], data: Splits
 ) -> None:
     """Write the evaluation of a training run's last weights on `eval.test_split`, if there is one.
 
@@ -82,13 +84,15 @@ def write_last_test(
         folder: The run's.
         config: The run.
         evaluations: `Evaluator.answered`.
+        data: Rows of the run, for the null baselines.
     """
     answered = evaluations.get("test_after")
     if answered is None:
         return
     # A training run asks for greedy answers with their reasoning, whatever else is configured.
     config = replace(config, eval=replace(config.eval, mode="reasoned", samples=0))
-    answered = replace(answered, name=config.eval.test_split)
+    nulls = null_baselines(answered.rows, data.test, data.train, seed=config.seed)
+    answered = replace(answered, name=config.eval.test_split, nulls=nulls)
     write_evaluation(folder.root, config, [answered], model=str(folder.export_dir))
 
 

@@ -48,6 +48,8 @@ class AnsweredSet:
     """What was measured besides classification, without a prefix."""
     controls: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Name of a control -> greedy answers to the altered clips."""
+    nulls: Mapping[str, Any] | None = None
+    """What needs no listening (`evaluation.nulls.null_baselines`); None = not known."""
 
     def all_metrics(self) -> dict[str, float]:
         """Return all metrics by their keys: `test_after/X`, or `bench/NAME_X` of a benchmark."""
@@ -69,7 +71,8 @@ def summary_of_sets(sets: Sequence[AnsweredSet], *, seed: int) -> dict[str, Any]
     Returns:
         `evaluation_summary` of the test split, or without one of all benchmarks together over all
         of their labels; `of` (what that is about); `sets` (name -> its `evaluation_summary`, with
-        `benchmark`, `probe`, `metrics`, `quality`, `official`, `vote_interval`), and `means`.
+        `benchmark`, `probe`, `metrics`, `quality`, `official`, `vote_interval`, `nulls`), and
+        `means`.
     """
     closed = [one for one in sets if len(one.choices) <= MAX_CLASSES] or list(sets)
     emotions = [one for one in closed if not one.is_probe] or closed
@@ -93,6 +96,7 @@ def _set_summary(answered: AnsweredSet, seed: int) -> dict[str, Any]:
         "quality": quality(answered.rows),
         "official": official_summary(answered.rows),
         "vote_interval": asdict(share_interval(votes)) if votes else None,
+        "nulls": answered.nulls,
     }
 
 

@@ -99,7 +99,7 @@ def run_rl(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: S
         before = evaluate("eval", data.eval) | evaluate("test_before", data.test)
         writer.write(0, first_row | before)
     step = train(config, parts, step, row)
-    write_last_test(folder, config, evaluate.answered)
+    write_last_test(folder, config, evaluate.answered, data)
     _finish(config, folder, learner, step)
     for part in (writer, loader, rewards, engines, learner):
         part.close()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
 from evaluation.files import write_evaluation
+from evaluation.nulls import with_nulls
 from evaluation.run import SetEvaluator, common_root
 from evaluation.test_sets import QuestionSet
 from launch.cluster import Places, place
@@ -41,7 +42,7 @@ def run_evaluation(
     folder.truncate_after(-1)
     evaluator = SetEvaluator(config, builder, engines, judges, common_root(data))
     evaluator.warm_up(data[0])
-    sets = [evaluator.answer(questions) for questions in data]
+    sets = with_nulls([evaluator.answer(questions) for questions in data], data, config)
     metrics = write_evaluation(
         folder.root, config, sets, model=config.model.path, latency=evaluator.latency(data)
     )

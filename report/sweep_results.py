@@ -8,20 +8,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
-
-from configs.sweep import MetricConfig, SweepConfig, reported
+from configs.sweep import HypothesisConfig, MetricConfig, SweepConfig, reported
 from data.files import read_appended, write_atomically
 from report.formats import csv_text, from_csv_text, interval, measured, number
+from report.hypotheses import hypothesis_blocks
 from report.render import render
+from report.seeds import Estimate, RunResult, estimate, interval_factor, paired, values_of
 from report.sweep_figure import draw_results
 from trainer.progress import duration
 from trainer.run_folder import RunFolder
@@ -29,8 +28,6 @@ from trainer.run_folder import RunFolder
 VALUES, SETTINGS = "results.csv", "results.json"
 FACTS = ("trial", "label", "seed", "state", "wall_s")
 """First columns of results.csv; the others are metrics."""
-
-CONFIDENCE = 0.95
 
 Block = dict[str, Any]
 """A piece of a page: `heading`; `text`, which may be `strong`; or `heads` and `rows` of a table,
@@ -52,22 +49,6 @@ class SweepRun:
 
 
 @dataclass(frozen=True)
-class RunResult:
-    """What one run came to: a line of results.csv."""
-
-    trial: str
-    label: str
-    """Name of the trial in tables."""
-    seed: int
-    state: str
-    """`done`, or why it has no values."""
-    wall_s: float | None
-    """Time of all its executions in this sweep; None if it was not executed here."""
-    values: Mapping[str, float]
-    """Column -> value; without those that the run does not have."""
-
-
-@dataclass(frozen=True)
 class SweepResults:
     """What all runs came to, and how to read it: results.json without the runs."""
 
@@ -81,6 +62,8 @@ class SweepResults:
     heads: Mapping[str, str]
     """Column of a metric -> its head in tables."""
     runs: Sequence[RunResult]
+    hypotheses: Sequence[HypothesisConfig] = ()
+    """What was to be decided, in order."""
 
     @property
     def trials(self) -> dict[str, list[RunResult]]:
@@ -94,24 +77,6 @@ class SweepResults:
     def num_done(self) -> int:
         """How many runs have values."""
         return sum(run.state == "done" for run in self.runs)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds and what is known about it."""
-
-    num: int
-    mean: float
-    half_width: float | None
-    """Of the 95 % interval; None with fewer than two values."""
-    p_value: float | None = None
-    """Two-sided, that the mean is zero; None if it cannot be tested."""
-
-    @property
-    def ends(self) -> tuple[float, float] | None:
-        """Ends of the interval."""
-        half = self.half_width
-        return None if half is None else (self.mean - half, self.mean + half)
 
 
 def write_report(sweep: SweepConfig, runs: Sequence[SweepRun], attempts: Path) -> list[Path]:
@@ -138,6 +103,7 @@ def write_report(sweep: SweepConfig, runs: Sequence[SweepRun], attempts: Path) -
             for run in runs
             if run.row == row
         ],
+        hypotheses=sweep.hypotheses,
     )
     folder = sweep.folder
     write_results(folder, results)
@@ -187,6 +153,7 @@ def write_results(folder: Path, results: SweepResults) -> None:
         writer.writerow([*names, run.seed, csv_text(run.state), wall_s, *values])
     write_atomically(folder / VALUES, text.getvalue())
     settings = {key: value for key, value in vars(results).items() if key != "runs"}
+    settings["hypotheses"] = [asdict(hypothesis) for hypothesis in results.hypotheses]
     write_atomically(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
 
 
@@ -216,54 +183,9 @@ def read_results(folder: Path) -> SweepResults:
     }
     if path.is_file():
         settings = json.loads(path.read_text(encoding="utf-8"))
+        known = [HypothesisConfig(**fields) for fields in settings.get("hypotheses", ())]
+        settings["hypotheses"] = known
     return SweepResults(**settings, runs=runs)
-
-
-def estimate(values: Sequence[float]) -> Estimate | None:
-    """Return mean, 95 % interval and the test against zero.
-
-    Applied to the differences of paired runs, this is the paired t-test.
-
-    Args:
-        values: one per seed.
-
-    Returns:
-        None without values. Equal values have an interval of width 0 and no test.
-
-    Source: Student's t: mean +- t(0.975, n - 1) s / sqrt(n), with the unbiased s.
-    """
-    if not values:
-        return None
-    num, mean = len(values), statistics.fmean(values)
-    if len(set(values)) == 1:
-        return Estimate(num, mean, None if num == 1 else 0.0)
-    test: Any = stats.ttest_1samp(values, 0.0)  # its class has no types
-    low, high = test.confidence_interval(CONFIDENCE)
-    return Estimate(num, mean, float(high - low) / 2, float(test.pvalue))
-
-
-def interval_factor(num: int) -> float:
-    """Return half the width of the interval in standard deviations over the seeds.
-
-    Args:
-        num: seeds, at least 2.
-    """
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, num - 1)) / math.sqrt(num)
-
-
-def values_of(runs: Sequence[RunResult], name: str) -> list[float]:
-    """Return the values of the seeds that have one in a column."""
-    return [run.values[name] for run in runs if name in run.values]
-
-
-def paired(ours: Sequence[RunResult], base: Sequence[RunResult], name: str) -> list[float]:
-    """Return ours minus the baseline's for every seed that both have."""
-    of_base = {run.seed: run.values[name] for run in base if name in run.values}
-    return [
-        run.values[name] - of_base[run.seed]
-        for run in ours
-        if name in run.values and run.seed in of_base
-    ]
 
 
 def result_blocks(results: SweepResults) -> list[Block]:
@@ -272,6 +194,7 @@ def result_blocks(results: SweepResults) -> list[Block]:
     if results.num_done < len(results.runs):
         unfinished = f"Unfinished: {results.num_done} of {len(results.runs)} runs are done."
         blocks.append({"text": unfinished, "strong": True})
+    blocks += hypothesis_blocks(results.hypotheses, results.trials, results.baseline, results.heads)
     blocks += _means(results)
     return blocks + _differences(results) if results.baseline else blocks
 

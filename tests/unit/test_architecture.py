@@ -90,20 +90,23 @@ MAX_FUNCTION_LINES = 60
 MAX_ROOM_LINES = {
     # Of each room, what it has been raised for.
     "cadence_rl": 200,  # the command of an installed copy
-    "configs": 2410,  # which settings may change on resume, keys that stay out of what is written
+    # Which settings may change on resume, keys that stay out of what is written; hypotheses.
+    "configs": 2460,
     # Checkpoints, a million rows, containers whose headers and bytes disagree, links into stores,
-    # claims in ordinary prose.
-    "data": 6720,
+    # claims in ordinary prose; training rows for an evaluation.
+    "data": 6735,
     # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers.
     "rewards": 4140,
     "rollout": 1540,  # engines that are replaced, weights that come while one samples
     # Rescue, audit, alarms, requests to stop, saving in the background, resharding; steps ahead,
     # rows by cost, the vocabulary head as one function, truncated sampling; null values.
     "trainer": 6665,
-    "evaluation": 3850,  # comparisons over speakers, benchmarks of others by their rules
+    # Comparisons over speakers, benchmarks of others by their rules, null baselines.
+    "evaluation": 4075,
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments.
     "annotate": 9350,
-    "report": 2220,  # two runs side by side, pages of runs that go on, curves of long runs
+    # Two runs side by side, pages of runs that go on, curves of long runs; hypotheses of sweeps.
+    "report": 2320,
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
     # on texts; one clip in, answer and reasoning out; a report that follows its run.
     "launch": 5780,

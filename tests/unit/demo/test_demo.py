@@ -279,7 +279,9 @@ def test_levels_by_hand():
 
 def test_levels_are_about_thirds():
     rng = np.random.default_rng(0)
-    levels = [prosody_levels(draw_delivery(label, rng)) for label in STYLES for _ in range(300)]
+    levels = [
+        prosody_levels(draw_delivery(STYLES[label], rng)) for label in STYLES for _ in range(300)
+    ]
     for name in ("pitch", "energy", "rate"):
         values = [row[name] for row in levels]
         shares = [values.count(value) / len(values) for value in set(values)]
@@ -299,8 +301,7 @@ def test_descriptions():
 def test_speakers_and_sentences():
     accents = [{speaker.voice.split("+")[0] for speaker in speakers(split)} for split in SPLITS]
     assert sum(map(len, accents)) == len(set.union(*accents)), "an accent is heard in two splits"
-    assert len({speaker.voice for split in SPLITS for speaker in speakers(split)}) == 42
-    assert [s.voice for s in speakers("cold_start")] == ["en-029+m1", "en-029+m3"]
+    assert len({speaker.voice for split in SPLITS for speaker in speakers(split)}) == 48
     assert speakers("test") == speakers("test")
     assert len(set(SENTENCES)) == len(SENTENCES) >= 40
     synthesizer = Synthesizer()
@@ -337,7 +338,7 @@ def test_clips_are_16_khz_pcm_of_a_fair_length_and_level(corpus: Path):
         with wave.open(str(corpus / row["audio"])) as clip:
             assert (clip.getframerate(), clip.getsampwidth(), clip.getnchannels()) == (16000, 2, 1)
             samples = np.frombuffer(clip.readframes(clip.getnframes()), "<i2") / 32768
-        assert 0.8 <= len(samples) / 16000 <= 2.5
+        assert 0.8 <= len(samples) / 16000 <= 2.7
         assert -45 < 20 * np.log10(np.std(samples)) < -10
         assert np.abs(samples).max() < 1
 

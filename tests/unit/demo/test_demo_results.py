@@ -52,6 +52,31 @@ def test_the_text(tmp_path: Path):
     ]
 
 
+def test_the_text_has_what_needs_no_listening(tmp_path: Path):
+    run = write_run(tmp_path / "run", opened=12)
+    nulls = {
+        "majority": 1 / 9,
+        "loudness_length": 0.35,
+        "without_f0": 0.44,
+        "measured": None,
+        "facts": {"gold": 3.5, "answer": None},
+        "levels": {"pitch": 0.7, "rate": 0.625},
+    }
+    (run / "evaluation").mkdir()
+    summary = {"sets": {"test": {"nulls": nulls}}}
+    (run / "evaluation" / "summary.json").write_text(json.dumps(summary))
+    assert describe_run(run).splitlines()[6:-1] == [
+        "without listening: the label's own frequency, and random forests on measurements:",
+        "  most frequent label    accuracy 11.1 %",
+        "  loudness and length    accuracy 35.0 %",
+        "  all but F0             accuracy 44.0 %",
+        "  all measurements       accuracy -",
+        "  facts of reciting the levels typical of a label: 3.50 (right label), "
+        "- (policy's answer)",
+        "  levels that the right label's stereotype gets right: pitch 70.0%, rate 62.5%",
+    ]
+
+
 def test_a_gate_that_stayed_closed(tmp_path: Path):
     run = write_run(tmp_path / "run", opened=None)
     assert gate_step(run) is None

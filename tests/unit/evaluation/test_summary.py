@@ -170,7 +170,12 @@ def page(summary: dict[str, Any]) -> str:
 
 
 def test_the_page():
-    found = AnsweredSet("test", False, False, tuple(CHOICES), rows())
+    nulls = {
+        **{"train": 9, "examples": 6, "forest_train": 8, "forest_examples": 5, "majority": 0.5},
+        **{"loudness_length": 0.25, "without_f0": 0.75, "measured": None},
+        **{"levels": {"pitch": 0.7}, "facts": {"gold": 4.0, "answer": None}},
+    }
+    found = AnsweredSet("test", False, False, tuple(CHOICES), rows(), nulls=nulls)
     found.metrics.update(
         control_silence_accuracy=0.5,
         control_silence_changed_frac=0.25,
@@ -203,3 +208,8 @@ def test_the_page():
     )
     assert any(r"3 clips one after another on a \| b: median 0.250 s" in line for line in lines)
     assert "| facts | 4.00 |" in lines
+    assert "| this policy | 66.7 % |" in lines and "| most frequent label | 50.0 % |" in lines
+    assert "| random forest, all measurements but those of F0 | 75.0 % |" in lines
+    assert "| random forest, all measurements | - |" in lines
+    assert any("gold label: 4.00; of the policy's answer: -." in line for line in lines)
+    assert any(line.endswith("gets right: pitch 70.0 %.") for line in lines)

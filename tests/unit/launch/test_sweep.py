@@ -18,7 +18,10 @@ from trainer.run_folder import lock_folder
 TINY = ROOT / "configs" / "tiny.yaml"
 SHIPPED = [
     ROOT / "configs" / "sweeps" / f"{name}.yaml"
-    for name in ("ablation", "judge_weight", "group_size", "trust_inverted")
+    for name in (
+        *("ablation", "judge_weight", "group_size", "trust_inverted"),
+        *("trust_dose", "judge_facts", "schedule", "levels27"),
+    )
 ]
 SWEEP = """\
 name: small

@@ -11,7 +11,8 @@ from scipy import stats
 
 from configs.sweep import MetricConfig, load_sweep
 from launch.sweep_plan import plan_runs, results_of
-from report.sweep_results import estimate, interval_factor, read_result, write_report
+from report.seeds import estimate, interval_factor
+from report.sweep_results import read_result, write_report
 from tests.unit.launch.test_sweep import leave_behind, write_sweep
 
 KEY = "test_after/accuracy"

@@ -1,0 +1,91 @@
+"""What was to be decided before a sweep ran, and what its intervals say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from configs.sweep import HypothesisConfig
+from report.formats import measured
+from report.seeds import Estimate, RunResult, detectable, estimate, paired
+
+
+def hypothesis_blocks(
+    hypotheses: Sequence[HypothesisConfig],
+    trials: Mapping[str, Sequence[RunResult]],
+    baseline: str,
+    heads: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """Return the pieces of a page on the hypotheses: a table and what follows of each.
+
+    Args:
+        hypotheses: As they were written down.
+        trials: Name -> its runs.
+        baseline: What a hypothesis without `against` compares with.
+        heads: Metric -> its name for people.
+    """
+    rows: list[list[str]] = []
+    for hypothesis in hypotheses:
+        ours = trials[hypothesis.trial]
+        base = trials[hypothesis.against or baseline]
+        differences = paired(ours, base, hypothesis.metric)
+        found = estimate(differences)
+        ends = found.ends if found else None
+        rows.append(
+            [
+                f"{ours[0].label} against {base[0].label}",
+                f"{heads.get(hypothesis.metric, hypothesis.metric)}: {expectation(hypothesis)}",
+                str(len(differences)),
+                measured(found.mean if found else None, sign=True),
+                " to ".join(measured(end, sign=True) for end in ends or ()),
+                measured(detectable(differences)),
+                conclusion(hypothesis, found),
+            ]
+        )
+    if not rows:
+        return []
+    text = (
+        "Written down before the runs. Differences are paired by seed, with their 95 % interval "
+        "(Student's t). *Seen in 80 %*: the difference that so many seeds with this spread would "
+        "show in 80 of 100 experiments. Equality: two one-sided tests at 5 %."
+    )
+    heads_of_table = ["comparison", "expected", "n", "difference", "95 % interval"]
+    heads_of_table += ["seen in 80 %", "conclusion"]
+    return [
+        {"heading": "What was to be decided"},
+        {"text": text, "strong": False},
+        {"heads": heads_of_table, "rows": rows, "num_texts": 2},
+        {"heading": "All trials"},
+    ]
+
+
+def expectation(hypothesis: HypothesisConfig) -> str:
+    """Return what is expected, in words."""
+    margin = measured(hypothesis.margin)
+    return {
+        "more": "more",
+        "less": "less",
+        "equal": f"equal within {margin}",
+        "not_less": f"at most {margin} less",
+    }[hypothesis.expect]
+
+
+def conclusion(hypothesis: HypothesisConfig, found: Estimate | None) -> str:
+    """Return what the intervals support, in words: no more than that."""
+    if found is None or found.ends is None or found.ends_90 is None:
+        return "too few seeds"
+    low, high = found.ends
+    low_90, high_90 = found.ends_90
+    margin = hypothesis.margin
+    if hypothesis.expect == "equal" and -margin < low_90 and high_90 < margin:
+        return f"equal within {measured(margin)}"
+    if hypothesis.expect == "not_less" and low_90 > -margin:
+        return f"not less by {measured(margin)}"
+    if low > 0:
+        return "more"
+    if high < 0:
+        return "less"
+    return (
+        f"not decided; more than {measured(max(high, 0.0), sign=True)} and less than "
+        f"{measured(min(low, 0.0), sign=True)} are excluded"
+    )
