@@ -90,10 +90,10 @@ MAX_FUNCTION_LINES = 60
 MAX_ROOM_LINES = {
     # Of each room, what it has been raised for.
     "cadence_rl": 200,  # the command of an installed copy
-    "configs": 2410,  # which settings may change on resume, keys that stay out of what is written
+    "configs": 2412,  # which settings may change on resume, keys that stay out of what is written
     # Checkpoints, a million rows, containers whose headers and bytes disagree, links into stores,
-    # claims in ordinary prose.
-    "data": 6720,
+    # claims in ordinary prose, the shape of a map over processes.
+    "data": 6730,
     # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers.
     "rewards": 4140,
     "rollout": 1540,  # engines that are replaced, weights that come while one samples
@@ -105,8 +105,8 @@ MAX_ROOM_LINES = {
     "annotate": 9350,
     "report": 2060,
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
-    # on texts; one clip in, answer and reasoning out.
-    "launch": 5700,
+    # on texts; one clip in, answer and reasoning out; prosody on the nodes of a cluster.
+    "launch": 5885,
     "demo": 2100,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
     # exploits of the judge.
