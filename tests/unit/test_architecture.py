@@ -109,8 +109,8 @@ MAX_ROOM_LINES = {
     "launch": 5885,
     "demo": 2100,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
-    # exploits of the judge.
-    "benchmarks": 6115,
+    # exploits of the judge, prosody over Ray.
+    "benchmarks": 6135,
 }
 """Lines of Python a room may have. A cap goes down with its room; one that goes up says why."""
 
