@@ -17,7 +17,10 @@ from tests.e2e.command import Shell, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-FILES = ("corpus.jsonl", "prosody.jsonl", "prosody.jsonl.cache.jsonl", "manifest.jsonl")
+FILES = (
+    *("corpus.jsonl", "prosody.jsonl", "prosody.jsonl.cache.jsonl", "manifest.jsonl"),
+    "prosody.jsonl.errors.jsonl",
+)
 NUM_NAMES = 12
 """Names that each clip has: each is a clip of its own, so that there is time to disturb."""
 END_TIMEOUT_S = 240
@@ -47,7 +50,7 @@ def nodes(shell: Shell) -> Iterator[TwoNodes]:
 
 @pytest.fixture(scope="module")
 def clips(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a corpus with many names for each clip."""
+    """Return the folder of a corpus with many names for each clip; one file is cut."""
     folder = tmp_path_factory.mktemp("clips") / "corpus"
     folder.mkdir()
     with (folder / "manifest.jsonl").open("w") as manifest:
@@ -57,6 +60,10 @@ def clips(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 name = f"{row['id']}-{number}.wav"
                 os.link(corpus / row["audio"], folder / name)
                 manifest.write(json.dumps({**row, "id": name, "audio": name}) + "\n")
+    cut = max(folder.glob("*.wav"))
+    content = cut.read_bytes()
+    cut.unlink()  # else the corpus would be cut too
+    cut.write_bytes(content[:-100])
     return folder
 
 
