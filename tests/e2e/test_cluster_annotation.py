@@ -21,7 +21,7 @@ FILES = (
     *("corpus.jsonl", "prosody.jsonl", "prosody.jsonl.cache.jsonl", "manifest.jsonl"),
     "prosody.jsonl.errors.jsonl",
 )
-NUM_NAMES = 12
+NUM_NAMES = 5
 """Names that each clip has: each is a clip of its own, so that there is time to disturb."""
 END_TIMEOUT_S = 240
 
