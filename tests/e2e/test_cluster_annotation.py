@@ -120,7 +120,7 @@ def test_a_node_without_the_clips_is_named_and_no_clip_is_refused(
     nodes.other = blind = BlindHost(other.name, other.address, other.ray_dir, clips)
     nodes.start(blind)
     command = words(clips, tmp_path / "out", "ray=auto")
-    done = shell.run(*nodes.head.words(*command), **nodes.variables())
+    done = shell.run(*nodes.head.words(*command), timeout_s=END_TIMEOUT_S, **nodes.variables())
     assert done.returncode == 2, done.stdout
     assert f"error: node {blind.address}: no clips in {clips}" in done.stderr
     assert not (tmp_path / "out" / "prosody.jsonl.errors.jsonl").exists()
