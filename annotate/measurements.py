@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate.stages import report_failures
+from configs.errors import UserError
 from data.audio import AudioError, read_with_note
 from data.files import Row, append_row, iterate_rows, read_appended, write_rows
 from data.headers import warn_of_channels
@@ -19,7 +20,7 @@ from data.prosody.levels import Clip, calibrate, describe, is_nobody
 from data.prosody.measure import VERSION, Prosody, measure, with_transcript
 from data.prosody.stress import Word, read_words
 from data.records import Example
-from data.workers import worker_map
+from data.workers import WorkerMap, worker_map
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ class _Task:
     words: tuple[Word, ...]
     min_duration_s: float
     max_duration_s: float
+
+    def __str__(self) -> str:
+        return self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ def annotate(
     min_duration_s: float,
     max_duration_s: float,
     num_workers: int,
+    clip_map: WorkerMap = worker_map,
 ) -> Outcome:
     """Measure the clips and write a manifest whose rows have `prosody`.
 
@@ -82,12 +87,12 @@ def annotate(
             `prosody` stay as they are; an old `prosody` is replaced as a whole, and is null where
             the clip failed.
         audio_root: Folder that the clips' paths are relative to.
-        min_duration_s: Shortest clip.
-        max_duration_s: Longest clip.
+        min_duration_s, max_duration_s: Shortest and longest clip.
         num_workers: Processes that measure; with 1, this one does.
+        clip_map: What spreads the clips over processes, of this machine or of a cluster.
 
     Raises:
-        UserError: More than half of the clips cannot be measured.
+        UserError: More than half of the clips cannot be measured, or a process does not see them.
     """
     cache_path = output.with_name(f"{output.name}.cache.jsonl")
     cache = _read_cache(cache_path)
@@ -100,7 +105,7 @@ def annotate(
         _Task(str(audio_root / path), aligned, min_duration_s, max_duration_s)
         for path, aligned in words.items()
     )
-    results = worker_map(_measure_file, tasks, num_workers, _set_cached, frozenset(cache))
+    results = clip_map(_measure_file, tasks, num_workers, _prepare, audio_root, frozenset(cache))
     results = reported(results, len(words), "measured {} of {} clips")
     results = dict(zip(words, _into_cache(results, cache, cache_path), strict=True))
     warn_of_channels([f"{audio}: {r.note}" for audio, r in results.items() if r.note])
@@ -173,8 +178,15 @@ def _into_cache(
         yield result
 
 
-def _set_cached(hashes: frozenset[str]) -> None:
+def _prepare(audio_root: Path, hashes: frozenset[str]) -> None:
+    """In a worker: refuse a machine without the clips, once and not clip by clip."""
     global _cached
+    # A file system that is not mounted leaves an empty folder.
+    if not audio_root.is_dir() or not any(audio_root.iterdir()):
+        raise UserError(
+            f"no clips in {audio_root}; every node has to see them under this path: put them on a "
+            "file system that all nodes share, or leave the node out"
+        )
     _cached = hashes
 
 

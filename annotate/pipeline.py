@@ -56,12 +56,15 @@ from data.manifest import ManifestError, read_manifest, refuse_tables, without_a
 from data.progress import reported
 from data.prosody.measure import VERSION
 from data.records import Example
+from data.workers import WorkerMap, worker_map
 
 logger = logging.getLogger(__name__)
 
 
-def run_pipeline(config: AnnotateConfig, *, dry_run: bool = False) -> bool:
-    """Run the stages that a configuration asks for; a dry run only says what it would write.
+def run_pipeline(
+    config: AnnotateConfig, *, dry_run: bool = False, clip_map: WorkerMap = worker_map
+) -> bool:
+    """Run the stages of a configuration, or say what they would write; `clip_map` measures clips.
 
     Returns:
         Whether everything is complete; False if reasoning is still missing, and the same command
@@ -83,7 +86,10 @@ def run_pipeline(config: AnnotateConfig, *, dry_run: bool = False) -> bool:
         )
     if config.manifest and not Path(config.manifest).is_file():
         raise UserError(f"manifest {config.manifest}: no such file")
-    folder = Path(config.output or f"runs/data/{_data_name(config)}")
+    name = config.corpus or Path(config.manifest).stem
+    if config.corpus in SOURCES:
+        name = source_name(config.source, Path(config.root))
+    folder = Path(config.output or f"runs/data/{name}")
     inside = Path(config.root).resolve() in folder.resolve().parents
     if config.corpus in ("folders", "hf") and inside:
         raise UserError(
@@ -93,8 +99,8 @@ def run_pipeline(config: AnnotateConfig, *, dry_run: bool = False) -> bool:
     if not dry_run:
         folder.mkdir(parents=True, exist_ok=True)
     files = Files(folder)
-    stages = _Pipeline(config, files).stages()
-    complete = run_stages(stages, folder / "stages.json", dry_run=dry_run)
+    pipeline = _Pipeline(config, files, clip_map)
+    complete = run_stages(pipeline.stages(), folder / "stages.json", dry_run=dry_run)
     if complete and not dry_run:
         is_written = config.corpus in SOURCES and files.clips.is_dir()
         root = files.clips if is_written else Path(config.root)
@@ -103,18 +109,13 @@ def run_pipeline(config: AnnotateConfig, *, dry_run: bool = False) -> bool:
     return complete
 
 
-def _data_name(config: AnnotateConfig) -> str:
-    if config.corpus in SOURCES:
-        return source_name(config.source, Path(config.root))
-    return config.corpus or Path(config.manifest).stem
-
-
 class _Pipeline:
     """The stages of one configuration."""
 
-    def __init__(self, config: AnnotateConfig, files: Files) -> None:
+    def __init__(self, config: AnnotateConfig, files: Files, clip_map: WorkerMap) -> None:
         self.config = config
         self.files = files
+        self.clip_map = clip_map
 
     def stages(self) -> Iterator[Stage]:
         """Yield the stages in order, each with everything that shapes its file."""
@@ -281,15 +282,16 @@ class _Pipeline:
     def write_prosody(self) -> None:
         """Write the rows with what was measured of their clips."""
         config, source, output = self.config, self.files.corpus, self.files.prosody
-        labels = sorted({row["label"] for row in read_rows(source)})
+        examples = self._examples(source, sorted({row["label"] for row in read_rows(source)}))
         outcome = annotate(
             source,
-            self._examples(source, labels),
+            examples,
             output,
-            audio_root=Path(config.root),
+            audio_root=Path(config.root).absolute(),  # workers may be in another folder
             min_duration_s=config.min_duration_s,
             max_duration_s=config.max_duration_s,
             num_workers=config.workers,
+            clip_map=self.clip_map,
         )
         _log(f"{output}: {outcome.num_clips} rows, {outcome.num_measured} clips measured now")
         if outcome.num_failed:

@@ -1,10 +1,11 @@
 #!/usr/bin/env python
-"""What measuring prosody costs: clips a second, times real time, with 1 and 2 workers.
+"""What measuring prosody costs: clips a second, times real time, by workers and over Ray.
 
 python benchmarks/prosody.py [--quick] [--clips 1200] [--rounds 3] [--workers 2]
 
 A corpus of the demo's speech is made and measured as `launch/annotate.py` does it, cache and files
-included, with one worker and with several in turns. The profile is of one process.
+included, with one worker, with several, and over a Ray of as many CPUs on this machine, in turns.
+The profile is of one process.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pathlib import Path
 # Instead of this folder, whose modules are named like our packages.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+import ray
+
 from annotate.measurements import annotate
 from benchmarks.options import Option, parse_options
 from benchmarks.timing import in_turns, print_machine, print_table, spread, timed
@@ -28,7 +31,9 @@ from data.audio import probe, read_audio
 from data.manifest import read_manifest
 from data.prosody.measure import measure
 from data.records import Example
+from data.workers import WorkerMap, worker_map
 from demo.corpus import build_corpus
+from launch.ray_map import ray_map
 
 SHOWN = 8
 """Functions of the profile that are printed."""
@@ -41,7 +46,11 @@ OPTIONS = {
 
 
 def measured(
-    examples: list[Example], corpus: Path, folder: Path, num_workers: int
+    examples: list[Example],
+    corpus: Path,
+    folder: Path,
+    num_workers: int,
+    clip_map: WorkerMap = worker_map,
 ) -> Callable[[], float]:
     """Return a timed annotation of a corpus into a new file, nothing cached."""
 
@@ -55,6 +64,7 @@ def measured(
                 min_duration_s=0.1,
                 max_duration_s=30.0,
                 num_workers=num_workers,
+                clip_map=clip_map,
             )
 
     return timed(run)
@@ -96,6 +106,14 @@ def main() -> None:
         duration_s = sum(probe(corpus / example.audio).duration_s for example in examples)
         way = partial(measured, examples, corpus, Path(folder))
         ways = {f"{n} worker{'s' if n > 1 else ''}": way(n) for n in (1, options.workers)}
+        ray.init(
+            "local",
+            num_cpus=options.workers,
+            include_dashboard=False,
+            log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": sys.path[0]}},
+        )
+        ways[f"Ray, {options.workers} CPUs"] = way(options.workers, ray_map)
         seconds = in_turns(ways, num_rounds)
         one = seconds["1 worker"]
         print_table(

@@ -192,7 +192,10 @@ class AnnotateConfig(Section):
     max_duration_s: float = Field(default=30.0, gt=0, le=300)
     """Longest clip, in seconds."""
     workers: int = Field(default=2, ge=1)
-    """Processes that measure and alter clips."""
+    """Processes of this machine that measure and alter clips."""
+    ray: str = ""
+    """Ray cluster whose CPUs measure the clips, on all of its nodes: `HOST:PORT` of its head, or
+    `auto` for that of the job, of `RAY_ADDRESS`, or on this machine; empty = no cluster."""
     seed: int = Field(default=0, ge=0)
     """Draws splits, wordings and mixes."""
     source: SourceConfig = Field(default_factory=SourceConfig)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from multiprocessing.connection import wait
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,6 +21,21 @@ CHUNK_ITEMS = 8
 CHUNKS_AHEAD = 16
 """Chunks per worker that are under way: more items than these are not taken yet, so that neither
 they nor their results pile up, and a kill loses no more work than this."""
+
+
+class WorkerMap(Protocol):
+    """What `worker_map` is, and a map over a cluster (`launch.ray_map`) as well."""
+
+    def __call__(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        num_workers: int,
+        initializer: Callable[..., None] | None = None,
+        *initargs: Any,
+    ) -> Iterator[Result]:
+        """Yield what a function returns for each item, in order."""
+        ...
 
 
 def worker_pool(

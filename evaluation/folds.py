@@ -6,6 +6,7 @@ scikit-learn's balanced accuracy (https://github.com/emo-box/EmoBox, `EmoEval`).
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from configs.errors import UserError
 from data.parsing import normalize_label
 from evaluation.files import StoredEvaluation
 from evaluation.formats import cell, number
+from evaluation.official import PUBLISHED
 from evaluation.statistics import classification_report
 from evaluation.summary import NUMBERS
 
@@ -29,18 +31,28 @@ def fold_table(runs: Sequence[Path]) -> str:
         UserError: A folder without an evaluation, or a clip that two of them were tested on.
     """
     means = fold_means(runs)
+    theirs = {name: PUBLISHED["emobox"]["figures"].get(_as_published(name), {}) for name in means}
+    models = list(dict.fromkeys(model for figures in theirs.values() for model in figures))
     lines = [
         "# Means over folds",
         "",
         "In %, over the folds of each corpus, each fold alike; in brackets the standard deviation.",
         "",
-        "| corpus | folds | clips | WA | UA | macro F1 |",
-        "|---|--:|--:|--:|--:|--:|",
+        "| " + " | ".join(["corpus", "folds", "clips", "WA", "UA", "macro F1", *models]) + " |",
+        "|---|--:|--:|--:|--:|--:|" + "--:|" * len(models),
     ]
     for name, row in means.items():
-        shown = " | ".join(f"{number(100 * m)} ({_percent(s)})" for m, s in row["numbers"].values())
-        lines.append(f"| {cell(name)} | {row['folds']} | {row['clips']} | {shown} |")
+        shown = [f"{number(100 * m)} ({_percent(s)})" for m, s in row["numbers"].values()]
+        shown += [number(theirs[name].get(model)) for model in models]
+        lines.append(f"| {cell(name)} | {row['folds']} | {row['clips']} | {' | '.join(shown)} |")
+    if models:
+        told = PUBLISHED["emobox"]
+        lines += ["", f"{', '.join(models)}: published, {told['metric']} ({told['source']})."]
     return "\n".join([*lines, ""])
+
+
+def _as_published(corpus: str) -> str:
+    return re.sub("[^a-z0-9]", "", corpus.casefold())
 
 
 def _percent(share: float | None) -> str:

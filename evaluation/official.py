@@ -16,17 +16,19 @@ from evaluation.statistics import share_interval
 
 def _checked(published: Mapping[str, Any]) -> Mapping[str, Any]:
     for rule, table in published.items():
-        assert rule in RULES, rule
+        assert rule in RULES or rule == "emobox", rule
         assert set(table) == {"metric", "source", "figures"}, rule
         assert table["source"].startswith("https://"), rule
-        assert all(0 <= score <= 100 for score in table["figures"].values()), rule
+        parts = table["figures"].values() if rule == "emobox" else [table["figures"]]
+        assert all(0 <= score <= 100 for part in parts for score in part.values()), rule
     return published
 
 
 PUBLISHED: Mapping[str, Any] = _checked(
     yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
 )
-"""Rule -> `metric`, `source` and `figures` (model -> score in %) that others published."""
+"""Rule -> `metric`, `source` and `figures` (model -> score in %) that others published; figures of
+`emobox` are corpus -> model -> score."""
 
 
 def official_summary(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -78,16 +78,10 @@ def connect(config: RunConfig, *, learns: bool = True) -> list[NodeAddress]:
     Raises:
         ClusterError: The cluster cannot be reached, refuses us, or has too few GPUs.
     """
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if in_ray_job():
-        _join(quiet)
+    if in_ray_job() or joins_cluster():
+        join()
     else:
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        workers = {"env_vars": {"PYTHONPATH": path}}
-        if joins_cluster():
-            _join({**quiet, "runtime_env": workers})
-        else:
-            _start(config, {**quiet, "runtime_env": workers})
+        _start(config)
     nodes = _nodes()
     gpus_of_nodes = [int(node["Resources"].get("GPU", 0)) for node in nodes]
     needed = [] if config.device == "cpu" else bundles(config, learns=learns)
@@ -171,18 +165,32 @@ def own_groups() -> Iterator[None]:
         _in_groups_of_their_own = False
 
 
-def _start(config: RunConfig, options: dict[str, Any]) -> None:
+def _options() -> dict[str, Any]:
+    """Return how Ray is quiet, and where workers find our modules: a job brings them along."""
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if in_ray_job():
+        return quiet
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**quiet, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
+
+
+def _start(config: RunConfig) -> None:
     token = Path.home() / ".ray" / "auth_token"
     is_new = not token.exists()
     num_gpus = {"num_gpus": 0} if config.device == "cpu" else {}
     with own_groups():
-        ray.init(address="local", include_dashboard=False, **num_gpus, **options)
+        ray.init(address="local", include_dashboard=False, **num_gpus, **_options())
     if is_new and token.exists():
         # Ray has just made it, with the default mode of new files.
         token.chmod(0o600)
 
 
-def _join(options: dict[str, Any]) -> None:
+def join() -> None:
+    """Join the cluster of `RAY_ADDRESS`.
+
+    Raises:
+        ClusterError: It cannot be reached, or refuses us.
+    """
     address = os.environ["RAY_ADDRESS"]
     if "://" in address:
         raise ClusterError(
@@ -190,7 +198,7 @@ def _join(options: dict[str, Any]) -> None:
             "python launch/...`, or unset it to run on this machine"
         )
     try:
-        ray.init(address="auto", **options)
+        ray.init(address="auto", **_options())
     except (ConnectionError, AuthenticationError) as error:
         mode = os.environ.get("RAY_AUTH_MODE", "not set")
         raise ClusterError(

@@ -33,6 +33,7 @@ LONGEST_FIRST = (
     "tests/e2e/test_sweep.py",
     "tests/e2e/test_learner_ranks.py",
     "tests/e2e/test_job.py",
+    "tests/e2e/test_cluster_annotation.py",
     "tests/e2e/test_evaluation.py",
     "tests/e2e/test_judge_training.py",
     "tests/faults/test_groups.py",

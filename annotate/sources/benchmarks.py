@@ -3,18 +3,21 @@
 Rows keep the benchmark's question, choices and groups; `scoring` names the rule of its script
 (`evaluation.benchmark_rules`). They have a `target`, so that each may have choices of its own.
 
-Sources: MMAU, https://github.com/Sakshi113/MMAU (`mmau-test-mini.json`); MMSU,
+Sources: MMAU, https://github.com/Sakshi113/MMAU (`mmau-test-mini.json`) and, as Parquet,
+https://huggingface.co/datasets/gamma-lab-umd/MMAU-test-mini and
+https://huggingface.co/datasets/lmms-lab/mmau; MMSU,
 https://huggingface.co/datasets/ddwang2000/MMSU; AudioBench,
 https://github.com/AudioLLMs/AudioBench, src/dataset_src/{iemocap,meld}_emotion_test.py.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +63,15 @@ class _Row:
 def read_mmau(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterator[Record]:
     """Yield the questions about speech whose `sub-category` names emotions.
 
+    Of JSON with clips beside it, or of Parquet with the clips in it: `audio` and the columns of
+    the JSON (choices as JSON text), or `context`, `instruction`, `choices`, `answer`, and all else
+    in `other_attributes`.
+
     Raises:
         UserError: No such file, rows without their fields, or none of them about emotions.
     """
     names: Counter[str] = Counter()
-    for row in _json_rows(config, root):
+    for row in _mmau_rows(config, root):
         kind = _text(row, "sub-category")
         if ABOUT not in kind.casefold() or row.fields.get("task") != "speech":
             continue
@@ -75,18 +82,14 @@ def read_mmau(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterator[R
         choices = row.fields.get("choices")
         if not isinstance(choices, list) or not all(isinstance(one, str) for one in choices):
             raise UserError(f"{row.where}: 'choices' is no list of texts; download it again")
+        choices = [_without_letter(choice) for choice in choices]
         question = with_options(_text(row, "question"), choices)
         told = row.fields.get("answer")
-        yield from _record(
-            row,
-            "mmau",
-            (row.fields.get("audio_id"), None),
-            question,
-            choices,
-            told,
-            groups,
-            left_out,
-        )
+        told = _without_letter(told) if isinstance(told, str) else told
+        clip = row.fields.get("audio_id"), None
+        if "audio_id" not in row.fields:  # clips of all rows may have one name
+            clip = f"mmau-{row.fields.get('id')}", _clip(row, "audio")[1]
+        yield from _record(row, "mmau", clip, question, choices, told, groups, left_out)
     _say(root, names)
 
 
@@ -179,6 +182,29 @@ def _record(
         "scoring": {"rule": rule, **groups},
     }
     yield Record(row.where, fields, row.base, clip[1], extra)
+
+
+def _mmau_rows(config: SourceConfig, root: Path) -> Iterator[_Row]:
+    """Yield the rows with the names and kinds of values of MMAU's JSON."""
+    is_arrow = any(name.endswith(ARROW) for name in config.files) or any(root.rglob("*.parquet"))
+    for row in _table_rows(config, root) if is_arrow else _json_rows(config, root):
+        fields = dict(row.fields)
+        for name in ("choices", "other_attributes"):
+            if isinstance(fields.get(name), str):
+                try:
+                    fields[name] = json.loads(fields[name])
+                except ValueError as error:
+                    raise UserError(f"{row.where}: {name!r} is no JSON ({error})") from error
+        fields |= fields.pop("other_attributes", None) or {}
+        for theirs, name in (("instruction", "question"), ("context", "audio")):
+            if theirs in fields:
+                fields[name] = fields.pop(theirs)
+        yield replace(row, fields=fields)
+
+
+def _without_letter(choice: str) -> str:
+    """Return `sad` of `(B) sad`, as some copies spell choices."""
+    return re.sub(r"^\([A-Z]\) ", "", choice)
 
 
 def _json_rows(config: SourceConfig, root: Path) -> Iterator[_Row]:

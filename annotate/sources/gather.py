@@ -16,6 +16,7 @@ from annotate.sources.written import WrittenClips
 from configs.annotate_schema import SourceConfig
 from configs.errors import UserError
 from data.audio import AudioError, probe
+from data.progress import reported
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def gather(
     paths = ClipPaths(root, follow_links=follow_links)
     clips: list[CorpusClip] = []
     problems: list[str] = []
-    for record in records:
+    for record in reported(records, 0, "read {} rows"):
         try:
             clips.append(_clip(record, paths, written))
         except MissingClipError as error:

@@ -111,8 +111,8 @@ class ClipPaths:
     def _below(self, path: Path) -> str | None:
         whole = os.path.normpath(path)
         for root in (str(self.root), self._links.folder):
-            if whole.startswith(f"{root.rstrip('/')}/"):
-                return os.path.relpath(whole, root)
+            if whole.startswith(start := f"{root.rstrip('/')}/"):
+                return whole.removeprefix(start)
         # By a link to the root, or to a folder above or below it.
         folder, name = os.path.split(whole)
         real = os.path.join(os.path.realpath(folder), name)
@@ -137,9 +137,11 @@ def _existing(path: Path) -> Path | None:
     That may have its extension in another case, another form of Unicode, or the only extension that
     fits a name without one.
     """
-    path = Path(os.path.normpath(path))
-    whole = str(path)
+    whole = os.path.normpath(path)
+    path = Path(whole)
     try:
+        if os.path.isfile(whole):  # nearly all are, and the search below costs ten times as much
+            return path
         for name in (
             whole,
             unicodedata.normalize("NFC", whole),

@@ -1,7 +1,8 @@
-"""Jobs on a Ray cluster with token authentication: several ranks and engines, both ZeRO stages."""
+"""Jobs on a Ray cluster with token authentication: runs of both ZeRO stages, and prosody."""
 
 from __future__ import annotations
 
+import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -112,3 +113,20 @@ def test_jobs_with_two_ranks_and_two_engines(
     # how the learner shards them.
     for name in ("reward/mean", "policy/loss", "policy/entropy", "optim/grad_norm"):
         assert sharded[name] == pytest.approx(whole[name], rel=1e-4), name
+
+
+def test_a_job_measures_prosody(shell: Shell, jobs_url: str, corpus: Path, tmp_path: Path) -> None:
+    done = shell.run(
+        *("ray", "job", "submit", "--address", jobs_url, "--working-dir", ".", "--"),
+        *("python", "launch/annotate.py", f"manifest={corpus / 'manifest.jsonl'}"),
+        *(f"root={corpus}", f"output={tmp_path}", "splits.allow=[transcript]", "ray=auto"),
+        RAY_AUTH_MODE="token",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ray: 1 nodes with 2 CPUs" in done.stdout
+    # The corpus was measured by processes of one machine.
+    rows, before = (
+        {row["id"]: row["prosody"] for row in map(json.loads, file.read_text().splitlines())}
+        for file in (tmp_path / "manifest.jsonl", corpus / "manifest.jsonl")
+    )
+    assert rows == before

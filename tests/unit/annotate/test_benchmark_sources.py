@@ -80,6 +80,40 @@ def write_parquet(path: Path, rows: list[dict[str, Any]], audio: str) -> None:
     parquet.write_table(pyarrow.Table.from_pylist(rows), path)
 
 
+def test_mmau_as_parquet_is_what_its_json_is(tmp_path: Path):
+    rows = [
+        mmau_row("a", "Emotion Flip Detection", choices=["(A) Anger", "(B) Sadness"]),
+        mmau_row("b", "Counting"),
+        mmau_row("c", "Emotion State summarisation"),
+    ]
+    for row in rows:
+        del row["audio_id"]
+    rows[0]["answer"] = "(B) Sadness"
+    nested = [
+        {
+            "instruction": row["question"],
+            "choices": row["choices"],
+            "answer": row["answer"],
+            "other_attributes": json.dumps(
+                {name: row[name] for name in ("id", "task", "sub-category", "difficulty")}
+            ),
+        }
+        for row in rows
+    ]
+    flat = [{**row, "choices": json.dumps(row["choices"])} for row in rows]
+    write_parquet(tmp_path / "nested/MMAU/test_mini.parquet", nested, "context")
+    write_parquet(tmp_path / "flat/MMAU/data/test_mini-00000-of-00001.parquet", flat, "audio")
+    found, same = (
+        made("mmau", tmp_path / kind / "MMAU", tmp_path / f"out-{kind}")
+        for kind in ("nested", "flat")
+    )
+    assert found == same
+    assert [row["id"] for row in found] == ["MMAU/a", "MMAU/c"]
+    assert found[0]["question"] == "How does she feel?\n(A) Anger\n(B) Sadness"
+    assert (found[0]["label"], found[0]["choices"]) == ("Sadness", ["Anger", "Sadness"])
+    assert found[0]["scoring"]["difficulty"] == "hard"
+
+
 def test_mmsu(tmp_path: Path):
     def row(name: str, task: str, **more: Any) -> dict[str, Any]:
         options = {

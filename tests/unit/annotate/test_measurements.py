@@ -173,3 +173,12 @@ def test_without_an_output_the_name_of_the_manifest_is_the_folder(
     monkeypatch.chdir(tmp_path)
     assert main([part for part in command(tmp_path) if not part.startswith("output=")]) == 0
     assert (tmp_path / "runs" / "data" / "manifest" / "prosody.jsonl").is_file()
+
+
+def test_a_job_on_a_cluster_wants_paths_that_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    make_corpus(tmp_path, 2)
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert main(command(tmp_path, "ray=auto", "output=out")) == 2
+    assert "output: 'out' is relative, but a job runs in a folder" in capsys.readouterr().err

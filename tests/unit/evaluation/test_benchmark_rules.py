@@ -186,8 +186,16 @@ def test_means_over_folds_count_each_fold_alike(tmp_path: Path):
     assert mean == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert deviation == pytest.approx((2 / 3 - 1 / 2) / 2**0.5)
     assert means["numbers"]["ua"][0] == pytest.approx((1 / 2 + 1 / 2) / 2)
-    assert "| emodb | 2 | 5 | 58.33 (11.79) | 50.00 (0.00) |" in fold_table([one, two])
+    table = fold_table([one, two])
+    assert "| emodb | 2 | 5 | 58.33 (11.79) | 50.00 (0.00) |" in table
     assert "| emodb | 1 | 3 | 66.67 (-) |" in fold_table([one])
+    # Beside what EmoBox's leaderboard has for the corpus: WA of three models.
+    assert "| macro F1 | Whisper large v3 | WavLM large | HuBERT large |" in table
+    assert " | 92.43 | 92.67 | 90.26 |\n" in table
+    assert "published, WA, mean over the folds" in table
+    others = fold(tmp_path / "4", [("f", "joy", "joy")], corpus="mine")
+    assert "Whisper" not in fold_table([others])
+    assert " | - | - | - |\n" in fold_table([one, others])
     same = fold(tmp_path / "3", [("a", "sad", "sad")])
     with pytest.raises(UserError, match="both were tested on a; "):
         fold_table([one, same])
