@@ -1,4 +1,4 @@
-"""Dynamic sampling and early stop with the real stack: a run that was killed ends like a whole one."""
+"""Dynamic sampling and early stop on the real stack: a killed run ends like a whole one."""
 
 from __future__ import annotations
 
