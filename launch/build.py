@@ -105,9 +105,7 @@ def run_rl(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: S
     step = train(config, parts, step, row)
     write_last_test(folder, config, evaluate.answered)
     folder.end_reason = "" if stop_requested() else early_stop.reason
-    _finish(config, folder, learner, step)
-    if config.checkpoint.export and folder.is_done(step, config.train.num_steps):
-        _export_best(folder, store, learner)
+    _finish(config, folder, store, learner, step)
     for part in (writer, loader, rewards, engines, learner, *([refill] if refill else [])):
         part.close()
     return step
@@ -188,7 +186,7 @@ def run_supervised(
         stop_requested,
     )
     step = train_sft(config, parts, step, row)
-    _finish(config, folder, learner, step)
+    _finish(config, folder, store, learner, step)
     for part in (writer, loader, learner):
         part.close()
     places.release()
@@ -351,16 +349,17 @@ def _parity(
     return report.to_metrics()
 
 
-def _finish(config: RunConfig, folder: RunFolder, learner: LearnerGroup, step: int) -> None:
-    if config.checkpoint.export and folder.is_done(step, config.train.num_steps):
-        learner.export(folder.export_dir)
-        write_model_card(folder)
-        logger.info(f"exported {folder.export_dir}")
-
-
-def _export_best(folder: RunFolder, store: CheckpointStore, learner: LearnerGroup) -> None:
-    """Export the best checkpoint, if the run keeps one; the learner has its weights afterwards."""
+def _finish(
+    config: RunConfig, folder: RunFolder, store: CheckpointStore, learner: LearnerGroup, step: int
+) -> None:
+    """Export what the run has come to, and its best checkpoint, if it keeps one."""
+    if not (config.checkpoint.export and folder.is_done(step, config.train.num_steps)):
+        return
+    learner.export(folder.export_dir)
+    write_model_card(folder)
+    logger.info(f"exported {folder.export_dir}")
     if (best := store.best_path()) is not None:
+        # From here on the learner has its weights.
         learner.load(verify(best).path)
         learner.export(folder.best_dir)
         logger.info(f"exported {folder.best_dir}: {best.name} is the best by {store.best}")
