@@ -191,9 +191,9 @@ class Alarms:
                 "given_up",
                 "given_up",
                 number > 0,
-                f"labels have next to never been answered ({', '.join(rare)}; accuracy "
+                f"labels have seldom been answered for their clips ({', '.join(rare)}; accuracy "
                 f"{metrics.get('rollout/accuracy', math.nan):.2f}, macro F1 "
-                f"{metrics['classes/macro_f1']:.2f}): the policy has given them up; "
+                f"{metrics['classes/macro_f1']:.2f}): the policy gives them up; "
                 "data.balance=label, a larger loss.kl_coef or loss.entropy_coef may keep them",
             )
 
