@@ -104,7 +104,8 @@ def run_rl(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: S
         writer.write(0, first_row | before)
     step = train(config, parts, step, row)
     write_last_test(folder, config, evaluate.answered)
-    folder.end_reason = "" if stop_requested() else early_stop.reason
+    ended_early = step < config.train.num_steps and not stop_requested()
+    folder.end_reason = early_stop.reason if ended_early else ""
     _finish(config, folder, store, learner, step)
     for part in (writer, loader, rewards, engines, learner, *([refill] if refill else [])):
         part.close()
