@@ -130,7 +130,7 @@ class Run:
         parts = cast(Any, (self.loader, self.engines, self.rewards))
         further = cast(Any, Loader(name="more"))
         refill = Refill(self.config.advantage, further) if refill_rounds else None
-        self.rollouts = Rollouts(self.config, *parts, rules, schedule, refill)
+        self.rollouts = Rollouts(self.config, *parts, rules, schedule, refill=refill)
 
     def run_step(self) -> list[list[int]]:
         """Return the tokens of the step's first completions."""
