@@ -178,7 +178,7 @@ class Job:
         sizes = {
             "tokens": statistics.mean(lengths),
             "prompt_tokens": len(batch.prompts[0].token_ids),
-            "time/sampling_s": batch.sampling_s,
+            "time/sampling_s": batch.metrics["time/sampling_s"],
         }
         return clock.metrics() | sizes | figures
 

@@ -22,6 +22,12 @@ class AdvantageConfig(Section):
     flat_groups: Literal["drop", "keep"] = "drop"
     """`drop`: they go, which saves the learner their time, and the KL term is not taken over them.
     `keep`: with `loss.kl_coef` above 0 they stay for it, with advantage 0."""
+    refill_rounds: int = Field(default=0, ge=0, le=64)
+    """Times that a step draws further prompts, as many as it has flat groups, whose groups take the
+    place of these (dynamic sampling, DAPO); what is flat after the last stays. 0 = never."""
+    refill_by: str = ""
+    """Reward term whose scores, all equal, make a group flat for the refill too, such as
+    `accuracy`: all right or all wrong. Empty = only equal rewards do."""
     mask_truncated: bool = False
     """Completions cut at the token limit count for the group's baseline, but are not trained on."""
 

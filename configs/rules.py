@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, cast
 
+from configs.metric_rules import check_metrics
 from configs.reward_schema import ADAPTERS, TermScheduleConfig
 from configs.schema import RunConfig
 from configs.section import keys_below
@@ -54,7 +55,7 @@ def check_rules(config: RunConfig) -> list[str]:
         *_aliases(config),
         *_judge(config),
         *_optimizer(config),
-        *_best_checkpoint(config),
+        *check_metrics(config),
         *_resume(config),
         *(() if config.loss.kind == "sft" else policy_only),
     ]
@@ -370,18 +371,6 @@ def _step_size(config: RunConfig) -> Iterator[str]:
             f"(train.prompts_per_step: {prompts}, rollout.group_size: "
             f"{config.rollout.group_size}); some would have nothing to do"
         )
-
-
-def _best_checkpoint(config: RunConfig) -> Iterator[str]:
-    metric, every = config.checkpoint.best_metric, config.checkpoint.every_steps
-    if metric.startswith("eval/") and config.loss.kind == "policy" and every:
-        period = config.eval.every_steps
-        if not period or every % period:
-            yield (
-                f"checkpoint.best_metric: found {metric!r}, with checkpoint.every_steps={every} "
-                f"and eval.every_steps={period}; a checkpoint needs an evaluation of its own step, "
-                "so that the first must be a multiple of the second"
-            )
 
 
 def _resume(config: RunConfig) -> Iterator[str]:

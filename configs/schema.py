@@ -109,6 +109,9 @@ class DataConfig(Section):
     bad_clips: Literal["error", "skip"] = "error"
     """What a row does that cannot be used, since its clip fails its check, its texts do, or it is
     too long for the run: stop the run with a list of all, or be left out and counted."""
+    balance: Literal["none", "label"] = "none"
+    """`label`: training prompts come label by label in turn, so that batches have equally many of
+    each; rows of rare labels then come more often. `none`: as often as the rows have them."""
     feature_cache_mb: int = Field(default=512, ge=1)
     """Mel features kept in memory per node, in MB (a 10 s clip takes 0.5)."""
     num_workers: int = Field(default=2, ge=1)
@@ -271,7 +274,22 @@ class CheckpointConfig(Section):
     best_is: Literal["higher", "lower"] = "higher"
     """Which values of `best_metric` are better."""
     export: bool = True
-    """Write a Hugging Face folder at the end."""
+    """Write a Hugging Face folder at the end, `export`; with `best_metric` another one of the best
+    checkpoint, `best`."""
+
+
+@dataclass
+class EarlyStopConfig(Section):
+    """The end of an RL run before `train.num_steps`, once a metric no longer gets better."""
+
+    metric: str = ""
+    """Metric that is watched, such as `eval/ua`; empty = none. Steps without it do not count."""
+    better: Literal["higher", "lower"] = "higher"
+    """Which values are better."""
+    patience: int = Field(default=5, ge=1)
+    """Values in a row, none better than the best before, after which the run ends."""
+    min_delta: float = Field(default=0.0, ge=0)
+    """By how much more a value must beat the best to be better, in the metric's unit."""
 
 
 AlarmName = Literal[
@@ -282,6 +300,7 @@ AlarmName = Literal[
     "entropy",
     "no_kl",
     "classes",
+    "given_up",
     "length",
     "truncated",
     "flat",
@@ -305,6 +324,8 @@ class LogConfig(Section):
     alarm_steps: int = Field(default=20, ge=0)
     """Steps in a row that a condition of docs/metrics.md#alarms must hold to raise an alarm line;
     0 = never."""
+    class_window: int = Field(default=20, ge=1)
+    """Last steps over which `classes/*` count how often each label is asked, answered and right."""
     alarm_growth: float = Field(default=2.0, gt=1)
     """Length of completions, relative to the run's first steps, that counts as too long."""
     alarm_stop: list[AlarmName] = Field(default=[])
@@ -365,6 +386,7 @@ class RunConfig(Section):
     eval: EvalConfig = Field(default_factory=EvalConfig)
     judge: JudgeConfig = Field(default_factory=JudgeConfig)
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
+    early_stop: EarlyStopConfig = Field(default_factory=EarlyStopConfig)
     log: LogConfig = Field(default_factory=LogConfig)
     parity: ParityConfig = Field(default_factory=ParityConfig)
     resume: ResumeConfig = Field(default_factory=ResumeConfig)

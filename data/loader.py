@@ -89,6 +89,32 @@ def manifest_digest(examples: Sequence[Example]) -> str:
     return digest.hexdigest()
 
 
+def balanced_order(labels: Sequence[str], generator: np.random.Generator) -> IntArray:
+    """Return an order of rows in which each label has its turn.
+
+    Of K labels, rows 0 to K - 1 of the order have one each, the next K again, in a drawn order each
+    time. A label's rows are drawn without replacement until all have come, then anew.
+
+    Args:
+        labels: [N] of the rows.
+
+    Returns:
+        [N] row numbers; of frequent labels some are missing, of rare ones some come repeatedly.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        rows.setdefault(label, []).append(row)
+    groups = [np.array(found, dtype=np.int64) for found in rows.values()]
+    decks: list[list[int]] = [[] for _ in groups]
+    order: list[int] = []
+    while len(order) < len(labels):
+        for number in generator.permutation(len(groups)):
+            if not decks[number]:
+                decks[number] = generator.permutation(groups[number]).tolist()
+            order.append(decks[number].pop())
+    return np.array(order[: len(labels)], dtype=np.int64)
+
+
 class PromptLoader:
     """Batches of prompts without end, the next one prepared in threads while one is in use.
 
@@ -108,6 +134,8 @@ class PromptLoader:
         num_workers: int,
         bad_clips: str = "error",
         left_out: Collection[str] = (),
+        stream: int = 0,
+        balance: str = "none",
     ) -> None:
         """Make a loader at the start of epoch 0.
 
@@ -119,6 +147,9 @@ class PromptLoader:
             bad_clips: on an `AudioError`, stop with it (`error`), or draw the next example instead
                 and count (`skip`).
             left_out: ids of examples that are never drawn, only counted.
+            stream: number of an order; each is another one of the same seed.
+            balance: as `data.balance`: with `label` an epoch is as long as without, in the order of
+                `balanced_order`.
 
         Raises:
             ValueError: fewer examples to draw than a batch needs.
@@ -134,6 +165,8 @@ class PromptLoader:
         self._build = build
         self._prompts_per_step = prompts_per_step
         self._seed = seed
+        self._stream = stream
+        self._labels = [example.label for example in examples] if balance == "label" else None
         self._skip = bad_clips == "skip"
         self._digest = manifest_digest(examples)
         self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="prompts")
@@ -146,8 +179,8 @@ class PromptLoader:
         """Examples that were left out when their turn came, since this loader was made."""
         return self._num_skipped
 
-    def next_batch(self) -> list[Prompt]:
-        """Return the next P prompts and start on those after them.
+    def next_batch(self, num_prompts: int | None = None) -> list[Prompt]:
+        """Return the next P prompts, or `num_prompts`, and start on P after them.
 
         Raises:
             AudioError: a clip cannot be used and bad clips stop the run, or as many clips in a row
@@ -155,7 +188,7 @@ class PromptLoader:
         """
         batch: list[Prompt] = []
         skipped_in_a_row = 0
-        while len(batch) < self._prompts_per_step:
+        while len(batch) < (num_prompts or self._prompts_per_step):
             self._draw_ahead()
             draw = self._ahead.popleft()
             self._epoch, self._position = draw.epoch, draw.next_position
@@ -222,7 +255,11 @@ class PromptLoader:
         self._ahead.clear()
 
     def _permutation(self, epoch: int) -> IntArray:
-        generator = np.random.Generator(np.random.PCG64([self._seed, epoch]))
+        # numpy fills seeds up with zeros: the first stream is that of [seed, epoch].
+        seeds = [self._seed, epoch, self._stream]
+        generator = np.random.Generator(np.random.PCG64(seeds))
+        if self._labels is not None:
+            return balanced_order(self._labels, generator)
         return generator.permutation(len(self._examples))
 
     def _draw_ahead(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import ray
 
@@ -32,14 +33,18 @@ from rollout.engine import EngineSpec, RolloutError
 from rollout.pool import EnginePool
 from trainer.alarms import Alarms
 from trainer.checkpoint import Checkpoint, CheckpointStore
+from trainer.classes import ClassWindow
+from trainer.early_stop import EarlyStop
 from trainer.learner_group import LearnerError, LearnerGroup
 from trainer.loop import Parts, sync_weights, train
 from trainer.metrics_writer import MetricsWriter
 from trainer.parity import check_parity, measure_parity
+from trainer.refill import Refill
 from trainer.resume import input_digests, log_rate_change
 from trainer.rollouts import Rollouts
 from trainer.run_folder import RunFolder
 from trainer.saving import Saver, best_of, unpack_row
+from trainer.sealed import verify
 from trainer.sft import SftParts, target_sample, train_sft
 from trainer.stop import StopRequest
 from trainer.trial import largest_row, longest_prompt
@@ -59,21 +64,19 @@ def run_rl(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: S
     first = next(usable_prompts(data.train, build_prompt, config.data.bad_clips))
     check_judges(rewards, terms, config, first)
     schedule = Schedule(terms, config.rewards.outcome)
-    alarms = Alarms(
-        config.log, [term.name for term in terms if term.judged], config.rewards.outcome
-    )
+    judged = [term.name for term in terms if term.judged]
+    alarms = Alarms(config.log, judged, config.rewards.outcome)
+    classes = ClassWindow(config.log.class_window, config.rewards.aliases)
+    early_stop = EarlyStop(config.early_stop)
     store = _store(config, folder)
     _trial(config, builder, data.train, learner, engines)
     engines.sleep()
     rules = CombineRules.from_config(config.rewards)
-    rollouts = Rollouts(config, loader, engines, rewards, rules, schedule)
-    parts_saved = {
-        "loader": loader,
-        "sampled": rollouts,
-        "schedule": schedule,
-        "alarms": alarms,
-    }
-    step, row = _resume(config, folder, store, learner, parts_saved)
+    refill = _refill(config, data, builder)
+    rollouts = Rollouts(config, loader, engines, rewards, rules, schedule, refill)
+    saved = {"loader": loader, "sampled": rollouts, "schedule": schedule, "alarms": alarms}
+    saved |= {"classes": classes, "early_stop": early_stop} | ({"refill": refill} if refill else {})
+    step, row = _resume(config, folder, store, learner, saved)
     writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
     evaluate = Evaluator(config, engines, rewards, build_prompt)
     parts = Parts(
@@ -82,6 +85,8 @@ def run_rl(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: S
         rules=rules,
         schedule=schedule,
         alarms=alarms,
+        classes=classes,
+        early_stop=early_stop,
         learner=learner,
         writer=writer,
         saver=Saver(config, store, learner, step),
@@ -93,17 +98,24 @@ def run_rl(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: S
     # Before the gate, so that the gate is about weights that came the way of the training.
     sync_weights(learner, engines, version=step)
     usable = usable_prompts(data.train, build_prompt, config.data.bad_clips)
-    clips = list(islice(usable, config.parity.num_clips))
-    first_row = _parity(config, engines, learner, clips)
+    first_row = _parity(config, engines, learner, list(islice(usable, config.parity.num_clips)))
     if step == 0:
         before = evaluate("eval", data.eval) | evaluate("test_before", data.test)
         writer.write(0, first_row | before)
     step = train(config, parts, step, row)
     write_last_test(folder, config, evaluate.answered, data)
-    _finish(config, folder, learner, step)
-    for part in (writer, loader, rewards, engines, learner):
+    ended_early = step < config.train.num_steps and not stop_requested()
+    folder.end_reason = early_stop.reason if ended_early else ""
+    _finish(config, folder, store, learner, step)
+    for part in (writer, loader, rewards, engines, learner, *([refill] if refill else [])):
         part.close()
     return step
+
+
+def _refill(config: RunConfig, data: Splits, builder: PromptBuilder) -> Refill | None:
+    if not config.advantage.refill_rounds:
+        return None
+    return Refill(config.advantage, _loader(config, data, builder, stream=1)[1])
 
 
 def _start_actors(
@@ -175,7 +187,7 @@ def run_supervised(
         stop_requested,
     )
     step = train_sft(config, parts, step, row)
-    _finish(config, folder, learner, step)
+    _finish(config, folder, store, learner, step)
     for part in (writer, loader, learner):
         part.close()
     places.release()
@@ -222,7 +234,7 @@ def open_folder(config: RunConfig, folder: RunFolder) -> bool:
 
 
 def _loader(
-    config: RunConfig, data: Splits, builder: PromptBuilder
+    config: RunConfig, data: Splits, builder: PromptBuilder, stream: int = 0
 ) -> tuple[Callable[[Example], Prompt], PromptLoader]:
     # In shared memory: one copy of a clip's features per node, whoever reads them.
     build_prompt = prompt_function(builder, config.data, ray.put)
@@ -234,6 +246,8 @@ def _loader(
         num_workers=config.data.num_workers,
         bad_clips=config.data.bad_clips,
         left_out={row.id for _, row in data.left_out},
+        stream=stream,
+        balance=config.data.balance,
     )
     return build_prompt, loader
 
@@ -297,7 +311,7 @@ def _resume(
     folder: RunFolder,
     store: CheckpointStore,
     learner: LearnerGroup,
-    others: Mapping[str, PromptLoader | Rollouts | Schedule | Alarms],
+    others: Mapping[str, Any],
 ) -> tuple[int, dict[str, float] | None]:
     """Load the newest good checkpoint, if any, and drop what was written after it.
 
@@ -336,8 +350,17 @@ def _parity(
     return report.to_metrics()
 
 
-def _finish(config: RunConfig, folder: RunFolder, learner: LearnerGroup, step: int) -> None:
-    if config.checkpoint.export and step == config.train.num_steps:
-        learner.export(folder.export_dir)
-        write_model_card(folder)
-        logger.info(f"exported {folder.export_dir}")
+def _finish(
+    config: RunConfig, folder: RunFolder, store: CheckpointStore, learner: LearnerGroup, step: int
+) -> None:
+    """Export what the run has come to, and its best checkpoint, if it keeps one."""
+    if not (config.checkpoint.export and folder.is_done(step, config.train.num_steps)):
+        return
+    learner.export(folder.export_dir)
+    write_model_card(folder)
+    logger.info(f"exported {folder.export_dir}")
+    if (best := store.best_path()) is not None:
+        # From here on the learner has its weights.
+        learner.load(verify(best).path)
+        learner.export(folder.best_dir)
+        logger.info(f"exported {folder.best_dir}: {best.name} is the best by {store.best}")

@@ -216,12 +216,13 @@ def _execute(
             logger.warning(f"{reason} Starting again ({again.number}).")
             start_again(again, environment)
         return fail(EXIT_FAILED, f"{lost}{error}{where}")
-    if step < config.train.num_steps:
+    if not folder.is_done(step, config.train.num_steps):
         return _stopped(folder, step, command)
-    folder.write_status("finished", step, "", command)
+    folder.write_status("finished", step, folder.end_reason, command)
     if config.log.report:
         _report(folder)
-    logger.info(f"finished {step} steps: {folder.root.resolve()}")
+    why = f"; {folder.end_reason}" if folder.end_reason else ""
+    logger.info(f"finished {step} steps: {folder.root.resolve()}{why}")
     return EXIT_DONE
 
 

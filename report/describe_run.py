@@ -49,7 +49,18 @@ def method_words(run: RunFacts) -> str:
         f"Reinforcement learning ({name}): {train['num_steps']} steps of "
         f"{train['prompts_per_step']} prompts with {size} completions each, {weights} trained. "
         f"Advantage: {advantage}; loss: {LOSSES.get(loss['policy'], loss['policy'])}, {kl}."
+        f"{sampling_words(config)}"
     )
+
+
+def sampling_words(config: Config) -> str:
+    """Say which prompts are trained on, if not all in turn; configs of old runs lack the keys."""
+    rounds, by = (config["advantage"].get(f"refill_{key}") for key in ("rounds", "by"))
+    words = " Prompts balanced by label." if config["data"].get("balance") == "label" else ""
+    if rounds:
+        flat = f"equal rewards or equal {by}" if by else "equal rewards"
+        words += f" Groups of {flat} replaced by others, up to {rounds} times a step."
+    return words
 
 
 def _is_ptr(config: Config) -> bool:

@@ -77,6 +77,13 @@ PLANS = [
         "Evaluation: share of each emotion's clips that were answered right.",
     ),
     Plan(
+        "Labels that are answered",
+        {r"classes/answered_(.+)": _spaced, "classes/macro_f1": "macro F1"},
+        "Sampled answers that say a label / clips that have it, over a window of steps; near 0 it "
+        "has been given up, whatever accuracy does.",
+        "ratio",
+    ),
+    Plan(
         "Reward terms",
         {r"reward/(\w+)_mean": str},
         "Mean raw value of each term, before weights and trust.",

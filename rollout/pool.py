@@ -131,6 +131,7 @@ class EnginePool:
         num_completions: int | None = None,
         greedy: bool = False,
         min_tokens: int = 0,
+        may_lack: bool = False,
     ) -> Iterator[Group]:
         """Sample completions on all engines and yield every group the moment it is complete.
 
@@ -143,6 +144,7 @@ class EnginePool:
                 engines, whichever of them fail. Greedy calls do not use it.
             num_completions: G; by default the configured group size, or 1 when greedy.
             min_tokens: no completion is shorter.
+            may_lack: all prompts may be left out; else that is an error.
 
         Yields:
             One group per prompt, in the order of completion. A prompt that no engine can sample is
@@ -173,7 +175,8 @@ class EnginePool:
             self._note_left_out(left_out)
 
         sampling = Sampling(self, self._budget, open_stream, leave_out, shares, self._silence_s)
-        return self._groups(sampling, prompts, num_completions, left_out)
+        needed = 0 if may_lack else min(1, len(prompts))
+        return self._groups(sampling, prompts, num_completions, left_out, needed)
 
     def _groups(
         self,
@@ -181,6 +184,7 @@ class EnginePool:
         prompts: Sequence[Prompt],
         num_completions: int,
         left_out: Mapping[str, str],
+        num_needed: int,
     ) -> Iterator[Group]:
         """Put together what `generate` yields."""
         waiting: dict[int, dict[int, tuple[Completion, ...]]] = {}
@@ -195,7 +199,7 @@ class EnginePool:
                 num_groups += 1
                 del waiting[part.position]
                 yield Group(prompts[part.position], whole, part.position)
-        if prompts and not num_groups:
+        if num_groups < num_needed:
             raise RolloutError(f"no prompt could be sampled: {_last(left_out)}")
 
     def _check_version(self, number: int, completions: Sequence[Completion]) -> None:

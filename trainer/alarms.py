@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from configs.schema import AlarmName, LogConfig
+from trainer.classes import GIVEN_UP
 from trainer.guard import AlarmError
 
 NUM_BASE_STEPS = 5
@@ -131,6 +132,7 @@ class Alarms:
             "policy/kl has been exactly 0: the weights do not move, or the reference moves along",
         )
         yield from self._lost_classes(metrics)
+        yield from self._given_up(metrics)
         yield from self._completions(metrics)
 
     def _judges(self, metrics: Mapping[str, float]) -> Iterator[Condition]:
@@ -177,6 +179,22 @@ class Alarms:
                 best >= CLASS_SHARE and now[key] == 0,
                 f"no clip of {label!r} has been answered right (up to {best:.2f} were): the policy "
                 "may have given the class up",
+            )
+
+    def _given_up(self, metrics: Mapping[str, float]) -> Iterator[Condition]:
+        number = metrics.get("classes/given_up")
+        if number is not None:
+            prefix = "classes/answered_"
+            labels = [k.removeprefix(prefix) for k in sorted(metrics) if k.startswith(prefix)]
+            rare = [label for label in labels if metrics[f"{prefix}{label}"] < GIVEN_UP]
+            yield Condition(
+                "given_up",
+                "given_up",
+                number > 0,
+                f"labels have seldom been answered for their clips ({', '.join(rare)}; accuracy "
+                f"{metrics.get('rollout/accuracy', math.nan):.2f}, macro F1 "
+                f"{metrics['classes/macro_f1']:.2f}): the policy gives them up; "
+                "data.balance=label, a larger loss.kl_coef or loss.entropy_coef may keep them",
             )
 
     def _completions(self, metrics: Mapping[str, float]) -> Iterator[Condition]:

@@ -50,6 +50,10 @@ class Best(NamedTuple):
     is_higher: bool
     """Whether higher values are better."""
 
+    def __str__(self) -> str:
+        """Return the metric and which of its values are better, for people."""
+        return f"{self.metric} ({'highest' if self.is_higher else 'lowest'})"
+
 
 class CheckpointStore:
     """The checkpoints of one run. Only the process that holds the run folder's lock opens it."""
@@ -186,7 +190,7 @@ class CheckpointStore:
         return target
 
     def _prune(self, step: int) -> None:
-        best = self._best()
+        best = self.best_path()
         older = [path for number, path in _steps(self.root) if number < step]
         for path in older[: max(0, len(older) - (self.keep_last - 1))]:
             if path == best:
@@ -196,7 +200,7 @@ class CheckpointStore:
             except CheckpointError as err:
                 logger.warning(f"old checkpoint could not be removed: {err}")
 
-    def _best(self) -> Path | None:
+    def best_path(self) -> Path | None:
         """Return the best checkpoint, the first of equals; None if none has a value."""
         if self.best is None:
             return None

@@ -22,11 +22,13 @@ from rollout.pool import EnginePool
 from trainer.advantages import has_credit, to_samples
 from trainer.alarms import Alarms
 from trainer.audit import check_step
+from trainer.classes import ClassWindow
 from trainer.clock import StepClock
+from trainer.early_stop import EarlyStop
 from trainer.guard import IdleGuard, may_replace_checkpoints
 from trainer.learner_group import LearnerGroup
 from trainer.lr import learning_rate
-from trainer.metrics import rollout_metrics, sample_rows, staleness, throughput
+from trainer.metrics import rollout_metrics, sample_rows, staleness
 from trainer.metrics_writer import MetricsWriter
 from trainer.progress import log_step
 from trainer.rescue import Rescue
@@ -47,6 +49,8 @@ class Parts:
     rules: CombineRules
     schedule: Schedule
     alarms: Alarms
+    classes: ClassWindow
+    early_stop: EarlyStop
     learner: LearnerGroup
     writer: MetricsWriter
     saver: Saver
@@ -80,7 +84,7 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
         rescue.ready(step, state_of(config, parts, step, row or {}, unfinished=row is not None))
         if row is not None:
             finish_step(config, parts, rescue, step, dict(row), StepClock())
-        while step < config.train.num_steps and not parts.stop():
+        while step < config.train.num_steps and not (parts.stop() or parts.early_stop.reason):
             clock = StepClock()
             with parts.stop.interruptible(config.train.stop_grace_s):
                 parts.rollouts.begin(step)
@@ -98,9 +102,9 @@ def train(config: RunConfig, parts: Parts, step: int, row: Row | None = None) ->
             with parts.engines.updating(version=step + 1):
                 metrics |= parts.learner.update(samples if trusted else [], rate)
             step += 1
-            metrics |= rollout_metrics(batch.groups, sum(map(has_credit, samples)), parts.rules)
-            metrics |= parts.schedule.metrics() | throughput(batch.groups, batch.sampling_s)
-            metrics |= parts.engines.metrics() | {"data/skipped_clips": batch.num_skipped}
+            metrics |= rollout_metrics(batch.drawn, sum(map(has_credit, samples)), parts.rules)
+            metrics |= parts.classes.observe(batch.drawn)
+            metrics |= parts.schedule.metrics() | parts.engines.metrics() | batch.metrics
             lines = parts.alarms.observe(metrics)
             rescue.ready(step, state_of(config, parts, step, metrics, unfinished=True))
             clock.lap("update")
@@ -132,28 +136,33 @@ def finish_step(
 ) -> None:
     """Evaluate what is due after a step, write its row, and save it if that is due."""
     metrics |= due_evaluations(config, parts, step)
+    parts.early_stop.observe(step, metrics)
+    last = step == config.train.num_steps or bool(parts.early_stop.reason)
+    if last:
+        metrics |= evaluated(parts, "test_after", parts.test_examples)
     clock.lap("eval")
     metrics |= clock.metrics()
     parts.writer.write(step, metrics)
     log_step(step, config.train.num_steps, metrics, alarms)
     state = state_of(config, parts, step, metrics)
     rescue.ready(step, state)
-    due = is_due(step, config.checkpoint.every_steps, config.train.num_steps)
-    if due and (step == config.train.num_steps or may_replace_checkpoints(metrics)):
+    due = is_due(step, config.checkpoint.every_steps, step if last else config.train.num_steps)
+    if due and (last or may_replace_checkpoints(metrics)):
         parts.saver.begin(step, state)
     parts.alarms.stop_if_asked(step)
 
 
 def due_evaluations(config: RunConfig, parts: Parts, step: int) -> Row:
-    """Return the metrics of the evaluations after a step; a request to stop interrupts them."""
+    """Return the metrics of the evaluation after a step, if one is due."""
     due = is_due(step, config.eval.every_steps, config.train.num_steps)
-    last = step == config.train.num_steps
-    if not (due or last):
-        return {}
+    return evaluated(parts, "eval", parts.eval_examples) if due else {}
+
+
+def evaluated(parts: Parts, prefix: str, examples: Sequence[Example]) -> Row:
+    """Return the metrics of an evaluation; a request to stop interrupts it."""
     with parts.stop.interruptible():
         parts.rollouts.settle()
-        metrics = parts.evaluate("eval", parts.eval_examples) if due else {}
-        return metrics | (parts.evaluate("test_after", parts.test_examples) if last else {})
+        return parts.evaluate(prefix, examples)
 
 
 def state_of(
@@ -164,8 +173,11 @@ def state_of(
         "step": step,
         "loader": parts.rollouts.position(),
         "sampled": parts.rollouts.state_dict(),
+        "refill": parts.rollouts.refill.state_dict() if parts.rollouts.refill else {},
         "schedule": parts.schedule.state_dict(),
         "alarms": parts.alarms.state_dict(),
+        "classes": parts.classes.state_dict(),
+        "early_stop": parts.early_stop.state_dict(),
         "score": score_of(config.checkpoint, metrics),
         "row": pack_row(metrics) if unfinished else None,
     }

@@ -20,6 +20,8 @@ from rewards.pool import RewardPool
 from rewards.schedule import Schedule
 from rollout.pool import EnginePool
 from trainer.clock import StepClock
+from trainer.metrics import throughput
+from trainer.refill import Refill, Refilled
 from trainer.sampled import pack_groups, unpack_groups
 
 logger = logging.getLogger(__name__)
@@ -39,10 +41,11 @@ class ScoredStep:
     groups: Sequence[ScoredGroup]
     weights: Mapping[str, float]
     """Of the reward terms, for this step."""
-    sampling_s: float
-    """Seconds from the first request to the last completion."""
-    num_skipped: int
-    """Examples that the loader has left out until now."""
+    drawn: Sequence[ScoredGroup]
+    """The groups of the prompts that were drawn first: `groups` without a refill. What is measured
+    of the policy is measured on these, since a refill chooses."""
+    metrics: dict[str, float]
+    """How fast it was sampled, examples that were left out until now, and `refill/*`."""
 
 
 @dataclass
@@ -94,6 +97,7 @@ class Rollouts:
         rewards: RewardPool,
         rules: CombineRules,
         schedule: Schedule,
+        refill: Refill | None = None,
     ) -> None:
         self._config = config
         self._staleness = config.async_.max_staleness
@@ -103,6 +107,10 @@ class Rollouts:
         self._rewards = rewards
         self._rules = rules
         self._schedule = schedule
+        self.refill = refill
+        """Of flat groups; None = they stay."""
+        self._further: _Ahead | None = None
+        """A round of the refill that is on its way."""
         self._steps: dict[int, _Ahead] = {}
         self._saved: dict[int, Sequence[Mapping[str, Any]]] = {}
         """Step -> what a checkpoint held of it."""
@@ -187,11 +195,44 @@ class Rollouts:
         assert ahead.scoring is not None
         groups = awaited(ahead.scoring)
         clock.lap("rollout", until=ahead.ended)
+        used = self._refilled(step, groups, ahead.weights, clock)
+        num_skipped = ahead.num_skipped + (self.refill.num_skipped if self.refill else 0)
         del self._steps[step]
         self._schedule.observe(groups)
         self._start_scoring(step + 1)
-        sampling_s = ahead.ended - ahead.begun
-        return ScoredStep(ahead.prompts, groups, ahead.weights, sampling_s, ahead.num_skipped)
+        return ScoredStep(
+            prompts=[item.group.prompt for item in used.groups] if self.refill else ahead.prompts,
+            groups=used.groups,
+            weights=ahead.weights,
+            drawn=groups,
+            metrics=throughput(groups, ahead.ended - ahead.begun)
+            | {"data/skipped_clips": float(num_skipped), **used.metrics},
+        )
+
+    def _refilled(
+        self, step: int, groups: list[ScoredGroup], weights: Mapping[str, float], clock: StepClock
+    ) -> Refilled:
+        """Return a step's groups with others in the place of flat ones, of the newest weights."""
+        if self.refill is None:
+            return Refilled(groups, {})
+        clock.lap("reward")
+
+        def sample(prompts: Sequence[Prompt], number: int) -> list[ScoredGroup]:
+            size, seed = self._config.rollout.group_size, rollout_seed(self._config.seed, step)
+            # 64 bits above: no step of a run has such a seed.
+            seed += number << 64
+            further = self._engines.generate(
+                prompts, seed=seed, num_completions=size, may_lack=True
+            )
+            ahead = _Ahead(prompts, {}, 0, Future(), weights=weights)
+            self._further = ahead
+            ahead.sampling = self._takes.submit(self._take, ahead, further)
+            return awaited(self._scores.submit(self._score, ahead))
+
+        used = self.refill.fill(groups, sample)
+        self._further = None
+        clock.lap("refill")
+        return used
 
     def drain(self) -> None:
         """Wait until new weights may come: at once, or when all that has begun is sampled.
@@ -245,7 +286,7 @@ class Rollouts:
             self._rewards.close()
         for threads in (self._takes, self._scores):
             threads.shutdown(wait=False, cancel_futures=True)
-        for ahead in self._steps.values():
+        for ahead in (*self._steps.values(), *([self._further] if self._further else [])):
             ahead.arrived.put(None)
 
 

@@ -64,6 +64,7 @@ class RunFolder:
         self.tb_dir = root / "tb"
         self.checkpoints_dir = root / "checkpoints"
         self.export_dir = root / "export"
+        self.best_dir = root / "best"
         self.status_path = root / "run_status.json"
         self.report_path = root / "report.html"
         self.inputs_path = root / "inputs.json"
@@ -72,6 +73,8 @@ class RunFolder:
         """Settings in which this start differs from the one before; known once it is open."""
         self.restart: tuple[int, str] = (0, "")
         """How often the command has started again by itself, and why the last time."""
+        self.end_reason = ""
+        """Why this start ended the run before its last step, as planned; empty if it did not."""
         self._lock: int | None = None
         self._resume_cmd = ""
 
@@ -216,6 +219,10 @@ class RunFolder:
     def starts(self) -> list[dict[str, Any]]:
         """Return the starts of the run, oldest first; none if it did not write them down."""
         return read_appended(self.starts_path)
+
+    def is_done(self, step: int, num_steps: int) -> bool:
+        """Return whether a run that has reached `step` is over: at its end, or stopped early."""
+        return step >= num_steps or bool(self.end_reason)
 
     def has_progress(self) -> bool:
         """Return whether a run has left metrics or checkpoints."""

@@ -26,6 +26,8 @@ from rewards.combine import CombineRules
 from rewards.schedule import Schedule
 from trainer.alarms import Alarms
 from trainer.checkpoint import CheckpointStore
+from trainer.classes import ClassWindow
+from trainer.early_stop import EarlyStop
 from trainer.loop import Parts, train
 from trainer.metrics_writer import MetricsWriter
 from trainer.rollouts import Rollouts
@@ -75,6 +77,7 @@ class Run:
         self.store = CheckpointStore(self.folder.checkpoints_dir, 9)
         self.schedule = Schedule(TERMS, "accuracy")
         self.alarms = Alarms(self.config.log, [])
+        self.early_stop = EarlyStop(self.config.early_stop)
         self.stop = StopRequest()
         self.stop.watch(self.folder.stop_path)
         self.at: dict[tuple[str, int], Callable[[], None]] = {}
@@ -152,6 +155,8 @@ class Run:
             rules=rules,
             schedule=self.schedule,
             alarms=self.alarms,
+            classes=ClassWindow(20, {}),
+            early_stop=self.early_stop,
             learner=cast(Any, nothing),
             writer=MetricsWriter(self.folder, tensorboard=False, first_step=step),
             saver=Saver(self.config, self.store, cast(Any, nothing), step),

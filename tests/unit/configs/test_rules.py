@@ -50,6 +50,42 @@ RULES = [
         ),
         "rollout.tensor_parallel: found 2; rollout.colocate needs 1",
     ),
+    (
+        ("early_stop.metric=eval/uar",),
+        "early_stop.metric: no step has a metric 'eval/uar'; did you mean 'eval/ua'?",
+    ),
+    (
+        ("early_stop.metric=eval/recall_joy",),
+        "early_stop.metric: no step has a metric 'eval/recall_joy'; did you",
+    ),
+    (
+        ("early_stop.metric=test_after/ua",),
+        "early_stop.metric: no step has a metric 'test_after/ua'",
+    ),
+    (
+        ("early_stop.metric=reward/acuracy_mean",),
+        "early_stop.metric: found 'reward/acuracy_mean', but the reward terms are format",
+    ),
+    (
+        ("early_stop.metric=refill/rounds",),
+        "early_stop.metric: found 'refill/rounds', but advantage.refill_rounds is 0",
+    ),
+    (
+        ("early_stop.metric=eval/ua", "eval.every_steps=0"),
+        "early_stop.metric: found 'eval/ua', but eval.every_steps is 0",
+    ),
+    (
+        ("checkpoint.best_metric=rollout/acc",),
+        "checkpoint.best_metric: no step has a metric 'rollout/acc'; did you mean 'rollout/acc",
+    ),
+    (
+        ("advantage.refill_rounds=1", "advantage.refill_by=acc"),
+        "advantage.refill_by: no term is named 'acc'; there are format, accuracy",
+    ),
+    (
+        ("advantage.refill_by=accuracy",),
+        "advantage.refill_by: needs advantage.refill_rounds of 1 or more",
+    ),
     (("data.min_duration_s=30",), "data.min_duration_s: 30 is not below data.max_duration_s: 30"),
     (("data.choices=[sad, fear, ' Sad']",), "data.choices: listed more than once: sad"),
     (("data.choices=[sad]",), "data.choices: found ['sad']; needs at least two labels"),

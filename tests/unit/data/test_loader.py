@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from threading import Event
 
@@ -13,6 +14,7 @@ from data.audio import AudioError
 from data.loader import (
     CursorError,
     PromptLoader,
+    balanced_order,
     manifest_digest,
     usable_in_threads,
     usable_prompts,
@@ -227,3 +229,44 @@ def test_the_digest_is_that_of_a_json_list_a_line() -> None:
     rows = [make_example(0), make_example(1, audio='a"b\\\u00fc.wav', label="\u4e2d\n")]
     lines = "".join(json.dumps([row.id, row.label, row.audio]) + "\n" for row in rows)
     assert manifest_digest(rows) == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_another_stream_is_another_order_and_the_first_is_the_one_of_before() -> None:
+    assert take(make_loader(stream=0), 5) == take(make_loader(), 5)
+    assert take(make_loader(stream=1), 5) != take(make_loader(), 5)
+
+
+def test_a_batch_of_another_size_moves_on_by_as_many() -> None:
+    loader = make_loader()
+    sizes = [len(loader.next_batch(number)) for number in (1, 6, None)]
+    assert sizes == [1, 6, 4] and loader.state_dict()["position"] == 1
+    ids = [prompt.example.id for prompt in loader.next_batch(2)]
+    loader.close()
+    assert ids == expected_stream()[11:13]
+
+
+def test_a_balanced_order_has_each_label_in_turn() -> None:
+    labels = ["sad"] * 12 + ["angry"] * 3 + ["happy"] * 3
+    order = balanced_order(labels, np.random.default_rng(1))
+    turns = [{labels[row] for row in order[i : i + 3]} for i in range(0, 18, 3)]
+    assert turns == [{"sad", "angry", "happy"}] * 6
+    # 6 turns: rows of a rare label come twice, each once before any comes again.
+    angry = [row for row in order if labels[row] == "angry"]
+    assert sorted(angry[:3]) == sorted(angry[3:]) == [12, 13, 14]
+    assert len({row for row in order if labels[row] == "sad"}) == 6
+    assert (balanced_order(labels, np.random.default_rng(1)) == order).all()
+    assert (balanced_order(labels, np.random.default_rng(2)) != order).any()
+
+
+def test_balanced_batches_are_resumed_exactly() -> None:
+    rows = [make_example(number) for number in range(10)]
+    labels = ["sad"] * 7 + ["angry"] * 3
+    rows = [replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
+    loader = make_loader(rows, balance="label")
+    for _ in range(2):
+        batch = loader.next_batch()
+        assert sorted(prompt.example.label for prompt in batch) == ["angry"] * 2 + ["sad"] * 2
+    state, rest = loader.state_dict(), take(loader, 4)
+    resumed = make_loader(rows, balance="label")
+    resumed.load_state_dict(state)
+    assert take(resumed, 4) == rest

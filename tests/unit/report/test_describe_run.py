@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import get_args, get_type_hints
 
+from configs.load import load_config
 from configs.schema import AdvantageConfig, LossConfig
-from report.describe_run import ADVANTAGES, LOSSES
+from configs.section import tree_of
+from report.describe_run import ADVANTAGES, LOSSES, sampling_words
 
 
 def test_every_option_has_words() -> None:
     assert set(get_args(get_type_hints(LossConfig)["policy"])) == LOSSES.keys()
     assert set(get_args(get_type_hints(AdvantageConfig)["normalize"])) == ADVANTAGES.keys()
+
+
+def test_dynamic_sampling_and_balanced_batches_are_said() -> None:
+    settings = ["advantage.refill_rounds=3", "advantage.refill_by=accuracy", "data.balance=label"]
+    assert sampling_words(tree_of(load_config("configs/tiny.yaml", settings))) == (
+        " Prompts balanced by label. Groups of equal rewards or equal accuracy replaced by others, "
+        "up to 3 times a step."
+    )
+    assert sampling_words(tree_of(load_config("configs/tiny.yaml"))) == ""
+    assert sampling_words({"advantage": {}, "data": {}}) == ""

@@ -11,12 +11,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from configs.schema import AsyncConfig, RewardTermConfig, RunConfig, TrainConfig
+from configs.schema import AdvantageConfig, AsyncConfig, RewardTermConfig, RunConfig, TrainConfig
 from data.records import Completion, Example, Group, Prompt, RewardTerms
 from rewards.combine import CombineRules
 from rewards.schedule import Schedule
 from rollout.engine import RolloutError
 from trainer.clock import StepClock
+from trainer.refill import Refill
 from trainer.rollouts import Rollouts, rollout_seed
 
 TERM = RewardTermConfig(name="accuracy", target="rewards.accuracy:AccuracyReward")
@@ -27,12 +28,13 @@ class Loader:
 
     num_skipped = 0
 
-    def __init__(self, position: int = 0) -> None:
+    def __init__(self, position: int = 0, name: str = "clip") -> None:
         self.position = position
+        self.name = name
 
-    def next_batch(self) -> list[Prompt]:
-        self.position += 2
-        names = [f"clip-{number}" for number in range(self.position - 2, self.position)]
+    def next_batch(self, num_prompts: int = 2) -> list[Prompt]:
+        first, self.position = self.position, self.position + num_prompts
+        names = [f"{self.name}-{number}" for number in range(first, self.position)]
         return [
             Prompt(Example(name, "a.wav", "sad", "?", ("sad", "angry")), "", np.arange(3), None, 0)
             for name in names
@@ -40,6 +42,9 @@ class Loader:
 
     def state_dict(self) -> dict[str, Any]:
         return {"position": self.position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.position = state["position"]
 
 
 class Engines:
@@ -55,9 +60,9 @@ class Engines:
         self.error: Exception | None = None
 
     def generate(
-        self, prompts: Sequence[Prompt], *, seed: int, num_completions: int
+        self, prompts: Sequence[Prompt], *, seed: int, num_completions: int, may_lack: bool = False
     ) -> Iterator[Group]:
-        assert num_completions == 8
+        assert num_completions == 8 and may_lack == (seed >= 2**64)
         self.calls.append((seed, self.version))
         return self._groups(prompts, seed, self.version)
 
@@ -78,10 +83,11 @@ class Engines:
 
 
 class Rewards:
-    """Score 1 and 0; notes what was scored with which weights."""
+    """Score 1 and 0, or what a clip is given; notes what was scored with which weights."""
 
     def __init__(self) -> None:
         self.weights: list[float] = []
+        self.scores: dict[str, tuple[float, float]] = {}
         self.go_on = threading.Event()
         self.go_on.set()
         self.closed = False
@@ -92,7 +98,8 @@ class Rewards:
         self.weights.append(weights["accuracy"])
         for group in groups:
             assert self.go_on.wait(20)
-            yield group, RewardTerms({"accuracy": (1.0, 0.0)})
+            scores = self.scores.get(group.prompt.example.id, (1.0, 0.0))
+            yield group, RewardTerms({"accuracy": scores})
 
     def close(self) -> None:
         self.closed = True
@@ -103,11 +110,17 @@ class Run:
     """What a loop does with its rollouts; updates are a number."""
 
     def __init__(
-        self, staleness: int, num_steps: int = 6, step: int = 0, in_flight: bool = False
+        self,
+        staleness: int,
+        num_steps: int = 6,
+        step: int = 0,
+        in_flight: bool = False,
+        refill_rounds: int = 0,
     ) -> None:
         self.config = replace(
             RunConfig(train=TrainConfig(num_steps=num_steps, prompts_per_step=2)),
             async_=AsyncConfig(max_staleness=staleness, in_flight=in_flight),
+            advantage=AdvantageConfig(refill_rounds=refill_rounds),
         )
         self.step = self.start = step
         self.loader, self.engines, self.rewards = Loader(2 * step), Engines(), Rewards()
@@ -115,7 +128,9 @@ class Run:
         schedule = Schedule([TERM], "accuracy")
         rules = CombineRules(outcome="accuracy")
         parts = cast(Any, (self.loader, self.engines, self.rewards))
-        self.rollouts = Rollouts(self.config, *parts, rules, schedule)
+        further = cast(Any, Loader(name="more"))
+        refill = Refill(self.config.advantage, further) if refill_rounds else None
+        self.rollouts = Rollouts(self.config, *parts, rules, schedule, refill=refill)
 
     def run_step(self) -> list[list[int]]:
         """Return the tokens of the step's first completions."""
@@ -270,4 +285,115 @@ def test_what_is_skipped_while_a_later_step_is_drawn_counts_there():
         run.rollouts.begin(2)
         third = run.rollouts.scored(2, StepClock())
         run.rollouts.drain()
-        assert [first.num_skipped, second.num_skipped, third.num_skipped] == [0, 0, 3]
+        counts = [batch.metrics["data/skipped_clips"] for batch in (first, second, third)]
+        assert counts == [0, 0, 3]
+
+
+FLAT = {
+    "clip-0": (1.0, 1.0),
+    "clip-5": (0.0, 0.0),
+    "clip-6": (1.0, 1.0),
+    "more-0": (0.0, 0.0),
+    "more-2": (1.0, 1.0),
+    "more-3": (0.0, 0.0),
+}
+"""What the groups of these clips get in the tests of the refill; all others are mixed."""
+
+
+def refilled_step(run: Run) -> dict[str, Any]:
+    """Run a step; return what was trained on, what was measured, and which weights sampled it."""
+    run.rollouts.begin(run.step)
+    batch = run.rollouts.scored(run.step, StepClock())
+    run.step += 1
+    run.rollouts.drain()
+    run.engines.version = run.step
+    return {
+        "used": [item.group.prompt.example.id for item in batch.groups],
+        "drawn": [item.group.prompt.example.id for item in batch.drawn],
+        "indices": [item.group.index for item in batch.groups],
+        "versions": [item.group.completions[0].policy_version for item in batch.groups],
+        "sampled": batch.metrics["refill/groups_sampled"],
+        "tokens": [item.group.completions[0].token_ids.tolist() for item in batch.groups],
+    }
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 2])
+@pytest.mark.parametrize("in_flight", [False, True])
+def test_flat_groups_give_way_to_further_prompts_of_the_newest_weights(
+    staleness: int, in_flight: bool
+):
+    run = Run(staleness, in_flight=in_flight and staleness > 0, refill_rounds=2)
+    run.rewards.scores = FLAT
+    with run.rollouts:
+        steps = [refilled_step(run) for _ in range(4)]
+    # Step 0: clip-0 is flat, so is more-0, more-1 is not. Step 2: clip-5 is flat, so are more-2
+    # and more-3, and the two rounds are spent.
+    assert [step["used"] for step in steps] == [
+        ["more-1", "clip-1"],
+        ["clip-2", "clip-3"],
+        ["clip-4", "clip-5"],
+        ["more-4", "clip-7"],
+    ]
+    assert [step["drawn"] for step in steps] == [
+        [f"clip-{first}", f"clip-{first + 1}"] for first in (0, 2, 4, 6)
+    ]
+    assert [step["sampled"] for step in steps] == [4, 2, 4, 3]
+    assert [step["indices"] for step in steps] == [[0, 1]] * 4
+    assert steps[0]["versions"] == [0, 0]
+    assert steps[3]["versions"] == [3, max(0, 3 - staleness)]
+
+
+def test_a_refill_has_seeds_of_its_own_and_leaves_the_steps_as_they_were():
+    plain, run = Run(1), Run(1, refill_rounds=1)
+    run.rewards.scores = FLAT
+    with plain.rollouts, run.rollouts:
+        expected = [plain.run_step() for _ in range(4)]
+        steps = [refilled_step(run) for _ in range(4)]
+    kept = [
+        (step["tokens"][place], tokens[place])
+        for step, tokens in zip(steps, expected, strict=True)
+        for place in (0, 1)
+        if step["used"][place] == step["drawn"][place]
+    ]
+    assert len(kept) == 8 - 1 and all(ours == theirs for ours, theirs in kept)
+    seeds = [seed for seed, _ in run.engines.calls]
+    assert len(set(seeds)) == len(seeds)
+    assert [seed for seed in seeds if seed < 2**64] == [seed for seed, _ in plain.engines.calls]
+
+
+@pytest.mark.parametrize("staleness", [0, 1])
+@pytest.mark.parametrize("stopped_after", [1, 2, 3])
+def test_a_resumed_run_refills_as_it_would_have_without_the_stop(
+    staleness: int, stopped_after: int
+):
+    def make(step: int = 0) -> Run:
+        run = Run(staleness, step=step, refill_rounds=2)
+        run.rewards.scores = FLAT
+        return run
+
+    whole, first = make(), make()
+    with whole.rollouts:
+        expected = [refilled_step(whole) for _ in range(5)]
+    with first.rollouts:
+        done = [refilled_step(first) for _ in range(stopped_after)]
+        state = first.state()
+        assert first.rollouts.refill
+        further = json.loads(json.dumps(first.rollouts.refill.state_dict()))
+    second = make(stopped_after)
+    second.rollouts.load_state_dict(state["sampled"])
+    assert second.rollouts.refill
+    second.rollouts.refill.load_state_dict(further)
+    with second.rollouts:
+        rest = [refilled_step(second) for _ in range(stopped_after, 5)]
+    assert done + rest == expected
+
+
+def test_engines_that_fail_in_a_refill_end_the_step():
+    run = Run(1, refill_rounds=1)
+    run.rewards.scores = FLAT
+    with pytest.raises(RolloutError, match="gone"), run.rollouts:
+        run.rollouts.begin(0)
+        run.rollouts.drain()
+        run.engines.error = RolloutError("gone")
+        run.rollouts.scored(0, StepClock())
+    assert run.engines.closed and run.rewards.closed
