@@ -68,7 +68,11 @@ HOMES = {
     "soundfile": ("data/audio.py", "demo/"),
     "pyworld": ("data/prosody/measure.py", "data/prosody/renditions.py"),
     "omegaconf": ("configs/load.py",),
-    "tensorboard": ("trainer/tensorboard.py",),
+    "tensorboard": ("trainer/trackers/tensorboard.py",),
+    "wandb": ("trainer/trackers/wandb.py",),
+    "mlflow": ("trainer/trackers/mlflow.py",),
+    "trackio": ("trainer/trackers/trackio.py",),
+    "swanlab": ("trainer/trackers/swanlab.py",),
     # GPL: may not become a part of the core.
     "espeakng_loader": ("demo/",),
 }
@@ -80,6 +84,7 @@ UNSAFE_KEYWORDS = {"shell", "trust_remote_code", "allow_pickle"}
 
 BROAD_EXCEPT = {
     "launch/cli.py": "the one place that turns any failure into an exit code and a status file",
+    "trainer/trackers/sink.py": "a tracker's client may raise anything; the run goes on without it",
     "rewards/foreign.py": "a plug-in may raise anything; only text leaves its process",
 }
 """Files that may catch everything, and why."""
@@ -90,7 +95,8 @@ MAX_FUNCTION_LINES = 60
 MAX_ROOM_LINES = {
     # Of each room, what it has been raised for.
     "cadence_rl": 200,  # the command of an installed copy
-    "configs": 2410,  # which settings may change on resume, keys that stay out of what is written
+    # Which settings may change on resume, keys that stay out of what is written, trackers.
+    "configs": 2435,
     # Checkpoints, a million rows, containers whose headers and bytes disagree, links into stores,
     # claims in ordinary prose.
     "data": 6720,
@@ -98,15 +104,15 @@ MAX_ROOM_LINES = {
     "rewards": 4140,
     "rollout": 1540,  # engines that are replaced, weights that come while one samples
     # Rescue, audit, alarms, requests to stop, saving in the background, resharding; steps ahead,
-    # rows by cost, the vocabulary head as one function, truncated sampling; null values.
-    "trainer": 6665,
+    # rows by cost, the vocabulary head as one function, truncated sampling; null values; five trackers.
+    "trainer": 7310,
     "evaluation": 3850,  # comparisons over speakers, benchmarks of others by their rules
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments.
     "annotate": 9350,
     "report": 2060,
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
-    # on texts; one clip in, answer and reasoning out.
-    "launch": 5700,
+    # on texts; one clip in, answer and reasoning out; packages and keys of trackers.
+    "launch": 5790,
     "demo": 2100,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
     # exploits of the judge.
@@ -238,7 +244,7 @@ def test_light_modules_load_nothing_heavy():
     )
     loaded = set(json.loads(result.stdout))
     assert {"rewards.combine", "configs.schema"} <= loaded
-    heavy = {"torch", "ray", "vllm", "transformers", "deepspeed", "peft", "tensorboard"}
+    heavy = {"torch", "ray", "vllm", "transformers", "deepspeed", "peft", "tensorboard", "wandb"}
     assert not heavy & loaded
 
 
