@@ -66,20 +66,14 @@ def run_rl(
     first = next(usable_prompts(data.train, build_prompt, config.data.bad_clips))
     check_judges(rewards, terms, config, first)
     schedule = Schedule(terms, config.rewards.outcome)
-    alarms = Alarms(
-        config.log, [term.name for term in terms if term.judged], config.rewards.outcome
-    )
+    judged = [term.name for term in terms if term.judged]
+    alarms = Alarms(config.log, judged, config.rewards.outcome)
     store = _store(config, folder)
     _trial(config, builder, data.train, learner, engines)
     engines.sleep()
     rules = CombineRules.from_config(config.rewards)
     rollouts = Rollouts(config, loader, engines, rewards, rules, schedule)
-    parts_saved = {
-        "loader": loader,
-        "sampled": rollouts,
-        "schedule": schedule,
-        "alarms": alarms,
-    }
+    parts_saved = {"loader": loader, "sampled": rollouts, "schedule": schedule, "alarms": alarms}
     step, row = _resume(config, folder, store, learner, parts_saved)
     writer = MetricsWriter(folder, trackers, first_step=step + 1 if step else 0)
     evaluate = Evaluator(config, engines, rewards, build_prompt)

@@ -211,9 +211,8 @@ def _execute(
                 print(f"error: the status could not be written: {full}", file=sys.stderr)
             if not isinstance(error, Exception):
                 raise
-            # What says itself what to do needs none of our lines of code.
             plain = (UserError, DiskFullError, CheckpointFullError, NoSignalError, AlarmError)
-            if not isinstance(error, plain):
+            if not isinstance(error, plain):  # those say themselves what to do
                 traceback.print_exc()
             if again is not None and command and not stop():
                 logger.warning(f"{reason} Starting again ({again.number}).")

@@ -104,7 +104,8 @@ MAX_ROOM_LINES = {
     "rewards": 4140,
     "rollout": 1540,  # engines that are replaced, weights that come while one samples
     # Rescue, audit, alarms, requests to stop, saving in the background, resharding; steps ahead,
-    # rows by cost, the vocabulary head as one function, truncated sampling; null values; five trackers.
+    # rows by cost, the vocabulary head as one function, truncated sampling; null values;
+    # trackers.
     "trainer": 7310,
     "evaluation": 3850,  # comparisons over speakers, benchmarks of others by their rules
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments.

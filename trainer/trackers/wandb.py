@@ -50,8 +50,7 @@ class WandbTracker(Tracker):
         with completions.clip_files() as files:
             clips = {n: wandb.Audio(str(path)) for n, path in files.items()}
             rows = [[*cells, clips.get(n)] for n, cells in enumerate(completions.cells())]
-            # A column of terms may begin with one that was not scored.
-            table = wandb.Table([*completions.columns(), "clip"], rows, allow_mixed_types=True)
+            table = wandb.Table([*completions.columns(), "clip"], rows)
             self._run.log({COMPLETIONS: table}, step=completions.step)
 
     def log_report(self, path: Path) -> None:
