@@ -82,7 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
         # Keys are there, as on a machine that sends as well.
         patch.setenv("WANDB_API_KEY", KEY)
         patch.setenv("SWANLAB_API_KEY", KEY)
-        for name in ("TRACKIO_DIR", "MLFLOW_TRACKING_URI"):
+        for name in ("TRACKIO_DIR", "MLFLOW_TRACKING_URI", "WANDB_DATA_DIR"):
             patch.delenv(name, raising=False)
         for first_step, last_step in ((1, 6), (5, 8)):
             folder.open(dump_config(config), lambda old: [])
@@ -131,7 +131,7 @@ def test_wandb(folder: RunFolder) -> None:
     files = sorted((folder.root / "trackers" / "wandb").glob("wandb/offline-run-*/*.wandb"))
     assert len({file.name for file in files}) == 1 and len(files) == 2, "one run, two lives"
     stored: dict[int, dict[str, Any]] = {}
-    artifacts: list[str] = []
+    artifacts: list[tuple[str, dict[str, Path]]] = []
     settings: dict[str, Any] = {}
     for file in files:
         with WBDataStoreReader() as reader:
@@ -142,7 +142,9 @@ def test_wandb(folder: RunFolder) -> None:
                     update = record.run.config.update
                     settings |= {entry.key: json.loads(entry.value_json) for entry in update}
                 if record.HasField("artifact"):
-                    artifacts.append(record.artifact.name)
+                    contents = record.artifact.manifest.contents
+                    files_in = {entry.path: Path(entry.local_path) for entry in contents}
+                    artifacts.append((record.artifact.name, files_in))
                 if record.HasField("history"):
                     step = record.history.step.num
                     assert step not in stored
@@ -150,13 +152,14 @@ def test_wandb(folder: RunFolder) -> None:
                         ":".join(item.nested_key): json.loads(item.value_json)
                         for item in record.history.item
                     }
-    assert settings["log"]["clips"] == 2 and artifacts[-1].startswith("report-")
+    assert settings["log"]["clips"] == 2 and artifacts[-1][0].startswith("report-")
+    assert artifacts[-1][1]["report.html"].read_text() == "<p>all of it</p>"
     keys = ("reward/mean", "eval/recall_what?")
     check([(step, {key: row[key] for key in keys}) for step, row in stored.items()], folder)
     paths = {s: row.get("samples/completions:path") for s, row in stored.items()}
     assert [step for step, path in paths.items() if path] == list(SAMPLED)
-    home = files[0].parent / "files"
-    place = home / str(paths[2])
+    _, parts = artifacts[0]  # of step 2
+    (place,) = (path for name, path in parts.items() if name.endswith(".table.json"))
     table = json.loads(place.read_text())
     assert table["columns"][:5] == ["id", "label", "answer", "correct", "text"]
     assert [row[2] for row in table["data"]] == ["sad", None, None]
@@ -164,7 +167,7 @@ def test_wandb(folder: RunFolder) -> None:
     clips = [row[-1] for row in table["data"]]
     assert clips[2] is None
     for number, clip in enumerate(clips[:2]):
-        check_clip((home / clip["path"]).read_bytes(), number)
+        check_clip(parts[clip["path"]].read_bytes(), number)
 
 
 def test_mlflow(folder: RunFolder, tmp_path: Path) -> None:

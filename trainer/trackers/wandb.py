@@ -16,6 +16,8 @@ class WandbTracker(Tracker):
     def open(self, run: TrackedRun) -> None:
         """See `Tracker`."""
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        # Clips and the report wait here until they are sent; its default is below the home folder.
+        os.environ.setdefault("WANDB_DATA_DIR", str(run.home.resolve()))
         import wandb
 
         logging.getLogger("wandb").propagate = False  # it has a file of its own, and says much
