@@ -19,9 +19,10 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
+TRACKERS := $(VENV)-trackers
 READY := $(VENV)/.ready-$(shell cksum < requirements/cpu.lock | cut -d' ' -f1)
 
-.PHONY: demo pipeline test test-unit test-e2e test-fast lint wheel docs-site env env-gpu seeds data docs clean
+.PHONY: demo pipeline test test-unit test-e2e test-fast test-trackers lint wheel docs-site env env-gpu seeds data docs clean
 
 demo: env  ## SFT, RL and evaluation of a tiny policy on synthetic speech
 	$(BIN)/python -m demo
@@ -29,7 +30,7 @@ demo: env  ## SFT, RL and evaluation of a tiny policy on synthetic speech
 pipeline: env  ## the paper's whole pipeline in miniature, with its tables; 25 minutes on 2 cores
 	$(BIN)/python -m demo.pipeline
 
-test: env lint wheel docs-site test-unit test-e2e  ## everything CI runs
+test: env lint wheel docs-site test-unit test-trackers test-e2e  ## everything CI runs
 
 test-unit: env
 	$(PYTEST) -m "not e2e" tests/unit tests/faults
@@ -40,6 +41,16 @@ test-e2e: env  ## the real stack; the tests of a file stay in one process, one a
 
 test-fast: env  ## a developer's loop: what starts nothing and takes no second
 	$(PYTEST) -m "not slow and not e2e" tests/unit tests/faults
+
+# Beside the environment and not in it: what trackers need never changes what runs are tested with.
+test-trackers: $(TRACKERS)/.ready  ## the experiment trackers, offline; requirements/trackers.lock
+	PYTHONPATH=$(TRACKERS) $(BIN)/python -m pytest tests/trackers
+
+$(TRACKERS)/.ready: requirements/trackers.lock | env
+	rm -rf $(TRACKERS)
+	@echo "installing the experiment trackers (200 MB)"
+	$(PIP) --target $(TRACKERS) -r requirements/trackers.lock
+	touch $@
 
 lint: env
 	$(BIN)/ruff check .

@@ -35,13 +35,16 @@ FREE = {
     *_keys("eval.benchmarks.0", "name manifest audio_root split choices"),
     *_keys("judge", "options target target_options concurrency gpus"),
     *_keys("checkpoint", "every_steps background keep_last best_metric best_is export"),
-    *_keys("log", "samples_every tensorboard report stall_s"),
+    *_keys("log", "samples_every trackers project clips report stall_s"),
     *_keys("log", "class_window alarm_steps alarm_growth alarm_stop"),
     *_keys("early_stop", "metric better patience min_delta"),
     *_keys("parity", "num_clips max_gap mean_gap p99_gap min_correlation"),
     "resume.allow",
 }
 """Keys that may differ; an entry of a list of sections is 0."""
+
+GONE = {"log.tensorboard"}
+"""Keys of older versions, in config.yaml of their runs, that decide nothing of what is learned."""
 
 PATHS = {"model.path", "data.manifest", "data.audio_root", "judge.prompt_file"}
 """Keys that may differ if what they lead to is the same."""
@@ -114,7 +117,7 @@ def class_of(key: str) -> KeyClass:
     parts = neutral.split(".")
     for end in range(len(parts), 0, -1):
         head = ".".join(parts[:end])
-        if head in FREE:
+        if head in FREE | GONE:
             return "free"
         if head in PATHS:
             return "path"

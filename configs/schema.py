@@ -1,7 +1,8 @@
 """The schema of a run: every knob once, with its unit, range and default.
 
-Rewards, losses and evaluation have files of their own, `configs/reward_schema.py`,
-`configs/loss_schema.py` and `configs/eval_schema.py`; cross-field rules are in `configs/rules.py`.
+Rewards, losses, evaluation and logs have files of their own, `configs/reward_schema.py`,
+`configs/loss_schema.py`, `configs/eval_schema.py` and `configs/log_schema.py`; cross-field rules
+are in `configs/rules.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from configs.eval_schema import CONTROL_NAMES as CONTROL_NAMES
 from configs.eval_schema import BenchmarkConfig as BenchmarkConfig
 from configs.eval_schema import EvalConfig
 from configs.judge_schema import JudgeConfig
+from configs.log_schema import AlarmName as AlarmName
+from configs.log_schema import LogConfig as LogConfig
 from configs.loss_schema import AdvantageConfig as AdvantageConfig
 from configs.loss_schema import LossConfig as LossConfig
 from configs.reward_schema import RewardsConfig
@@ -290,46 +293,6 @@ class EarlyStopConfig(Section):
     """Values in a row, none better than the best before, after which the run ends."""
     min_delta: float = Field(default=0.0, ge=0)
     """By how much more a value must beat the best to be better, in the metric's unit."""
-
-
-AlarmName = Literal[
-    "prefers_wrong",
-    "judge_drift",
-    "hacking",
-    "accuracy",
-    "entropy",
-    "no_kl",
-    "classes",
-    "given_up",
-    "length",
-    "truncated",
-    "flat",
-]
-"""What `log.alarm_stop` may name; docs/metrics.md says when each of them is raised."""
-
-
-@dataclass
-class LogConfig(Section):
-    """What a run writes down."""
-
-    samples_every: int = Field(default=10, ge=0)
-    """Steps between sample files; 0 = none."""
-    tensorboard: bool = True
-    """Write TensorBoard event files."""
-    report: bool = True
-    """Write report.html at the end of the run; `launch/report.py` does it at any time."""
-    stall_s: float = Field(default=300.0, gt=0)
-    """Seconds without an answer of an engine or rank after which the log says who is in which call,
-    with the stacks of all threads of all of them, once a call. The call's own timeout ends it."""
-    alarm_steps: int = Field(default=20, ge=0)
-    """Steps in a row that a condition of docs/metrics.md#alarms must hold to raise an alarm line;
-    0 = never."""
-    class_window: int = Field(default=20, ge=1)
-    """Last steps over which `classes/*` count how often each label is asked, answered and right."""
-    alarm_growth: float = Field(default=2.0, gt=1)
-    """Length of completions, relative to the run's first steps, that counts as too long."""
-    alarm_stop: list[AlarmName] = Field(default=[])
-    """Alarms that end the run (exit code 4) instead of a line alone, such as `accuracy`."""
 
 
 @dataclass

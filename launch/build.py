@@ -47,15 +47,22 @@ from trainer.saving import Saver, best_of, unpack_row
 from trainer.sealed import verify
 from trainer.sft import SftParts, target_sample, train_sft
 from trainer.stop import StopRequest
+from trainer.trackers.sink import Trackers
 from trainer.trial import largest_row, longest_prompt
 
 logger = logging.getLogger(__name__)
 
 
-def run_rl(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: StopRequest) -> int:
+def run_rl(
+    config: RunConfig,
+    folder: RunFolder,
+    data: Splits,
+    stop_requested: StopRequest,
+    trackers: Trackers,
+) -> int:
     """Build everything, resume if there is something to resume, and run the RL loop.
 
-    Ray is connected, and the folder is opened. Returns the step reached.
+    Ray is connected, folder and trackers are opened. Returns the step reached.
     """
     builder = PromptBuilder(config.model.path, config.data)
     build_prompt, loader = _loader(config, data, builder)
@@ -77,7 +84,7 @@ def run_rl(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: S
     saved = {"loader": loader, "sampled": rollouts, "schedule": schedule, "alarms": alarms}
     saved |= {"classes": classes, "early_stop": early_stop} | ({"refill": refill} if refill else {})
     step, row = _resume(config, folder, store, learner, saved)
-    writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
+    writer = MetricsWriter(folder, trackers, first_step=step + 1 if step else 0)
     evaluate = Evaluator(config, engines, rewards, build_prompt)
     parts = Parts(
         rollouts=rollouts,
@@ -107,7 +114,7 @@ def run_rl(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: S
     ended_early = step < config.train.num_steps and not stop_requested()
     folder.end_reason = early_stop.reason if ended_early else ""
     _finish(config, folder, store, learner, step)
-    for part in (writer, loader, rewards, engines, learner, *([refill] if refill else [])):
+    for part in (loader, rewards, engines, learner, *([refill] if refill else [])):
         part.close()
     return step
 
@@ -150,7 +157,13 @@ class SupervisedTask:
     """Started learner -> metrics of its current weights on what is held out."""
 
 
-def run_sft(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: StopRequest) -> int:
+def run_sft(
+    config: RunConfig,
+    folder: RunFolder,
+    data: Splits,
+    stop_requested: StopRequest,
+    trackers: Trackers,
+) -> int:
     """Build the parts of a supervised run, resume if possible, and run it; see `run_rl`."""
     builder = PromptBuilder(config.model.path, config.data)
     task = SupervisedTask(
@@ -158,7 +171,7 @@ def run_sft(config: RunConfig, folder: RunFolder, data: Splits, stop_requested: 
         lambda prompt: target_sample(prompt, builder),
         lambda learner: _choice_evaluation(config, data, builder, learner),
     )
-    return run_supervised(config, folder, data, task, stop_requested)
+    return run_supervised(config, folder, data, task, stop_requested, trackers)
 
 
 def run_supervised(
@@ -167,6 +180,7 @@ def run_supervised(
     data: Splits,
     task: SupervisedTask,
     stop_requested: StopRequest,
+    trackers: Trackers,
 ) -> int:
     """Train on a task, from where the run folder left off; see `run_rl`."""
     _, loader = _loader(config, data, task.builder)
@@ -176,7 +190,7 @@ def run_supervised(
     store = _store(config, folder)
     _trial(config, task.builder, data.train, learner)
     step, row = _resume(config, folder, store, learner, {"loader": loader})
-    writer = MetricsWriter(folder, config.log.tensorboard, first_step=step + 1 if step else 0)
+    writer = MetricsWriter(folder, trackers, first_step=step + 1 if step else 0)
     parts = SftParts(
         loader,
         task.to_sample,
@@ -188,7 +202,7 @@ def run_supervised(
     )
     step = train_sft(config, parts, step, row)
     _finish(config, folder, store, learner, step)
-    for part in (writer, loader, learner):
+    for part in (loader, learner):
         part.close()
     places.release()
     return step

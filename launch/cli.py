@@ -182,6 +182,7 @@ def _execute(
     from trainer.run_folder import RunFolder
     from trainer.sealed import CheckpointFullError
     from trainer.stop import Stopped
+    from trainer.trackers.sink import Trackers
 
     folder = RunFolder(Path(config.output_dir) / config.name)
     restarts = Restarts.of(environment)
@@ -191,36 +192,38 @@ def _execute(
     logger.info(f"run folder: {folder.root.resolve()}")
     nodes: list[NodeAddress] = []
     stop.watch(folder.stop_path)
-    try:
-        with stop.lent():
-            nodes = connect(config, learns=kind != "evaluate")
-        Watchdog(config.log.stall_s)
-        step = _body(kind)(config, folder, data, stop)
-    except BaseException as error:
-        if isinstance(error, Stopped) or (isinstance(error, KeyboardInterrupt) and stop()):
-            return _stopped(folder, getattr(error, "step", folder.last_step()), command)
-        lost = describe_lost_nodes(nodes) if isinstance(error, Exception) else ""
-        where, again = _after_loss(config, folder, error, lost, restarts)
-        reason = f"{lost}{type(error).__name__}: {error}{where}"
+    with Trackers(config, folder) as trackers:
         try:
-            folder.write_status("failed", folder.last_step(), reason, command)
-        except OSError as full:  # the disk, for one, that has ended the run
-            print(f"error: the status could not be written: {full}", file=sys.stderr)
-        if not isinstance(error, Exception):
-            raise
-        # What says itself what to do needs none of our lines of code.
-        plain = (UserError, DiskFullError, CheckpointFullError, NoSignalError, AlarmError)
-        if not isinstance(error, plain):
-            traceback.print_exc()
-        if again is not None and command and not stop():
-            logger.warning(f"{reason} Starting again ({again.number}).")
-            start_again(again, environment)
-        return fail(EXIT_FAILED, f"{lost}{error}{where}")
-    if not folder.is_done(step, config.train.num_steps):
-        return _stopped(folder, step, command)
-    folder.write_status("finished", step, folder.end_reason, command)
-    if config.log.report:
-        _report(folder)
+            with stop.lent():
+                trackers.open(resumed=folder.has_progress())
+                nodes = connect(config, learns=kind != "evaluate")
+            Watchdog(config.log.stall_s)
+            step = _body(kind)(config, folder, data, stop, trackers)
+        except BaseException as error:
+            if isinstance(error, Stopped) or (isinstance(error, KeyboardInterrupt) and stop()):
+                return _stopped(folder, getattr(error, "step", folder.last_step()), command)
+            lost = describe_lost_nodes(nodes) if isinstance(error, Exception) else ""
+            where, again = _after_loss(config, folder, error, lost, restarts)
+            reason = f"{lost}{type(error).__name__}: {error}{where}"
+            try:
+                folder.write_status("failed", folder.last_step(), reason, command)
+            except OSError as full:  # the disk, for one, that has ended the run
+                print(f"error: the status could not be written: {full}", file=sys.stderr)
+            if not isinstance(error, Exception):
+                raise
+            plain = (UserError, DiskFullError, CheckpointFullError, NoSignalError, AlarmError)
+            if not isinstance(error, plain):  # those say themselves what to do
+                traceback.print_exc()
+            if again is not None and command and not stop():
+                logger.warning(f"{reason} Starting again ({again.number}).")
+                trackers.close()
+                start_again(again, environment)
+            return fail(EXIT_FAILED, f"{lost}{error}{where}")
+        if not folder.is_done(step, config.train.num_steps):
+            return _stopped(folder, step, command)
+        folder.write_status("finished", step, folder.end_reason, command)
+        if config.log.report and _report(folder):
+            trackers.log_report(folder.report_path)
     why = f"; {folder.end_reason}" if folder.end_reason else ""
     logger.info(f"finished {step} steps: {folder.root.resolve()}{why}")
     return EXIT_DONE
@@ -262,7 +265,7 @@ def _after_loss(
     return f" The run goes on from {start}, with the same command.", again
 
 
-def _report(folder: RunFolder) -> None:
+def _report(folder: RunFolder) -> bool:
     """Write the report; a run that is finished does not fail for the want of a picture of it."""
     from report.page import write_report
 
@@ -270,3 +273,5 @@ def _report(folder: RunFolder) -> None:
         logger.info(f"report: {write_report(folder.root)}")
     except (OSError, ValueError) as error:
         logger.info(f"the report was not written ({error}); try launch/report.py {folder.root}")
+        return False
+    return True

@@ -18,6 +18,7 @@ from rollout.engine import EngineSpec
 from rollout.pool import EnginePool
 from trainer.metrics_writer import MetricsWriter
 from trainer.run_folder import RunFolder
+from trainer.trackers.sink import Trackers
 
 
 def run_evaluation(
@@ -25,6 +26,7 @@ def run_evaluation(
     folder: RunFolder,
     data: Sequence[QuestionSet],
     stop_requested: Callable[[], bool],
+    trackers: Trackers,
 ) -> int:
     """Evaluate a policy on all test sets; write metrics, answers and a report.
 
@@ -46,9 +48,8 @@ def run_evaluation(
     metrics = write_evaluation(
         folder.root, config, sets, model=config.model.path, latency=evaluator.latency(data)
     )
-    writer = MetricsWriter(folder, config.log.tensorboard, first_step=0)
-    writer.write(0, metrics)
-    for part in (writer, judges, engines):
+    MetricsWriter(folder, trackers, first_step=0).write(0, metrics)
+    for part in (judges, engines):
         part.close()
     return config.train.num_steps
 

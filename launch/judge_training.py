@@ -25,6 +25,7 @@ from trainer.judge_prompts import JudgePrompts, learner_scores
 from trainer.learner_group import LearnerGroup
 from trainer.run_folder import RunFolder
 from trainer.stop import StopRequest
+from trainer.trackers.sink import Trackers
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,11 @@ def _split(rows: Sequence[JudgeRow], split: str) -> list[JudgeRow]:
 
 
 def run_judge(
-    config: RunConfig, folder: RunFolder, data: JudgeSplits, stop_requested: StopRequest
+    config: RunConfig,
+    folder: RunFolder,
+    data: JudgeSplits,
+    stop_requested: StopRequest,
+    trackers: Trackers,
 ) -> int:
     """Train a judge, from where the run folder left off.
 
@@ -123,6 +128,7 @@ def run_judge(
         folder: Opened.
         data: From `read_judge_data`.
         stop_requested: See `trainer.sft.SftParts`.
+        trackers: Opened.
 
     Returns:
         The step reached.
@@ -133,7 +139,7 @@ def run_judge(
         lambda prompt: builder.training_sample(prompt, data.scores[prompt.example.id]),
         lambda learner: _held_out(config, data, builder, learner),
     )
-    step = run_supervised(config, folder, data, task, stop_requested)
+    step = run_supervised(config, folder, data, task, stop_requested, trackers)
     if step == config.train.num_steps and config.checkpoint.export:
         _calibrate(config, folder, data)
     return step

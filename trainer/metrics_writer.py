@@ -10,27 +10,28 @@ from typing import Any
 
 from data.files import append_row, write_atomically
 from trainer.run_folder import RunFolder
-from trainer.tensorboard import EventFile
+from trainer.trackers.sink import Trackers
 
 logger = logging.getLogger(__name__)
 
 
 class MetricsWriter:
-    """Appends to metrics.jsonl and TensorBoard, and writes the sample files of a run folder."""
+    """Appends to metrics.jsonl, writes the sample files of a run folder, and tells the trackers."""
 
-    def __init__(self, folder: RunFolder, tensorboard: bool, first_step: int) -> None:
+    def __init__(self, folder: RunFolder, trackers: Trackers | None, first_step: int) -> None:
         """Open the files for appending, and write the start down (starts.jsonl).
 
         Args:
             folder: an open run folder.
-            tensorboard: write TensorBoard event files as well.
-            first_step: first step that will be written; TensorBoard hides what an earlier life of
-                the run wrote for this step and later ones.
+            trackers: open ones that get the same; None = none.
+            first_step: first step that will be written.
         """
         self._samples_dir = folder.samples_dir
         self._folder = folder
         folder.metrics_path.touch()
-        self._events = EventFile(folder, first_step) if tensorboard else None
+        self._trackers = trackers
+        if trackers is not None:
+            trackers.begin(first_step)
         folder.record_start(first_step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
@@ -59,8 +60,8 @@ class MetricsWriter:
                 + ", ".join(f"{key} is {text}" for key, text in lacking.items())
             )
         append_row(self._folder.metrics_path, row)
-        if self._events is not None:
-            self._events.write(step, finite)
+        if self._trackers is not None:
+            self._trackers.write(step, finite)
         try:
             self._folder.note_step(step)
         except OSError as error:  # the row says it as well
@@ -78,13 +79,8 @@ class MetricsWriter:
         """
         text = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows)
         write_atomically(self._samples_dir / f"step_{step:06d}.jsonl", text)
-        if self._events is not None:
-            self._events.write_samples(step, rows)
-
-    def close(self) -> None:
-        """Finish the files."""
-        if self._events is not None:
-            self._events.close()
+        if self._trackers is not None:
+            self._trackers.write_samples(step, rows)
 
 
 def _finite(value: Any) -> Any:

@@ -66,6 +66,7 @@ def preflight(
     from launch.memory.estimate import check_memory
     from launch.preflight.checkpoint import check_checkpoint
     from launch.preflight.rewards import check_rewards
+    from launch.preflight.trackers import check_trackers
     from launch.preflight.upload import check_upload
 
     problems = [
@@ -75,6 +76,7 @@ def preflight(
         *check_data(config, learns=learns),
         *check_rewards(config, learns=learns),
         *check_loss(config, learns=learns),
+        *check_trackers(config),
         *check_output(config, learns=learns),
         *check_shared_memory(config),
         *check_gpus(config, learns=learns),

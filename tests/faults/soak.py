@@ -79,7 +79,7 @@ checkpoint:
   export: false
 log:
   samples_every: 1
-  tensorboard: false
+  trackers: []
   report: false
 parity:
   num_clips: 4

@@ -30,7 +30,7 @@ OVERRIDES = {
     "checkpoint.export": "false",
     "parity.num_clips": 0,
     "log.samples_every": 1,
-    "log.tensorboard": "false",
+    "log.trackers": "[]",
 }
 SILENCE_S = 40.0
 MAX_OVERHEAD_S = 30.0

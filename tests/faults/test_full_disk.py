@@ -160,7 +160,7 @@ def test_a_full_disk_is_named_and_no_file_is_torn(
     tmp_path: Path, write: Callable[[RunFolder, MetricsWriter], None], name: str
 ):
     folder = opened(tmp_path)
-    writer = MetricsWriter(folder, tensorboard=False, first_step=1)
+    writer = MetricsWriter(folder, trackers=None, first_step=1)
     writer.write(1, {"x": 1.0})
     with file_limit(2000), pytest.raises(DiskFullError) as caught:
         write(folder, writer)
@@ -185,7 +185,7 @@ def test_a_step_whose_status_cannot_be_written_is_still_a_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     folder = opened(tmp_path)
-    writer = MetricsWriter(folder, tensorboard=False, first_step=1)
+    writer = MetricsWriter(folder, trackers=None, first_step=1)
     fired: list[int] = []
 
     def refuse(*_: Any) -> None:

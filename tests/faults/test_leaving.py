@@ -362,7 +362,7 @@ def test_steps_without_any_update_end_the_run_too():
     lost="the steps since the last checkpoint",
 )
 def test_an_alarm_can_end_the_run(tmp_path: Path):
-    log = LogConfig(samples_every=0, tensorboard=False, alarm_steps=2, alarm_stop=["entropy"])
+    log = LogConfig(samples_every=0, trackers=[], alarm_steps=2, alarm_stop=["entropy"])
     run = Run(tmp_path, log=log, train=TrainConfig(num_steps=50, prompts_per_step=1))
     run.update_metrics = lambda step: {
         "optim/skipped": 0.0,

@@ -26,7 +26,7 @@ from trainer.stop import StopRequest
 folder, how, limit = sys.argv[1:]
 launch.cluster.connect = lambda config, learns: []
 
-def run(config, run_folder, data, stop):
+def run(config, run_folder, data, stop, trackers):
     with open(f"{folder}/lives", "a") as file:
         file.write(f"{os.getpid()}\\n")
     lives = len(open(f"{folder}/lives").readlines())

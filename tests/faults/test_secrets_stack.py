@@ -31,7 +31,7 @@ SETTINGS = {
     "parity.num_clips": 2,
     "log.report": True,
     "log.samples_every": 1,
-    "log.tensorboard": True,
+    "log.trackers": "[tensorboard]",
 }
 
 

@@ -68,7 +68,11 @@ HOMES = {
     "soundfile": ("data/audio.py", "demo/"),
     "pyworld": ("data/prosody/measure.py", "data/prosody/renditions.py"),
     "omegaconf": ("configs/load.py",),
-    "tensorboard": ("trainer/tensorboard.py",),
+    "tensorboard": ("trainer/trackers/tensorboard.py",),
+    "wandb": ("trainer/trackers/wandb.py",),
+    "mlflow": ("trainer/trackers/mlflow.py",),
+    "trackio": ("trainer/trackers/trackio.py",),
+    "swanlab": ("trainer/trackers/swanlab.py",),
     # GPL: may not become a part of the core.
     "espeakng_loader": ("demo/",),
 }
@@ -80,6 +84,7 @@ UNSAFE_KEYWORDS = {"shell", "trust_remote_code", "allow_pickle"}
 
 BROAD_EXCEPT = {
     "launch/cli.py": "the one place that turns any failure into an exit code and a status file",
+    "trainer/trackers/sink.py": "a tracker's client may raise anything; the run goes on without it",
     "rewards/foreign.py": "a plug-in may raise anything; only text leaves its process",
 }
 """Files that may catch everything, and why."""
@@ -241,7 +246,7 @@ def test_light_modules_load_nothing_heavy():
     )
     loaded = set(json.loads(result.stdout))
     assert {"rewards.combine", "configs.schema"} <= loaded
-    heavy = {"torch", "ray", "vllm", "transformers", "deepspeed", "peft", "tensorboard"}
+    heavy = {"torch", "ray", "vllm", "transformers", "deepspeed", "peft", "tensorboard", "wandb"}
     assert not heavy & loaded
 
 

@@ -253,9 +253,8 @@ def run(tmp_path: Path) -> Path:
     scores = [FOURS, {**FOURS, "factual_alignment": 1.5}, FOURS, FOURS, None, half]
     folder = RunFolder(tmp_path / "rl")
     folder.samples_dir.mkdir(parents=True)
-    writer = MetricsWriter(folder, tensorboard=False, first_step=7)
+    writer = MetricsWriter(folder, trackers=None, first_step=7)
     writer.write_samples(7, sample_rows(7, [scored_group(texts, scores)], [], {}))
-    writer.close()
     return tmp_path / "rl"
 
 

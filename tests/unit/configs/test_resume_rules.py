@@ -33,6 +33,8 @@ def test_every_key_is_in_exactly_one_class():
         ("learner.tokens_per_microbatch", "free"),
         ("rollout.gpu_memory_frac", "free"),
         ("data.bad_clips", "free"),
+        ("log.trackers", "free"),
+        ("log.tensorboard", "free"),  # of runs before `log.trackers`
         ("rewards.terms.12.timeout_s", "free"),
         ("rewards.terms.1.options.url", "free"),
         ("eval.benchmarks.3.manifest", "free"),

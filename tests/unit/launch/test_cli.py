@@ -23,8 +23,8 @@ from trainer.stop import StopRequest
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write fails with an error, as on a full disk
 launch.cluster.connect = lambda config, learns: []
 
-def run(config, folder, data, stop):
-    writer = MetricsWriter(folder, tensorboard=False, first_step=1)
+def run(config, folder, data, stop, trackers):
+    writer = MetricsWriter(folder, trackers=None, first_step=1)
     writer.write(1, {"reward/mean": 1.0})
     room = folder.metrics_path.stat().st_size + 1000
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))

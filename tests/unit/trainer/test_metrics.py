@@ -212,15 +212,13 @@ def opened(root: Path) -> RunFolder:
 
 def test_rows_are_appended_sorted_and_flushed(tmp_path: Path) -> None:
     folder = opened(tmp_path)
-    writer = MetricsWriter(folder, tensorboard=False, first_step=1)
+    writer = MetricsWriter(folder, trackers=None, first_step=1)
     writer.write(1, {"time/step_s": np.float32(0.5), "reward/mean": 1})
     assert folder.metrics_path.read_text() == (
         '{"step": 1, "reward/mean": 1.0, "time/step_s": 0.5}\n'
     )
-    writer.close()
-    again = MetricsWriter(folder, tensorboard=False, first_step=2)
+    again = MetricsWriter(folder, trackers=None, first_step=2)
     again.write(2, {"reward/mean": 2.0})
-    again.close()
     assert [json.loads(line)["step"] for line in folder.metrics_path.open()] == [1, 2]
     assert [start["first_step"] for start in folder.starts()] == [1, 2]
     assert not folder.tb_dir.exists()
@@ -228,7 +226,7 @@ def test_rows_are_appended_sorted_and_flushed(tmp_path: Path) -> None:
 
 def test_sample_files(tmp_path: Path) -> None:
     folder = opened(tmp_path)
-    writer = MetricsWriter(folder, tensorboard=False, first_step=1)
+    writer = MetricsWriter(folder, trackers=None, first_step=1)
     writer.write_samples(10, [{"text": "line\u2028one\n", "terms": {"x": None}}, {"text": "b"}])
     lines = (tmp_path / "samples" / "step_000010.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
@@ -238,15 +236,13 @@ def test_sample_files(tmp_path: Path) -> None:
     writer.write_samples(11, [{"reward": float("nan"), "details": {"x": [float("inf"), 1.0]}}])
     (line,) = (tmp_path / "samples" / "step_000011.jsonl").read_text().splitlines()
     assert json.loads(line) == {"reward": None, "details": {"x": [None, 1.0]}}
-    writer.close()
 
 
 def test_what_is_not_finite_is_named_and_the_rest_written(tmp_path: Path) -> None:
     folder = opened(tmp_path)
-    writer = MetricsWriter(folder, tensorboard=False, first_step=1)
+    writer = MetricsWriter(folder, trackers=None, first_step=1)
     bad = {"optim/grad_norm": float("inf"), "policy/kl": float("nan"), "x/y": -float("inf")}
     writer.write(1, {"reward/mean": 0.5, **bad})
-    writer.close()
     (row,) = [json.loads(line) for line in folder.metrics_path.open()]
     assert row == {
         "step": 1,
@@ -268,7 +264,7 @@ def test_a_nan_among_maxima_does_not_vanish() -> None:
 def test_the_status_follows_the_steps(tmp_path: Path) -> None:
     folder = opened(tmp_path)
     folder.write_status("running", 0, "", "python launch/rl.py")
-    writer = MetricsWriter(folder, tensorboard=False, first_step=0)
+    writer = MetricsWriter(folder, trackers=None, first_step=0)
     for step in range(3):
         writer.write(step, {"x": 1.0})
         status = folder.read_status()
@@ -278,7 +274,7 @@ def test_the_status_follows_the_steps(tmp_path: Path) -> None:
 
 def test_a_full_disk_names_the_metrics_file(tmp_path: Path) -> None:
     folder = opened(tmp_path)
-    writer = MetricsWriter(folder, tensorboard=False, first_step=1)
+    writer = MetricsWriter(folder, trackers=None, first_step=1)
     writer.write(1, {"x": 1.0})
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30, limits[1]))
@@ -289,7 +285,6 @@ def test_a_full_disk_names_the_metrics_file(tmp_path: Path) -> None:
             writer.write_samples(2, [{"text": "x" * 100}])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    writer.close()
 
 
 def documented_keys(text: str) -> list[re.Pattern[str]]:

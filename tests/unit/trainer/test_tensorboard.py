@@ -7,6 +7,8 @@ import resource
 import struct
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +24,27 @@ from tests.fixtures import write_tone
 from tests.unit.trainer.test_metrics import documented_keys
 from trainer.metrics_writer import MetricsWriter
 from trainer.run_folder import RunFolder
-from trainer.tensorboard import shown_rows
+from trainer.trackers.base import shown_places
+from trainer.trackers.sink import Trackers
 
 ROOT = Path(__file__).parents[3]
 EVIL = "# head\n```\n</code><script>alert(1)</script>\n\n- [x](javascript:alert(2))"
 
 
-def opened(root: Path, config: str = "tiny.yaml", *overrides: str) -> RunFolder:
-    folder = RunFolder(root / "run")
-    settings = load_config(ROOT / "configs" / config, [f"data.audio_root={root}", *overrides])
-    folder.open(dump_config(settings), lambda old: [])
-    return folder
+class Run:
+    """A run folder with TensorBoard, in the place of a whole run."""
+
+    def __init__(self, root: Path, config: str = "tiny.yaml", *overrides: str) -> None:
+        settings = [f"data.audio_root={root}", "log.trackers=[tensorboard]", *overrides]
+        self.config = load_config(ROOT / "configs" / config, settings)
+        self.folder = RunFolder(root / "run")
+        self.folder.open(dump_config(self.config), lambda old: [])
+
+    @contextmanager
+    def life(self, first_step: int = 1) -> Iterator[MetricsWriter]:
+        with Trackers(self.config, self.folder) as trackers:
+            trackers.open(resumed=False)
+            yield MetricsWriter(self.folder, trackers, first_step)
 
 
 def row(group: int, **fields: Any) -> dict[str, Any]:
@@ -52,16 +64,16 @@ def row(group: int, **fields: Any) -> dict[str, Any]:
     }
 
 
-def read(folder: RunFolder) -> EventAccumulator:
-    return EventAccumulator(str(folder.tb_dir), size_guidance={"tensors": 0}).Reload()
+def read(run: Run) -> EventAccumulator:
+    return EventAccumulator(str(run.folder.tb_dir), size_guidance={"tensors": 0}).Reload()
 
 
 def text_of(events: EventAccumulator, tag: str) -> str:
     return events.Tensors(tag)[-1].tensor_proto.string_val[0].decode()
 
 
-def layout_of(folder: RunFolder) -> dict[str, dict[str, list[str]]]:
-    (event,) = read(folder).Tensors("custom_scalars__config__")
+def layout_of(run: Run) -> dict[str, dict[str, list[str]]]:
+    (event,) = read(run).Tensors("custom_scalars__config__")
     layout = Layout.FromString(event.tensor_proto.string_val[0])
     return {
         category.title: {chart.title: list(chart.multiline.tag) for chart in category.chart}
@@ -73,11 +85,12 @@ def layout_of(folder: RunFolder) -> dict[str, dict[str, list[str]]]:
 def test_every_chart_of_the_layout_shows_documented_metrics(
     tmp_path: Path, config: str, number: int
 ) -> None:
-    folder = opened(tmp_path, config)
-    MetricsWriter(folder, tensorboard=True, first_step=0).close()
+    run = Run(tmp_path, config)
+    with run.life(0):
+        pass
     charts = {
         title: patterns
-        for category in layout_of(folder).values()
+        for category in layout_of(run).values()
         for title, patterns in category.items()
     }
     assert len(charts) == number
@@ -92,31 +105,32 @@ def _metrics_page() -> str:
 
 
 def test_terms_are_shown_without_their_labels(tmp_path: Path) -> None:
-    folder = opened(tmp_path)
-    MetricsWriter(folder, tensorboard=True, first_step=0).close()
-    (pattern,) = layout_of(folder)["Learning"]["Reward terms"]
+    run = Run(tmp_path)
+    with run.life(0):
+        pass
+    (pattern,) = layout_of(run)["Learning"]["Reward terms"]
     keys = ["reward/format_mean", "reward/reasoning_mean", "reward/mean", "reward/format_mean_sad"]
     assert [bool(re.match(pattern, key)) for key in keys] == [True, True, False, False]
 
 
 def test_the_configuration_is_shown_as_it_is(tmp_path: Path) -> None:
-    folder = opened(tmp_path)
-    MetricsWriter(folder, tensorboard=True, first_step=0).close()
-    lines = text_of(read(folder), "config").splitlines()
+    run = Run(tmp_path)
+    with run.life(0):
+        pass
+    lines = text_of(read(run), "config").splitlines()
     assert all(line.startswith("    ") for line in lines)
-    assert "\n".join(line[4:] for line in lines) + "\n" == folder.config_path.read_text()
+    assert "\n".join(line[4:] for line in lines) + "\n" == run.folder.config_path.read_text()
 
 
 def test_completions_and_their_clips(tmp_path: Path) -> None:
-    folder = opened(tmp_path)
+    run = Run(tmp_path)
     for number in range(8):
         write_tone(tmp_path / f"clip-{number}.wav", duration_s=0.5)
     write_tone(tmp_path / "clip-4.wav", duration_s=11.0)
     (tmp_path / "clip-2.wav").unlink()
-    writer = MetricsWriter(folder, tensorboard=True, first_step=1)
-    writer.write_samples(1, [row(group) for group in range(8) for _ in range(2)])
-    writer.close()
-    events = read(folder)
+    with run.life() as writer:
+        writer.write_samples(1, [row(group) for group in range(8) for _ in range(2)])
+    events = read(run)
     lines = [line.strip() for line in text_of(events, "samples/completions").splitlines()]
     assert lines[:4] == [
         "1. clip-0: gold happy, answered sad (wrong)",
@@ -145,11 +159,10 @@ def test_a_clip_that_is_a_link_out_is_shown_if_links_are_followed(
     (tmp_path / "root").mkdir()
     write_tone(tmp_path / "store.wav")
     (tmp_path / "root" / "clip-0.wav").symlink_to(tmp_path / "store.wav")
-    folder = opened(tmp_path / "root", "tiny.yaml", f"data.follow_links={follow_links}")
-    writer = MetricsWriter(folder, tensorboard=True, first_step=1)
-    writer.write_samples(1, [row(0)])
-    writer.close()
-    assert read(folder).Tags()["tensors"].count("samples/clips") == number
+    run = Run(tmp_path / "root", "tiny.yaml", f"data.follow_links={follow_links}")
+    with run.life() as writer:
+        writer.write_samples(1, [row(0)])
+    assert read(run).Tags()["tensors"].count("samples/clips") == number
 
 
 def _seconds(sound: bytes) -> float:
@@ -162,44 +175,40 @@ def _seconds(sound: bytes) -> float:
 
 
 def test_nothing_that_a_model_writes_is_markup(tmp_path: Path) -> None:
-    folder = opened(tmp_path)
-    writer = MetricsWriter(folder, tensorboard=True, first_step=1)
-    writer.write_samples(1, [row(0, id=EVIL, text=EVIL, answer=EVIL, label=EVIL)])
-    writer.close()
-    shown = markdown_to_safe_html(text_of(read(folder), "samples/completions"))
+    run = Run(tmp_path)
+    with run.life() as writer:
+        writer.write_samples(1, [row(0, id=EVIL, text=EVIL, answer=EVIL, label=EVIL)])
+    shown = markdown_to_safe_html(text_of(read(run), "samples/completions"))
     assert set(re.findall(r"<(\w+)", shown)) == {"pre", "code"}
     assert shown.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 4
 
 
 def test_clips_are_written_ever_more_rarely(tmp_path: Path) -> None:
-    folder = opened(tmp_path)
+    run = Run(tmp_path)
     write_tone(tmp_path / "clip-0.wav")
-    writer = MetricsWriter(folder, tensorboard=True, first_step=1)
-    for step in range(1, 41):
-        writer.write_samples(step, [row(0)])
-    writer.close()
-    events = read(folder)
+    with run.life() as writer:
+        for step in range(1, 41):
+            writer.write_samples(step, [row(0)])
+    events = read(run)
     assert len(events.Tensors("samples/completions")) == 40
     steps = [event.step for event in events.Tensors("samples/clips")]
     assert steps == [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 19, 24, 30, 38]
 
 
-def test_shown_rows_are_of_different_groups() -> None:
-    rows = [row(group, reward=n) for group in range(3) for n in range(2)]
-    assert [(r["group"], r["reward"]) for r in shown_rows(rows)] == [(0, 0), (1, 0), (2, 0)]
-    rows = [row(group) for group in range(10)]
-    assert [r["group"] for r in shown_rows(rows)] == [0, 2, 5, 7]
+def test_shown_completions_are_of_different_groups() -> None:
+    rows = [row(group) for group in range(3) for _ in range(2)]
+    assert shown_places(rows, 4) == [0, 2, 4]
+    assert shown_places([row(group) for group in range(10)], 4) == [0, 2, 5, 7]
 
 
 def test_a_resumed_run_has_one_clean_curve_in_tensorboard(tmp_path: Path) -> None:
-    folder = opened(tmp_path)
+    run = Run(tmp_path)
     for first, last in ((1, 6), (4, 8)):
         time.sleep(1 - time.time() % 1)  # names of event files are told apart by their second
-        writer = MetricsWriter(folder, tensorboard=True, first_step=first)
-        for step in range(first, last + 1):
-            writer.write(step, {"reward/mean": first + step / 100})
-        writer.close()
-    events = EventAccumulator(str(folder.tb_dir)).Reload().Scalars("reward/mean")
+        with run.life(first) as writer:
+            for step in range(first, last + 1):
+                writer.write(step, {"reward/mean": first + step / 100})
+    events = EventAccumulator(str(run.folder.tb_dir)).Reload().Scalars("reward/mean")
     assert [event.step for event in events] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert [round(event.value, 2) for event in events][2:5] == [1.03, 4.04, 4.05]
 
@@ -207,14 +216,21 @@ def test_a_resumed_run_has_one_clean_curve_in_tensorboard(tmp_path: Path) -> Non
 def test_tensorboard_that_cannot_start_costs_one_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = opened(tmp_path)
-    folder.tb_dir.write_text("a file where the folder should be")
-    writer = MetricsWriter(folder, tensorboard=True, first_step=1)
-    writer.write(1, {"reward/mean": 1.0})
-    writer.write(2, {"reward/mean": 1.0})
-    writer.close()
-    assert caplog.text.count("no more TensorBoard events, the run goes on") == 1
-    assert len(folder.metrics_path.read_text().splitlines()) == 2
+    run = Run(tmp_path)
+    run.folder.tb_dir.write_text("a file where the folder should be")
+    with run.life() as writer:
+        writer.write(1, {"reward/mean": 1.0})
+        writer.write(2, {"reward/mean": 1.0})
+    assert caplog.text.count("nothing more goes to tensorboard, the run goes on") == 1
+    assert len(run.folder.metrics_path.read_text().splitlines()) == 2
+
+
+def size_of_begun(run: Run) -> int:
+    """Wait until the event file has its layout and configuration; return its size in bytes."""
+    while "config" not in read(run).Tags()["tensors"]:
+        time.sleep(0.05)
+    (events,) = run.folder.tb_dir.iterdir()
+    return events.stat().st_size
 
 
 @pytest.mark.parametrize(("room", "num_steps"), [(1000, 40), (0, 1)])
@@ -227,16 +243,14 @@ def test_tensorboard_that_fails_midway_costs_one_warning(
 ) -> None:
     # The thread that writes ends with the error, after leaving it to the next call.
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    folder = opened(tmp_path)
-    writer = MetricsWriter(folder, tensorboard=True, first_step=1)
+    run = Run(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    (events,) = folder.tb_dir.iterdir()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (events.stat().st_size + room, limits[1]))
     try:
-        for step in range(1, num_steps + 1):
-            writer.write(step, {"x": 1.0})
-        writer.close()
+        with run.life() as writer:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size_of_begun(run) + room, limits[1]))
+            for step in range(1, num_steps + 1):
+                writer.write(step, {"x": 1.0})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert caplog.text.count("no more TensorBoard events, the run goes on") == 1
-    assert len(folder.metrics_path.read_text().splitlines()) == num_steps
+    assert caplog.text.count("nothing more goes to tensorboard, the run goes on") == 1
+    assert len(run.folder.metrics_path.read_text().splitlines()) == num_steps

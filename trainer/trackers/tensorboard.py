@@ -5,15 +5,11 @@ docs/metrics.md says where TensorBoard shows them.
 
 from __future__ import annotations
 
-import logging
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-import yaml
 from tensorboard.compat.proto.summary_pb2 import (
     Summary,  # pyright: ignore[reportAttributeAccessIssue] (generated at import)
 )
@@ -22,25 +18,17 @@ from tensorboard.plugins.text import metadata as text_plugin
 from tensorboard.util.tensor_util import make_tensor_proto
 from torch.utils.tensorboard import SummaryWriter
 
-from data.audio import SAMPLE_RATE_HZ, wav_bytes
-from data.clips import read_clip
-from trainer.run_folder import RunFolder
-
-logger = logging.getLogger(__name__)
-
-NUM_SHOWN = 4
-"""Completions of a sample file that are shown, each of another clip."""
-
-MAX_CLIP_S = 10.0
-"""Clips are cut here: 320 kB."""
-
-CLIP_GROWTH = 1.25
-"""Clips are written again once the step has grown by this factor: 30 times in 1,000 steps, where
-TensorBoard shows 10."""
+from trainer.trackers.base import (
+    CLIPS,
+    COMPLETIONS,
+    Completions,
+    TrackedRun,
+    Tracker,
+)
 
 LINE_WIDTH = 110
 
-CONFIG_TAG, COMPLETIONS_TAG, CLIPS_TAG = "config", "samples/completions", "samples/clips"
+CONFIG_TAG = "config"
 
 Layouts = dict[str, dict[str, list[str]]]
 """Category -> title of a chart -> patterns of its metrics, each for the whole key."""
@@ -87,88 +75,50 @@ LAYOUTS: dict[str, Layouts] = {
 """`loss.kind` -> the charts of the custom scalars page; TERM is any reward term of the run."""
 
 
-class EventFile:
-    """A TensorBoard event file; the first failure costs a warning and ends it."""
+class EventFile(Tracker):
+    """A TensorBoard event file."""
 
-    def __init__(self, folder: RunFolder, first_step: int) -> None:
-        """Start a file with the layout and the configuration of the run.
+    # A file cannot be gone on with: TensorBoard hides what an earlier one has of a repeated step.
+    has_memory = False
 
-        Args:
-            folder: Open; its config.yaml is the run's.
-            first_step: First step that will be written; TensorBoard hides what an earlier life of
-                the run wrote for this step and later ones.
-        """
+    def open(self, run: TrackedRun) -> None:
+        """See `Tracker`; the file itself comes with the first step."""
+        self._run = run
         self._writer: SummaryWriter | None = None
-        self._next_clips = first_step
-        text = folder.config_path.read_text(encoding="utf-8")
-        config = yaml.safe_load(text)
-        self._audio_root = Path(config["data"]["audio_root"])
-        # A run folder of an older version does not have it.
-        self._follow_links = bool(config["data"].get("follow_links"))
-        terms = [str(term["name"]) for term in config["rewards"]["terms"]]
-        try:
-            self._writer = SummaryWriter(folder.tb_dir, purge_step=first_step)
-            self._writer.add_custom_scalars(charts_of(config["loss"]["kind"], terms))
-        except OSError as err:
-            self._give_up(err)
+
+    def begin(self, first_step: int) -> None:
+        """Start a file with the layout and the configuration of the run; see `Tracker`."""
+        settings = self._run.settings
+        terms = [str(term["name"]) for term in settings["rewards"]["terms"]]
+        self._writer = SummaryWriter(self._run.home, purge_step=first_step)
+        self._writer.add_custom_scalars(charts_of(settings["loss"]["kind"], terms))
+        text = self._run.config_path.read_text(encoding="utf-8")
         self._summarize(first_step, _text_value(CONFIG_TAG, text))
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Write scalars.
-
-        Args:
-            step: Loop step.
-            values: Key -> finite number.
-        """
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """See `Tracker`."""
         scalars = [Summary.Value(tag=key, simple_value=value) for key, value in values.items()]
         self._summarize(step, *scalars)
 
-    def write_samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write a few completions as text and, at growing distances, their clips.
-
-        Args:
-            step: Loop step.
-            rows: Of its sample file; see `trainer.metrics.sample_rows`.
-        """
-        if self._writer is None or not rows:
-            return
-        shown = shown_rows(rows)
-        values = [_text_value(COMPLETIONS_TAG, completions_text(shown))]
-        if step >= self._next_clips:
-            self._next_clips = max(step + 1, round(step * CLIP_GROWTH))
-            root, follow = self._audio_root, self._follow_links
-            clips = [read_clip(root, row["audio"], follow_links=follow) for row in shown]
-            num = round(MAX_CLIP_S * SAMPLE_RATE_HZ)
-            sounds = [wav_bytes(clip[:num]) for clip in clips if clip is not None]
-            values += [_clips_value(sounds)] if sounds else []
-        self._summarize(step, *values)
+    def log_completions(self, completions: Completions) -> None:
+        """Write those that are shown first as text, and the clips; see `Tracker`."""
+        shown = [completions.rows[place] for place in completions.shown]
+        values = [_text_value(COMPLETIONS, completions_text(shown))]
+        sounds = list(completions.clips.values())
+        self._summarize(completions.step, *values, *([_clips_value(sounds)] if sounds else []))
 
     def close(self) -> None:
-        """Finish the file."""
-        writer, self._writer = self._writer, None
-        try:
-            if writer is not None:
-                writer.close()
-        except OSError as err:  # of the last write, as the thread that writes has said it late
-            self._give_up(err)
+        """See `Tracker`."""
+        if self._writer is not None:
+            self._writer.close()
 
     def _summarize(self, step: int, *values: Any) -> None:
         """Write one event: `add_scalar` makes one per key, which took 14 times as long."""
-        file = self._writer.file_writer if self._writer else None
-        if file is None:
-            return
-        try:
-            file.add_summary(Summary(value=values), step)
-            file.flush()  # a kill loses nothing, and an error shows here
-        except OSError as err:
-            self._give_up(err)
-
-    def _give_up(self, err: OSError) -> None:
-        logger.warning(f"no more TensorBoard events, the run goes on: {err}")
-        writer, self._writer = self._writer, None
-        with suppress(OSError):
-            if writer is not None:
-                writer.close()
+        assert self._writer is not None, "begin comes first"
+        file = self._writer.file_writer
+        assert file is not None
+        file.add_summary(Summary(value=values), step)
+        file.flush()  # a kill loses nothing, and an error shows here
 
 
 def charts_of(kind: str, terms: Sequence[str]) -> dict[str, dict[str, list[Any]]]:
@@ -186,17 +136,6 @@ def charts_of(kind: str, terms: Sequence[str]) -> dict[str, dict[str, list[Any]]
         }
         for category, charts in LAYOUTS[kind].items()
     }
-
-
-def shown_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the first completion of some groups, spread evenly over the step, NUM_SHOWN at most.
-
-    Args:
-        rows: Of a sample file, at least one; the completions of a group stand together.
-    """
-    first = list({row["group"]: row for row in reversed(rows)}.values())[::-1]
-    num = min(NUM_SHOWN, len(first))
-    return [first[place * len(first) // num] for place in range(num)]
 
 
 def completions_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -244,8 +183,8 @@ def _clips_value(sounds: Sequence[bytes]) -> Any:
     """Return WAV files as the samples of one audio summary; `add_audio` holds only one."""
     metadata = audio_plugin.create_summary_metadata(
         display_name="",
-        description=f"The clips of {COMPLETIONS_TAG} of the same step, in its order.",
+        description=f"The clips of {COMPLETIONS} of the same step, in its order.",
         encoding=audio_plugin.Encoding.Value("WAV"),
     )
     tensor = make_tensor_proto([[sound, b""] for sound in sounds])
-    return Summary.Value(tag=CLIPS_TAG, metadata=metadata, tensor=tensor)
+    return Summary.Value(tag=CLIPS, metadata=metadata, tensor=tensor)

@@ -1,0 +1,1 @@
+"""The experiment trackers with their real packages, offline: `make test-trackers`."""

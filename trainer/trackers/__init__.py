@@ -1,0 +1,1 @@
+"""Experiment trackers: one sink, and a back end per tracker."""
