@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypedDict
 
 import ray
 
@@ -70,30 +70,24 @@ def run_rl(
     engines, learner, rewards = _start_actors(config, builder, terms)
     first = next(usable_prompts(data.train, build_prompt, config.data.bad_clips))
     check_judges(rewards, terms, config, first)
-    schedule = Schedule(terms, config.rewards.outcome)
-    judged = [term.name for term in terms if term.judged]
-    alarms = Alarms(config.log, judged, config.rewards.outcome)
-    classes = ClassWindow(config.log.class_window, config.rewards.aliases)
-    early_stop = EarlyStop(config.early_stop)
+    watched = _watched(config, terms)
     store = _store(config, folder)
     _trial(config, builder, data.train, learner, engines)
     engines.sleep()
     rules = CombineRules.from_config(config.rewards)
     refill = _refill(config, data, builder)
-    rollouts = Rollouts(config, loader, engines, rewards, rules, schedule, refill)
-    saved = {"loader": loader, "sampled": rollouts, "schedule": schedule, "alarms": alarms}
-    saved |= {"classes": classes, "early_stop": early_stop} | ({"refill": refill} if refill else {})
+    rollouts = Rollouts(config, loader, engines, rewards, rules, watched["schedule"], refill)
+    saved = {"loader": loader, "sampled": rollouts, **watched} | (
+        {"refill": refill} if refill else {}
+    )
     step, row = _resume(config, folder, store, learner, saved)
     writer = MetricsWriter(folder, trackers, first_step=step + 1 if step else 0)
     evaluate = Evaluator(config, engines, rewards, build_prompt)
     parts = Parts(
+        **watched,
         rollouts=rollouts,
         engines=engines,
         rules=rules,
-        schedule=schedule,
-        alarms=alarms,
-        classes=classes,
-        early_stop=early_stop,
         learner=learner,
         writer=writer,
         saver=Saver(config, store, learner, step),
@@ -112,11 +106,30 @@ def run_rl(
     step = train(config, parts, step, row)
     write_last_test(folder, config, evaluate.answered, data)
     ended_early = step < config.train.num_steps and not stop_requested()
-    folder.end_reason = early_stop.reason if ended_early else ""
+    folder.end_reason = watched["early_stop"].reason if ended_early else ""
     _finish(config, folder, store, learner, step)
     for part in (loader, rewards, engines, learner, *([refill] if refill else [])):
         part.close()
     return step
+
+
+class Watched(TypedDict):
+    """What follows a run from step to step and is saved with it."""
+
+    schedule: Schedule
+    alarms: Alarms
+    classes: ClassWindow
+    early_stop: EarlyStop
+
+
+def _watched(config: RunConfig, terms: Sequence[RewardTermConfig]) -> Watched:
+    judged = [term.name for term in terms if term.judged]
+    return Watched(
+        schedule=Schedule(terms, config.rewards.outcome),
+        alarms=Alarms(config.log, judged, config.rewards.outcome),
+        classes=ClassWindow(config.log.class_window, config.rewards.aliases),
+        early_stop=EarlyStop(config.early_stop),
+    )
 
 
 def _refill(config: RunConfig, data: Splits, builder: PromptBuilder) -> Refill | None:

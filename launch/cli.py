@@ -205,10 +205,7 @@ def _execute(
             lost = describe_lost_nodes(nodes) if isinstance(error, Exception) else ""
             where, again = _after_loss(config, folder, error, lost, restarts)
             reason = f"{lost}{type(error).__name__}: {error}{where}"
-            try:
-                folder.write_status("failed", folder.last_step(), reason, command)
-            except OSError as full:  # the disk, for one, that has ended the run
-                print(f"error: the status could not be written: {full}", file=sys.stderr)
+            _failed(folder, reason, command)
             if not isinstance(error, Exception):
                 raise
             plain = (UserError, DiskFullError, CheckpointFullError, NoSignalError, AlarmError)
@@ -227,6 +224,14 @@ def _execute(
     why = f"; {folder.end_reason}" if folder.end_reason else ""
     logger.info(f"finished {step} steps: {folder.root.resolve()}{why}")
     return EXIT_DONE
+
+
+def _failed(folder: RunFolder, reason: str, command: str) -> None:
+    """Write down that the run failed, if the disk takes it."""
+    try:
+        folder.write_status("failed", folder.last_step(), reason, command)
+    except OSError as full:  # the disk, for one, that has ended the run
+        print(f"error: the status could not be written: {full}", file=sys.stderr)
 
 
 def _stopped(folder: RunFolder, step: int, command: str) -> int:
