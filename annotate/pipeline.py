@@ -15,28 +15,31 @@ from __future__ import annotations
 import logging
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from annotate import judge_data
 from annotate.alignments import with_words
 from annotate.corpora.clips import LeftOut
-from annotate.corpora.convert import build_rows, convert_clips, describe_conversion, file_facts
+from annotate.corpora.convert import build_rows, convert_clips, describe_conversion
+from annotate.corpora.facts import facts_of
 from annotate.corpora.table import CORPORA
 from annotate.cot import template
 from annotate.cot.generate import generate_reasoning
 from annotate.cot.review import write_review
 from annotate.inspect.leaks import describe_leaks, find_leaks
-from annotate.judge_data import balanced, from_runs, prescribed
+from annotate.judge_data import balanced_places, from_runs, write_prescribed
 from annotate.measurements import annotate
 from annotate.sources.benchmarks import BENCHMARKS
 from annotate.sources.gather import source_name
 from annotate.sources.read import SOURCES, read_source, source_labels
-from annotate.splits import assign_splits, usual_split, with_fold
+from annotate.splits import SPLITS, SmallArray, draw_splits, fold_splits, usual_split
 from annotate.stages import (
     Files,
     Stage,
@@ -50,14 +53,18 @@ from annotate.tasks.files import task_file, with_common_root
 from annotate.tasks.probes import PROBES, probe_rows
 from configs.annotate_schema import AnnotateConfig, SourceConfig
 from configs.errors import UserError
-from data.files import read_rows, write_rows
+from data.files import Row, iterate_rows, json_lines, replacing, write_rows
 from data.labels import alike_labels
 from data.manifest import ManifestError, read_manifest, refuse_tables, without_aliases
 from data.progress import reported
 from data.prosody.measure import VERSION
 from data.records import Example
+from data.stored import RowsById, StoredRows, text_column
 
 logger = logging.getLogger(__name__)
+
+NO_SPLIT = len(SPLITS)
+"""Stands for a row that is in no split."""
 
 
 def run_pipeline(config: AnnotateConfig, *, dry_run: bool = False) -> bool:
@@ -160,10 +167,19 @@ class _Pipeline:
         rows = self._converted() if config.corpus else self._of_manifest()
         if config.alignments:
             left_out = LeftOut()
-            rows = with_words(rows, Path(config.alignments), left_out)
+            rows = self._spooled(with_words(rows, Path(config.alignments), left_out))
             with_any = sum(bool(row.get("words")) for row in rows)
             _log(f"{with_any} of {len(rows)} rows have words", *left_out.lines())
-        rows = self._split(rows)
+        with replacing(output) as file:
+            file.writelines(json_lines(self._split(rows)))
+            file.flush()
+            counts = self._without_leaks(StoredRows.of(Path(file.name)))
+        num_rows = sum(counts.values())
+        _log(f"{output}: {num_rows} rows; " + ", ".join(f"{n} {s}" for s, n in counts.items()))
+
+    def _without_leaks(self, rows: StoredRows) -> Counter[str]:
+        """Return split -> rows, if no two splits share what they must not."""
+        config = self.config
         corpus = CORPORA.get(config.corpus)
         is_usual = corpus is not None and config.splits.by in ("corpus", corpus.split)
         overlaps = dict(corpus.overlaps) if corpus and is_usual else {}
@@ -177,64 +193,60 @@ class _Pipeline:
                 f"above); name the speakers, split by another key, or say "
                 f"splits.allow=[{','.join(bad)}] if it is meant to be so"
             )
-        write_rows(output, rows)
-        counts = Counter(row.get("split") or "none" for row in rows)
-        _log(f"{output}: {len(rows)} rows; " + ", ".join(f"{n} {s}" for s, n in counts.items()))
+        return Counter(row.get("split") or "none" for row in rows)
 
-    def _converted(self) -> list[dict[str, Any]]:
+    def _spooled(self, rows: Iterable[Row]) -> StoredRows:
+        return StoredRows.spooled(rows, self.files.folder)
+
+    def _converted(self) -> StoredRows:
         """Return the rows of a corpus that has a reader."""
-        config, root = self.config, Path(self.config.root)
+        config = self.config
+        how: dict[str, Any] = {
+            "labels": config.labels,
+            "num_workers": config.workers,
+            "follow_links": config.follow_links,
+            "journal": self.files.facts,
+            "store": self._spooled,
+        }
         if config.corpus in SOURCES:
             source = read_source(config, self.files.clips)
-            labels = "own" if config.corpus in BENCHMARKS else config.labels
-            label_map = source_labels(labels, config.choices, source.clips)
-            converted = convert_clips(
-                source.name,
-                source.root,
-                source.clips,
-                label_map,
-                labels=labels,
-                num_workers=config.workers,
-                follow_links=config.follow_links,
-            )
+            how["labels"] = "own" if config.corpus in BENCHMARKS else config.labels
+            label_map = source_labels(how["labels"], config.choices, source.clips)
+            converted = convert_clips(source.name, source.root, source.clips, label_map, **how)
         else:
-            converted = build_rows(
-                config.corpus,
-                root,
-                labels=config.labels,
-                num_workers=config.workers,
-                follow_links=config.follow_links,
-            )
+            converted = build_rows(config.corpus, Path(config.root), **how)
         _log(*describe_conversion(converted))
         num_clips = len(converted.rows) + len(converted.failed)
         _log(*report_failures(self.files.corpus, converted.failed, num_clips))
         return converted.rows
 
-    def _of_manifest(self) -> list[dict[str, Any]]:
+    def _of_manifest(self) -> StoredRows:
         """Return the rows of a manifest of the user's own, checked and with our names."""
         config, path = self.config, Path(self.config.manifest)
         choices = config.choices
         refuse_tables(path, config.root)
         if not choices:
             try:
-                rows = read_rows(path)
+                labels = {
+                    label
+                    for row in iterate_rows(path)
+                    if isinstance(row, dict)
+                    and isinstance(label := row.get("label") or row.get("emotion"), str)
+                }
             except (OSError, ValueError) as error:
                 raise ManifestError(f"{path}: cannot be read ({error}); fix manifest") from error
-            labels = [
-                row.get("label") or row.get("emotion") for row in rows if isinstance(row, dict)
-            ]
-            choices = sorted({label for label in labels if isinstance(label, str)})
+            choices = sorted(labels)
         self._examples(path, choices)
         _log(*(f"{path}: {warning}" for warning in alike_labels(choices)))
-        rows = [without_aliases(row) for row in read_rows(path)]
-        with ThreadPoolExecutor(config.workers) as pool:
-            facts = pool.map(file_facts, [Path(config.root) / row["audio"] for row in rows])
-            hashed = list(reported(facts, len(rows), "hashed {} of {} clips"))
+        rows = StoredRows.of(path).changed(without_aliases)
+        paths = (Path(config.root) / row["audio"] for row in rows)
+        facts = facts_of(paths, self.files.facts, config.workers)
+        hashed = reported(facts, len(rows), "hashed {} of {} clips")
         # A clip that cannot be used keeps its row; measuring it will say why.
-        return [
+        return self._spooled(
             {**row, **({} if isinstance(facts, str) else facts)}
             for row, facts in zip(rows, hashed, strict=True)
-        ]
+        )
 
     def _examples(self, path: Path, choices: Sequence[str]) -> list[Example]:
         return read_manifest(
@@ -245,8 +257,8 @@ class _Pipeline:
             follow_links=self.config.follow_links,
         )
 
-    def _split(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the rows with their splits; what cannot be split is said, and never dropped."""
+    def _split(self, rows: StoredRows) -> Iterator[dict[str, Any]]:
+        """Yield the rows with their splits; what cannot be split is said, and never dropped."""
         config, splits = self.config, self.config.splits
         by = splits.by
         if by == "corpus" and config.corpus in SOURCES:
@@ -254,21 +266,22 @@ class _Pipeline:
         elif by == "corpus":
             by = CORPORA[config.corpus].split if config.corpus else "keep"
         if splits.fold:
-            return with_fold(rows, splits.fold)
+            return _with_splits(rows, fold_splits(rows, splits.fold))
         if by == "keep":
-            return list(rows)
+            return iter(rows)
         key = "split" if by == "official" else by
-        placed = [row for row in rows if row.get(key)]
-        loose = [{**row, "split": None} for row in rows if not row.get(key)]
-        if loose and by == "official":
-            _log(f"{len(loose)} rows have no official split and are in none")
-        elif loose and splits.by == "corpus":
-            loose = [{**row, "split": "train"} for row in loose]
-            _log(f"{len(loose)} rows have no {by}: train")
-        elif loose:
-            placed, loose = list(rows), []  # cannot be done: refused by name
-        placed = assign_splits(
-            placed,
+        is_placed = np.fromiter((bool(row.get(key)) for row in rows), bool)
+        num_loose = int((~is_placed).sum())
+        places = np.full(len(rows), NO_SPLIT, np.int8)
+        if num_loose and by == "official":
+            _log(f"{num_loose} rows have no official split and are in none")
+        elif num_loose and splits.by == "corpus":
+            places[:] = SPLITS.index("train")
+            _log(f"{num_loose} rows have no {by}: train")
+        elif num_loose:
+            is_placed[:] = True  # cannot be done: refused by name
+        places[is_placed] = draw_splits(
+            rows.chosen(is_placed),
             by=by,
             test=splits.test,
             eval_=splits.eval,
@@ -276,12 +289,13 @@ class _Pipeline:
             eval_frac=splits.eval_frac,
             seed=config.seed,
         )
-        return sorted([*placed, *loose], key=lambda row: row["id"])
+        order = np.argsort(text_column(row["id"] for row in rows), kind="stable")
+        return _with_splits(rows.chosen(order), places[order])
 
     def write_prosody(self) -> None:
         """Write the rows with what was measured of their clips."""
         config, source, output = self.config, self.files.corpus, self.files.prosody
-        labels = sorted({row["label"] for row in read_rows(source)})
+        labels = sorted({row["label"] for row in iterate_rows(source)})
         outcome = annotate(
             source,
             self._examples(source, labels),
@@ -298,11 +312,12 @@ class _Pipeline:
     def write_reasoning(self) -> None:
         """Write the manifest, with reasoning for the rows of the splits that get any."""
         settings, output = self.config.reasoning, self.files.manifest
-        rows = read_rows(self.files.prosody)
+        rows = StoredRows.of(self.files.prosody)
         if settings.source == "none":
             write_rows(output, rows)
             return
-        wanted = [row for row in rows if row.get("split") in settings.splits]
+        is_wanted = np.fromiter((row.get("split") in settings.splits for row in rows), bool)
+        wanted = rows.chosen(is_wanted)
         if not wanted:
             there = ", ".join(sorted({str(row.get("split")) for row in rows}))
             raise UserError(
@@ -310,22 +325,34 @@ class _Pipeline:
             )
         choices = sorted({row["label"] for row in rows})
         texts = generate_reasoning(
-            settings, wanted, self.files.journal, choices=choices, seed=self.config.seed
+            settings,
+            wanted,
+            self.files.journal,
+            choices=choices,
+            seed=self.config.seed,
+            num_workers=self.config.workers,
         )
-        complete = [
-            {**row, "reasoning": texts.accepted[row["id"]]} if row["id"] in texts.accepted else row
-            for row in rows
-        ]
-        write_rows(output, complete)
-        reasons = {name: "; ".join(faults) for name, faults in texts.given_up.items()}
-        failed = [*reasons.items(), *texts.failed.items()]
-        write_errors(output, [{"id": name, "reason": reason} for name, reason in failed])
+        places = np.cumsum(is_wanted) - 1
+        reasonings = (
+            texts.accepted.at(int(place)) if wanted_row else None
+            for place, wanted_row in zip(places, is_wanted, strict=True)
+        )
+        write_rows(
+            output,
+            (
+                row if reasoning is None else {**row, "reasoning": reasoning}
+                for row, reasoning in zip(rows, reasonings, strict=True)
+            ),
+        )
+        reasons = ((name, "; ".join(faults)) for name, faults in texts.given_up.items())
+        failed = chain(reasons, texts.failed.items())
+        write_errors(output, ({"id": name, "reason": reason} for name, reason in failed))
         faults = ", ".join(f"{kind} {n}" for kind, n in texts.faults.most_common())
         _log(
             f"{output}: {len(texts.accepted)} of {len(wanted)} rows have reasoning, "
             f"{len(texts.given_up)} given up; attempts refused for: {faults or 'nothing'}"
         )
-        accepted = [row for row in complete if row["id"] in texts.accepted]
+        accepted = StoredRows.of(output).chosen(is_wanted).chosen(texts.accepted.starts >= 0)
         if settings.review and accepted:
             write_review(
                 self.files.review,
@@ -341,11 +368,11 @@ class _Pipeline:
     def write_sft(self) -> None:
         """Write the mix of tasks."""
         output, split = self.files.sft, self.config.tasks.split
-        rows = [row for row in read_rows(self.files.manifest) if row.get("split") == split]
+        rows = StoredRows.of(self.files.manifest).where(lambda row: row.get("split") == split)
         mix = task_file(self.config, rows, output)
         write_rows(output, mix.rows)
         write_errors(output, mix.failed)
-        _log(f"{output}: {len(mix.rows)} rows; use {self._keys(mix.audio_root)}")
+        _log(f"{output}: {self.config.tasks.num_rows} rows; use {self._keys(mix.audio_root)}")
 
     def write_probes(self, task: str) -> None:
         """Write the held-out questions of a task."""
@@ -367,29 +394,41 @@ class _Pipeline:
         """Write texts of known quality, over score bins as even as may be."""
         settings, output, seed = self.config.judge, self.files.judge, self.config.seed
         rows = self._rows_of("judge.split", settings.split)
-        texts = prescribed(rows, 2 * settings.num_rows, seed)
-        by_id = {row["id"]: row for row in rows}
-        texts += from_runs([Path(run) for run in settings.runs], by_id, settings.term)
-        chosen = balanced(texts, settings.num_rows, seed)
+        texts = self._spooled(
+            chain(
+                write_prescribed(rows, 2 * settings.num_rows, seed),
+                from_runs(map(Path, settings.runs), RowsById(rows), settings.term)
+                if settings.runs
+                else (),
+            )
+        )
+        chosen: Iterable[Row] = texts.chosen(balanced_places(texts, settings.num_rows, seed))
         if settings.num_test_rows:
             rows = self._rows_of("judge.test_split", settings.test_split)
-            texts = prescribed(rows, 2 * settings.num_test_rows, seed, "held_out")
-            chosen += balanced(texts, settings.num_test_rows, seed)
+            number = settings.num_test_rows
+            texts = self._spooled(write_prescribed(rows, 2 * number, seed, "held_out"))
+            chosen = chain(chosen, texts.chosen(balanced_places(texts, number, seed)))
         write_rows(output, chosen)
-        sources = Counter(row["id"].partition("/")[0] for row in chosen)
-        _log(f"{output}: {len(chosen)} rows; " + ", ".join(f"{n} {s}" for s, n in sources.items()))
+        sources = Counter(row["id"].partition("/")[0] for row in iterate_rows(output))
+        shown = ", ".join(f"{n} {s}" for s, n in sources.items())
+        _log(f"{output}: {sources.total()} rows; {shown}")
 
     def _keys(self, audio_root: Path) -> str:
         """Return what a run has to be told of the clips of a file."""
         links = " data.follow_links=true" if self.config.follow_links else ""
         return f"data.audio_root={audio_root}{links}"
 
-    def _rows_of(self, key: str, split: str) -> list[dict[str, Any]]:
+    def _rows_of(self, key: str, split: str) -> StoredRows:
         """Return the manifest's rows of a split that a setting names."""
-        rows = [row for row in read_rows(self.files.manifest) if row.get("split") == split]
+        rows = StoredRows.of(self.files.manifest).where(lambda row: row.get("split") == split)
         if not rows:
             raise UserError(f"{key} {split!r}: no row of the manifest is in it")
         return rows
+
+
+def _with_splits(rows: StoredRows, places: SmallArray) -> Iterator[dict[str, Any]]:
+    names = (*SPLITS, None)
+    return ({**row, "split": names[place]} for row, place in zip(rows, places, strict=True))
 
 
 def _log(*lines: str) -> None:
