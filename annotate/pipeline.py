@@ -15,37 +15,29 @@ from __future__ import annotations
 import logging
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from annotate import judge_data
-from annotate.alignments import with_words
-from annotate.corpora.clips import LeftOut
-from annotate.corpora.convert import build_rows, convert_clips, describe_conversion
-from annotate.corpora.facts import facts_of
 from annotate.corpora.table import CORPORA
+from annotate.corpus_file import CorpusFile
 from annotate.cot import template
 from annotate.cot.generate import generate_reasoning
 from annotate.cot.review import write_review
-from annotate.inspect.leaks import describe_leaks, find_leaks
 from annotate.judge_data import balanced_places, from_runs, write_prescribed
 from annotate.measurements import annotate
-from annotate.sources.benchmarks import BENCHMARKS
 from annotate.sources.gather import source_name
-from annotate.sources.read import SOURCES, read_source, source_labels
-from annotate.splits import SPLITS, SmallArray, draw_splits, fold_splits, usual_split
+from annotate.sources.read import SOURCES
 from annotate.stages import (
     Files,
     Stage,
     UnfinishedError,
     digest_of_tree,
-    report_failures,
     run_stages,
     write_errors,
 )
@@ -53,18 +45,12 @@ from annotate.tasks.files import task_file, with_common_root
 from annotate.tasks.probes import PROBES, probe_rows
 from configs.annotate_schema import AnnotateConfig, SourceConfig
 from configs.errors import UserError
-from data.files import Row, iterate_rows, json_lines, replacing, write_rows
-from data.labels import alike_labels
-from data.manifest import ManifestError, read_manifest, refuse_tables, without_aliases
-from data.progress import reported
+from data.files import Row, iterate_rows, write_rows
+from data.manifest import read_manifest
 from data.prosody.measure import VERSION
-from data.records import Example
-from data.stored import RowsById, StoredRows, text_column
+from data.stored import RowsById, StoredRows
 
 logger = logging.getLogger(__name__)
-
-NO_SPLIT = len(SPLITS)
-"""Stands for a row that is in no split."""
 
 
 def run_pipeline(config: AnnotateConfig, *, dry_run: bool = False) -> bool:
@@ -100,7 +86,7 @@ def run_pipeline(config: AnnotateConfig, *, dry_run: bool = False) -> bool:
     if not dry_run:
         folder.mkdir(parents=True, exist_ok=True)
     files = Files(folder)
-    stages = _Pipeline(config, files).stages()
+    stages = Pipeline(config, files).stages()
     complete = run_stages(stages, folder / "stages.json", dry_run=dry_run)
     if complete and not dry_run:
         is_written = config.corpus in SOURCES and files.clips.is_dir()
@@ -116,7 +102,7 @@ def _data_name(config: AnnotateConfig) -> str:
     return config.corpus or Path(config.manifest).stem
 
 
-class _Pipeline:
+class Pipeline:
     """The stages of one configuration."""
 
     def __init__(self, config: AnnotateConfig, files: Files) -> None:
@@ -163,142 +149,22 @@ class _Pipeline:
 
     def write_corpus(self) -> None:
         """Write the rows as the corpus gives them, with their splits; leaks are refused."""
-        config, output = self.config, self.files.corpus
-        rows = self._converted() if config.corpus else self._of_manifest()
-        if config.alignments:
-            left_out = LeftOut()
-            rows = self._spooled(with_words(rows, Path(config.alignments), left_out))
-            with_any = sum(bool(row.get("words")) for row in rows)
-            _log(f"{with_any} of {len(rows)} rows have words", *left_out.lines())
-        with replacing(output) as file:
-            file.writelines(json_lines(self._split(rows)))
-            file.flush()
-            counts = self._without_leaks(StoredRows.of(Path(file.name)))
-        num_rows = sum(counts.values())
-        _log(f"{output}: {num_rows} rows; " + ", ".join(f"{n} {s}" for s, n in counts.items()))
-
-    def _without_leaks(self, rows: StoredRows) -> Counter[str]:
-        """Return split -> rows, if no two splits share what they must not."""
-        config = self.config
-        corpus = CORPORA.get(config.corpus)
-        is_usual = corpus is not None and config.splits.by in ("corpus", corpus.split)
-        overlaps = dict(corpus.overlaps) if corpus and is_usual else {}
-        leaks = find_leaks(rows, [*config.splits.allow, *overlaps])
-        _log(*describe_leaks(leaks))
-        _log(*(f"allowed: {kind} in several splits: {why}" for kind, why in overlaps.items()))
-        bad = list(dict.fromkeys(leak.kind for leak in leaks if not leak.is_allowed))
-        if bad:
-            raise UserError(
-                f"the splits share what they should not, or nobody can tell ({', '.join(bad)}, "
-                f"above); name the speakers, split by another key, or say "
-                f"splits.allow=[{','.join(bad)}] if it is meant to be so"
-            )
-        return Counter(row.get("split") or "none" for row in rows)
-
-    def _spooled(self, rows: Iterable[Row]) -> StoredRows:
-        return StoredRows.spooled(rows, self.files.folder)
-
-    def _converted(self) -> StoredRows:
-        """Return the rows of a corpus that has a reader."""
-        config = self.config
-        how: dict[str, Any] = {
-            "labels": config.labels,
-            "num_workers": config.workers,
-            "follow_links": config.follow_links,
-            "journal": self.files.facts,
-            "store": self._spooled,
-        }
-        if config.corpus in SOURCES:
-            source = read_source(config, self.files.clips)
-            how["labels"] = "own" if config.corpus in BENCHMARKS else config.labels
-            label_map = source_labels(how["labels"], config.choices, source.clips)
-            converted = convert_clips(source.name, source.root, source.clips, label_map, **how)
-        else:
-            converted = build_rows(config.corpus, Path(config.root), **how)
-        _log(*describe_conversion(converted))
-        num_clips = len(converted.rows) + len(converted.failed)
-        _log(*report_failures(self.files.corpus, converted.failed, num_clips))
-        return converted.rows
-
-    def _of_manifest(self) -> StoredRows:
-        """Return the rows of a manifest of the user's own, checked and with our names."""
-        config, path = self.config, Path(self.config.manifest)
-        choices = config.choices
-        refuse_tables(path, config.root)
-        if not choices:
-            try:
-                labels = {
-                    label
-                    for row in iterate_rows(path)
-                    if isinstance(row, dict)
-                    and isinstance(label := row.get("label") or row.get("emotion"), str)
-                }
-            except (OSError, ValueError) as error:
-                raise ManifestError(f"{path}: cannot be read ({error}); fix manifest") from error
-            choices = sorted(labels)
-        self._examples(path, choices)
-        _log(*(f"{path}: {warning}" for warning in alike_labels(choices)))
-        rows = StoredRows.of(path).changed(without_aliases)
-        paths = (Path(config.root) / row["audio"] for row in rows)
-        facts = facts_of(paths, self.files.facts, config.workers)
-        hashed = reported(facts, len(rows), "hashed {} of {} clips")
-        # A clip that cannot be used keeps its row; measuring it will say why.
-        return self._spooled(
-            {**row, **({} if isinstance(facts, str) else facts)}
-            for row, facts in zip(rows, hashed, strict=True)
-        )
-
-    def _examples(self, path: Path, choices: Sequence[str]) -> list[Example]:
-        return read_manifest(
-            path,
-            audio_root=self.config.root,
-            choices=choices,
-            question_template="",
-            follow_links=self.config.follow_links,
-        )
-
-    def _split(self, rows: StoredRows) -> Iterator[dict[str, Any]]:
-        """Yield the rows with their splits; what cannot be split is said, and never dropped."""
-        config, splits = self.config, self.config.splits
-        by = splits.by
-        if by == "corpus" and config.corpus in SOURCES:
-            by = usual_split(rows)
-        elif by == "corpus":
-            by = CORPORA[config.corpus].split if config.corpus else "keep"
-        if splits.fold:
-            return _with_splits(rows, fold_splits(rows, splits.fold))
-        if by == "keep":
-            return iter(rows)
-        key = "split" if by == "official" else by
-        is_placed = np.fromiter((bool(row.get(key)) for row in rows), bool)
-        num_loose = int((~is_placed).sum())
-        places = np.full(len(rows), NO_SPLIT, np.int8)
-        if num_loose and by == "official":
-            _log(f"{num_loose} rows have no official split and are in none")
-        elif num_loose and splits.by == "corpus":
-            places[:] = SPLITS.index("train")
-            _log(f"{num_loose} rows have no {by}: train")
-        elif num_loose:
-            is_placed[:] = True  # cannot be done: refused by name
-        places[is_placed] = draw_splits(
-            rows.chosen(is_placed),
-            by=by,
-            test=splits.test,
-            eval_=splits.eval,
-            test_frac=splits.test_frac,
-            eval_frac=splits.eval_frac,
-            seed=config.seed,
-        )
-        order = np.argsort(text_column(row["id"] for row in rows), kind="stable")
-        return _with_splits(rows.chosen(order), places[order])
+        CorpusFile(self.config, self.files).write()
 
     def write_prosody(self) -> None:
         """Write the rows with what was measured of their clips."""
         config, source, output = self.config, self.files.corpus, self.files.prosody
         labels = sorted({row["label"] for row in iterate_rows(source)})
+        examples = read_manifest(
+            source,
+            audio_root=config.root,
+            choices=labels,
+            question_template="",
+            follow_links=config.follow_links,
+        )
         outcome = annotate(
             source,
-            self._examples(source, labels),
+            examples,
             output,
             audio_root=Path(config.root),
             min_duration_s=config.min_duration_s,
@@ -394,19 +260,22 @@ class _Pipeline:
         """Write texts of known quality, over score bins as even as may be."""
         settings, output, seed = self.config.judge, self.files.judge, self.config.seed
         rows = self._rows_of("judge.split", settings.split)
-        texts = self._spooled(
+        texts = StoredRows.spooled(
             chain(
                 write_prescribed(rows, 2 * settings.num_rows, seed),
                 from_runs(map(Path, settings.runs), RowsById(rows), settings.term)
                 if settings.runs
                 else (),
-            )
+            ),
+            self.files.folder,
         )
         chosen: Iterable[Row] = texts.chosen(balanced_places(texts, settings.num_rows, seed))
         if settings.num_test_rows:
             rows = self._rows_of("judge.test_split", settings.test_split)
             number = settings.num_test_rows
-            texts = self._spooled(write_prescribed(rows, 2 * number, seed, "held_out"))
+            texts = StoredRows.spooled(
+                write_prescribed(rows, 2 * number, seed, "held_out"), self.files.folder
+            )
             chosen = chain(chosen, texts.chosen(balanced_places(texts, number, seed)))
         write_rows(output, chosen)
         sources = Counter(row["id"].partition("/")[0] for row in iterate_rows(output))
@@ -424,11 +293,6 @@ class _Pipeline:
         if not rows:
             raise UserError(f"{key} {split!r}: no row of the manifest is in it")
         return rows
-
-
-def _with_splits(rows: StoredRows, places: SmallArray) -> Iterator[dict[str, Any]]:
-    names = (*SPLITS, None)
-    return ({**row, "split": names[place]} for row, place in zip(rows, places, strict=True))
 
 
 def _log(*lines: str) -> None:
