@@ -144,6 +144,7 @@ def _word(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
 
 
+@lru_cache(maxsize=16)
 def _runs(text: str) -> Runs:
     """Return hashes of the runs of 4 words, ascending; of the whole text if it is shorter."""
     words = np.array([_word(word.lower()) for word in WORD.findall(text)], np.uint64)

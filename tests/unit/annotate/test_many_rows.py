@@ -76,12 +76,17 @@ GOLDEN = ["02dbd2f0007e", "545ee69ceed5", "81bdb62c1541", "720513dce6a1", "66082
 def growth_per_row(work: Callable[[int], Any], few: int = 200, many: int = 800) -> float:
     """Bytes by which the peak of a piece of work grows with each row."""
     peaks: list[int] = []
+    gc.freeze()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(200, 2, 2)  # what waits to be collected is not held by anybody
     for num_rows in (few, few, many):  # the first round fills caches
         gc.collect()
         tracemalloc.start()
         work(num_rows)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
     return (peaks[2] - peaks[1]) / (many - few)
 
 
