@@ -10,7 +10,6 @@ Source: EmotionThinker (arXiv 2601.15668), reward model; SophiaVL-R1 (arXiv 2505
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from annotate.cot.template import CUES, ENDINGS, STATES, WORDS, pick, sentence
 from configs.errors import UserError
 from data.files import Row, read_rows
 from data.prosody.claims import ATTRIBUTES
+from data.records import IntArray
+from data.stored import text_column
 from rewards.judges.base import DIMENSIONS
 from rewards.judges.prompt import NO_CONCLUSION
 
@@ -80,7 +81,14 @@ BARE = ("It is {state}.", "The speaker shows {state}.")
 def prescribed(
     rows: Sequence[Row], num_rows: int, seed: int, name: str = "prescribed"
 ) -> list[dict[str, Any]]:
-    """Return texts written at quality levels that are drawn evenly, dimension by dimension.
+    """Return what `write_prescribed` yields."""
+    return list(write_prescribed(rows, num_rows, seed, name))
+
+
+def write_prescribed(
+    rows: Sequence[Row], num_rows: int, seed: int, name: str = "prescribed"
+) -> Iterator[dict[str, Any]]:
+    """Yield texts written at quality levels that are drawn evenly, dimension by dimension.
 
     With n measured attributes, a text tells m of them and k of those truly:
 
@@ -103,18 +111,18 @@ def prescribed(
     Raises:
         UserError: No row has two measured attributes.
     """
-    usable = [row for row in rows if len(_measured(row)) >= 2]
-    if not usable:
+    usable = np.flatnonzero(np.fromiter((len(_measured(row)) >= 2 for row in rows), bool))
+    if not len(usable):
         raise UserError("no row has two measured attributes; annotate the manifest first")
     labels = sorted({row["label"] for row in rows})
     rng = np.random.default_rng(seed)
-    order = [
-        int(i) for _ in range(-(-num_rows // len(usable))) for i in rng.permutation(len(usable))
-    ]
-    return [
-        _prescribed_row(usable[place], f"{name}/{index:06d}", labels, rng)
-        for index, place in enumerate(order[:num_rows])
-    ]
+    num_rounds = -(-num_rows // len(usable))
+    rounds = [usable[rng.permutation(len(usable))] for _ in range(num_rounds)]
+    order = np.concatenate([usable[:0], *rounds])[:num_rows]
+    return (
+        _prescribed_row(rows[int(place)], f"{name}/{index:06d}", labels, rng)
+        for index, place in enumerate(order)
+    )
 
 
 def _measured(row: Row) -> list[str]:
@@ -258,26 +266,33 @@ def _scores(sample: Mapping[str, Any], term: str) -> dict[str, float] | None:
 
 
 def balanced(rows: Sequence[dict[str, Any]], num_rows: int, seed: int) -> list[dict[str, Any]]:
-    """Return at most `num_rows` rows, as evenly as may be over 10 bins of the mean score.
+    """Return the rows that `balanced_places` chooses."""
+    return [rows[place] for place in balanced_places(rows, num_rows, seed).tolist()]
+
+
+def balanced_places(rows: Sequence[Row], num_rows: int, seed: int) -> IntArray:
+    """Choose at most `num_rows` rows, as evenly as may be over 10 bins of the mean score.
 
     Args:
         rows: Of any source.
         num_rows: Most rows; each bin gives an equal share, and what it lacks goes to the others.
         seed: Draws among the rows of a bin.
+
+    Returns:
+        Their places, in the order of their ids.
     """
-    rng = np.random.default_rng(seed)
-    bins: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for index in rng.permutation(len(rows)):
-        row = rows[int(index)]
-        mean = sum(row["scores"].values()) / len(row["scores"])
-        bins[min(NUM_BINS - 1, int((mean - 1) / 4 * NUM_BINS))].append(row)
+    means = (sum(row["scores"].values()) / len(row["scores"]) for row in rows)
+    bins = np.fromiter((min(NUM_BINS - 1, int((m - 1) / 4 * NUM_BINS)) for m in means), np.int8)
+    drawn = np.random.default_rng(seed).permutation(len(rows))
+    by_bin = {name: drawn[bins[drawn] == name] for name in dict.fromkeys(bins[drawn].tolist())}
     left = num_rows
-    chosen: list[dict[str, Any]] = []
-    for place, name in enumerate(sorted(bins, key=lambda name: len(bins[name]))):
-        share = left // (len(bins) - place)
-        chosen += bins[name][:share]
-        left -= min(share, len(bins[name]))
-    return sorted(chosen, key=lambda row: row["id"])
+    chosen = [drawn[:0]]
+    for place, name in enumerate(sorted(by_bin, key=lambda name: len(by_bin[name]))):
+        share = left // (len(by_bin) - place)
+        chosen.append(by_bin[name][:share])
+        left -= min(share, len(by_bin[name]))
+    places = np.concatenate(chosen)
+    return places[np.argsort(text_column(rows[int(i)]["id"] for i in places), kind="stable")]
 
 
 def _judge_row(row: Row, name: str, reasoning: str, scores: Mapping[str, float]) -> dict[str, Any]:

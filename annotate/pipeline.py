@@ -15,34 +15,29 @@ from __future__ import annotations
 import logging
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from annotate import judge_data
-from annotate.alignments import with_words
-from annotate.corpora.clips import LeftOut
-from annotate.corpora.convert import build_rows, convert_clips, describe_conversion, file_facts
 from annotate.corpora.table import CORPORA
+from annotate.corpus_file import CorpusFile
 from annotate.cot import template
 from annotate.cot.generate import generate_reasoning
 from annotate.cot.review import write_review
-from annotate.inspect.leaks import describe_leaks, find_leaks
-from annotate.judge_data import balanced, from_runs, prescribed
+from annotate.judge_data import balanced_places, from_runs, write_prescribed
 from annotate.measurements import annotate
-from annotate.sources.benchmarks import BENCHMARKS
 from annotate.sources.gather import source_name
-from annotate.sources.read import SOURCES, read_source, source_labels
-from annotate.splits import assign_splits, usual_split, with_fold
+from annotate.sources.read import SOURCES
 from annotate.stages import (
     Files,
     Stage,
     UnfinishedError,
     digest_of_tree,
-    report_failures,
     run_stages,
     write_errors,
 )
@@ -50,12 +45,10 @@ from annotate.tasks.files import task_file, with_common_root
 from annotate.tasks.probes import PROBES, probe_rows
 from configs.annotate_schema import AnnotateConfig, SourceConfig
 from configs.errors import UserError
-from data.files import read_rows, write_rows
-from data.labels import alike_labels
-from data.manifest import ManifestError, read_manifest, refuse_tables, without_aliases
-from data.progress import reported
+from data.files import Row, iterate_rows, write_rows
+from data.manifest import read_manifest
 from data.prosody.measure import VERSION
-from data.records import Example
+from data.stored import RowsById, StoredRows
 from data.workers import WorkerMap, worker_map
 
 logger = logging.getLogger(__name__)
@@ -99,8 +92,8 @@ def run_pipeline(
     if not dry_run:
         folder.mkdir(parents=True, exist_ok=True)
     files = Files(folder)
-    pipeline = _Pipeline(config, files, clip_map)
-    complete = run_stages(pipeline.stages(), folder / "stages.json", dry_run=dry_run)
+    stages = Pipeline(config, files, clip_map).stages()
+    complete = run_stages(stages, folder / "stages.json", dry_run=dry_run)
     if complete and not dry_run:
         is_written = config.corpus in SOURCES and files.clips.is_dir()
         root = files.clips if is_written else Path(config.root)
@@ -109,10 +102,12 @@ def run_pipeline(
     return complete
 
 
-class _Pipeline:
+class Pipeline:
     """The stages of one configuration."""
 
-    def __init__(self, config: AnnotateConfig, files: Files, clip_map: WorkerMap) -> None:
+    def __init__(
+        self, config: AnnotateConfig, files: Files, clip_map: WorkerMap = worker_map
+    ) -> None:
         self.config = config
         self.files = files
         self.clip_map = clip_map
@@ -157,132 +152,19 @@ class _Pipeline:
 
     def write_corpus(self) -> None:
         """Write the rows as the corpus gives them, with their splits; leaks are refused."""
-        config, output = self.config, self.files.corpus
-        rows = self._converted() if config.corpus else self._of_manifest()
-        if config.alignments:
-            left_out = LeftOut()
-            rows = with_words(rows, Path(config.alignments), left_out)
-            with_any = sum(bool(row.get("words")) for row in rows)
-            _log(f"{with_any} of {len(rows)} rows have words", *left_out.lines())
-        rows = self._split(rows)
-        corpus = CORPORA.get(config.corpus)
-        is_usual = corpus is not None and config.splits.by in ("corpus", corpus.split)
-        overlaps = dict(corpus.overlaps) if corpus and is_usual else {}
-        leaks = find_leaks(rows, [*config.splits.allow, *overlaps])
-        _log(*describe_leaks(leaks))
-        _log(*(f"allowed: {kind} in several splits: {why}" for kind, why in overlaps.items()))
-        bad = list(dict.fromkeys(leak.kind for leak in leaks if not leak.is_allowed))
-        if bad:
-            raise UserError(
-                f"the splits share what they should not, or nobody can tell ({', '.join(bad)}, "
-                f"above); name the speakers, split by another key, or say "
-                f"splits.allow=[{','.join(bad)}] if it is meant to be so"
-            )
-        write_rows(output, rows)
-        counts = Counter(row.get("split") or "none" for row in rows)
-        _log(f"{output}: {len(rows)} rows; " + ", ".join(f"{n} {s}" for s, n in counts.items()))
-
-    def _converted(self) -> list[dict[str, Any]]:
-        """Return the rows of a corpus that has a reader."""
-        config, root = self.config, Path(self.config.root)
-        if config.corpus in SOURCES:
-            source = read_source(config, self.files.clips)
-            labels = "own" if config.corpus in BENCHMARKS else config.labels
-            label_map = source_labels(labels, config.choices, source.clips)
-            converted = convert_clips(
-                source.name,
-                source.root,
-                source.clips,
-                label_map,
-                labels=labels,
-                num_workers=config.workers,
-                follow_links=config.follow_links,
-            )
-        else:
-            converted = build_rows(
-                config.corpus,
-                root,
-                labels=config.labels,
-                num_workers=config.workers,
-                follow_links=config.follow_links,
-            )
-        _log(*describe_conversion(converted))
-        num_clips = len(converted.rows) + len(converted.failed)
-        _log(*report_failures(self.files.corpus, converted.failed, num_clips))
-        return converted.rows
-
-    def _of_manifest(self) -> list[dict[str, Any]]:
-        """Return the rows of a manifest of the user's own, checked and with our names."""
-        config, path = self.config, Path(self.config.manifest)
-        choices = config.choices
-        refuse_tables(path, config.root)
-        if not choices:
-            try:
-                rows = read_rows(path)
-            except (OSError, ValueError) as error:
-                raise ManifestError(f"{path}: cannot be read ({error}); fix manifest") from error
-            labels = [
-                row.get("label") or row.get("emotion") for row in rows if isinstance(row, dict)
-            ]
-            choices = sorted({label for label in labels if isinstance(label, str)})
-        self._examples(path, choices)
-        _log(*(f"{path}: {warning}" for warning in alike_labels(choices)))
-        rows = [without_aliases(row) for row in read_rows(path)]
-        with ThreadPoolExecutor(config.workers) as pool:
-            facts = pool.map(file_facts, [Path(config.root) / row["audio"] for row in rows])
-            hashed = list(reported(facts, len(rows), "hashed {} of {} clips"))
-        # A clip that cannot be used keeps its row; measuring it will say why.
-        return [
-            {**row, **({} if isinstance(facts, str) else facts)}
-            for row, facts in zip(rows, hashed, strict=True)
-        ]
-
-    def _examples(self, path: Path, choices: Sequence[str]) -> list[Example]:
-        return read_manifest(
-            path,
-            audio_root=self.config.root,
-            choices=choices,
-            question_template="",
-            follow_links=self.config.follow_links,
-        )
-
-    def _split(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the rows with their splits; what cannot be split is said, and never dropped."""
-        config, splits = self.config, self.config.splits
-        by = splits.by
-        if by == "corpus" and config.corpus in SOURCES:
-            by = usual_split(rows)
-        elif by == "corpus":
-            by = CORPORA[config.corpus].split if config.corpus else "keep"
-        if splits.fold:
-            return with_fold(rows, splits.fold)
-        if by == "keep":
-            return list(rows)
-        key = "split" if by == "official" else by
-        placed = [row for row in rows if row.get(key)]
-        loose = [{**row, "split": None} for row in rows if not row.get(key)]
-        if loose and by == "official":
-            _log(f"{len(loose)} rows have no official split and are in none")
-        elif loose and splits.by == "corpus":
-            loose = [{**row, "split": "train"} for row in loose]
-            _log(f"{len(loose)} rows have no {by}: train")
-        elif loose:
-            placed, loose = list(rows), []  # cannot be done: refused by name
-        placed = assign_splits(
-            placed,
-            by=by,
-            test=splits.test,
-            eval_=splits.eval,
-            test_frac=splits.test_frac,
-            eval_frac=splits.eval_frac,
-            seed=config.seed,
-        )
-        return sorted([*placed, *loose], key=lambda row: row["id"])
+        CorpusFile(self.config, self.files).write()
 
     def write_prosody(self) -> None:
         """Write the rows with what was measured of their clips."""
         config, source, output = self.config, self.files.corpus, self.files.prosody
-        examples = self._examples(source, sorted({row["label"] for row in read_rows(source)}))
+        labels = sorted({row["label"] for row in iterate_rows(source)})
+        examples = read_manifest(
+            source,
+            audio_root=config.root,
+            choices=labels,
+            question_template="",
+            follow_links=config.follow_links,
+        )
         outcome = annotate(
             source,
             examples,
@@ -300,11 +182,12 @@ class _Pipeline:
     def write_reasoning(self) -> None:
         """Write the manifest, with reasoning for the rows of the splits that get any."""
         settings, output = self.config.reasoning, self.files.manifest
-        rows = read_rows(self.files.prosody)
+        rows = StoredRows.of(self.files.prosody)
         if settings.source == "none":
             write_rows(output, rows)
             return
-        wanted = [row for row in rows if row.get("split") in settings.splits]
+        is_wanted = np.fromiter((row.get("split") in settings.splits for row in rows), bool)
+        wanted = rows.chosen(is_wanted)
         if not wanted:
             there = ", ".join(sorted({str(row.get("split")) for row in rows}))
             raise UserError(
@@ -312,22 +195,34 @@ class _Pipeline:
             )
         choices = sorted({row["label"] for row in rows})
         texts = generate_reasoning(
-            settings, wanted, self.files.journal, choices=choices, seed=self.config.seed
+            settings,
+            wanted,
+            self.files.journal,
+            choices=choices,
+            seed=self.config.seed,
+            num_workers=self.config.workers,
         )
-        complete = [
-            {**row, "reasoning": texts.accepted[row["id"]]} if row["id"] in texts.accepted else row
-            for row in rows
-        ]
-        write_rows(output, complete)
-        reasons = {name: "; ".join(faults) for name, faults in texts.given_up.items()}
-        failed = [*reasons.items(), *texts.failed.items()]
-        write_errors(output, [{"id": name, "reason": reason} for name, reason in failed])
+        places = np.cumsum(is_wanted) - 1
+        reasonings = (
+            texts.accepted.at(int(place)) if wanted_row else None
+            for place, wanted_row in zip(places, is_wanted, strict=True)
+        )
+        write_rows(
+            output,
+            (
+                row if reasoning is None else {**row, "reasoning": reasoning}
+                for row, reasoning in zip(rows, reasonings, strict=True)
+            ),
+        )
+        reasons = ((name, "; ".join(faults)) for name, faults in texts.given_up.items())
+        failed = chain(reasons, texts.failed.items())
+        write_errors(output, ({"id": name, "reason": reason} for name, reason in failed))
         faults = ", ".join(f"{kind} {n}" for kind, n in texts.faults.most_common())
         _log(
             f"{output}: {len(texts.accepted)} of {len(wanted)} rows have reasoning, "
             f"{len(texts.given_up)} given up; attempts refused for: {faults or 'nothing'}"
         )
-        accepted = [row for row in complete if row["id"] in texts.accepted]
+        accepted = StoredRows.of(output).chosen(is_wanted).chosen(texts.accepted.starts >= 0)
         if settings.review and accepted:
             write_review(
                 self.files.review,
@@ -343,11 +238,11 @@ class _Pipeline:
     def write_sft(self) -> None:
         """Write the mix of tasks."""
         output, split = self.files.sft, self.config.tasks.split
-        rows = [row for row in read_rows(self.files.manifest) if row.get("split") == split]
+        rows = StoredRows.of(self.files.manifest).where(lambda row: row.get("split") == split)
         mix = task_file(self.config, rows, output)
         write_rows(output, mix.rows)
         write_errors(output, mix.failed)
-        _log(f"{output}: {len(mix.rows)} rows; use {self._keys(mix.audio_root)}")
+        _log(f"{output}: {self.config.tasks.num_rows} rows; use {self._keys(mix.audio_root)}")
 
     def write_probes(self, task: str) -> None:
         """Write the held-out questions of a task."""
@@ -369,26 +264,36 @@ class _Pipeline:
         """Write texts of known quality, over score bins as even as may be."""
         settings, output, seed = self.config.judge, self.files.judge, self.config.seed
         rows = self._rows_of("judge.split", settings.split)
-        texts = prescribed(rows, 2 * settings.num_rows, seed)
-        by_id = {row["id"]: row for row in rows}
-        texts += from_runs([Path(run) for run in settings.runs], by_id, settings.term)
-        chosen = balanced(texts, settings.num_rows, seed)
+        texts = StoredRows.spooled(
+            chain(
+                write_prescribed(rows, 2 * settings.num_rows, seed),
+                from_runs(map(Path, settings.runs), RowsById(rows), settings.term)
+                if settings.runs
+                else (),
+            ),
+            self.files.folder,
+        )
+        chosen: Iterable[Row] = texts.chosen(balanced_places(texts, settings.num_rows, seed))
         if settings.num_test_rows:
             rows = self._rows_of("judge.test_split", settings.test_split)
-            texts = prescribed(rows, 2 * settings.num_test_rows, seed, "held_out")
-            chosen += balanced(texts, settings.num_test_rows, seed)
+            number = settings.num_test_rows
+            texts = StoredRows.spooled(
+                write_prescribed(rows, 2 * number, seed, "held_out"), self.files.folder
+            )
+            chosen = chain(chosen, texts.chosen(balanced_places(texts, number, seed)))
         write_rows(output, chosen)
-        sources = Counter(row["id"].partition("/")[0] for row in chosen)
-        _log(f"{output}: {len(chosen)} rows; " + ", ".join(f"{n} {s}" for s, n in sources.items()))
+        sources = Counter(row["id"].partition("/")[0] for row in iterate_rows(output))
+        shown = ", ".join(f"{n} {s}" for s, n in sources.items())
+        _log(f"{output}: {sources.total()} rows; {shown}")
 
     def _keys(self, audio_root: Path) -> str:
         """Return what a run has to be told of the clips of a file."""
         links = " data.follow_links=true" if self.config.follow_links else ""
         return f"data.audio_root={audio_root}{links}"
 
-    def _rows_of(self, key: str, split: str) -> list[dict[str, Any]]:
+    def _rows_of(self, key: str, split: str) -> StoredRows:
         """Return the manifest's rows of a split that a setting names."""
-        rows = [row for row in read_rows(self.files.manifest) if row.get("split") == split]
+        rows = StoredRows.of(self.files.manifest).where(lambda row: row.get("split") == split)
         if not rows:
             raise UserError(f"{key} {split!r}: no row of the manifest is in it")
         return rows

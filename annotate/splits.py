@@ -6,17 +6,21 @@ import difflib
 import logging
 import random
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from configs.errors import UserError
 from data.files import Row
 from data.records import IntArray
+from data.stored import text_column
 
 logger = logging.getLogger(__name__)
+
+SmallArray = NDArray[np.int8]
 
 SPLITS = ("train", "eval", "test")
 """The splits that are made."""
@@ -38,9 +42,26 @@ def assign_splits(
     eval_frac: float = 0.1,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return new rows, in the same order, whose `split` is `train`, `eval` or `test`.
+    """Return new rows, in the same order, whose `split` is as `draw_splits` says."""
+    fracs = {"test_frac": test_frac, "eval_frac": eval_frac}
+    splits = draw_splits(rows, by=by, test=test, eval_=eval_, **fracs, seed=seed)
+    return [{**row, "split": SPLITS[place]} for row, place in zip(rows, splits, strict=True)]
 
-    The same seed gives the same split, in whatever order the rows come.
+
+def draw_splits(
+    rows: Sequence[Row],
+    *,
+    by: str,
+    test: Sequence[str] = (),
+    eval_: Sequence[str] = (),
+    test_frac: float = 0.2,
+    eval_frac: float = 0.1,
+    seed: int = 0,
+) -> SmallArray:
+    """Return the split of each row, as its place in `SPLITS`.
+
+    The same seed gives the same split, in whatever order the rows come. The rows are read a few
+    times; what stays in memory is a few numbers of each.
 
     Args:
         rows: Rows of a manifest with `label` and, as `by` asks, `split`, `session` or `speaker`.
@@ -61,14 +82,17 @@ def assign_splits(
         raise UserError("there are no rows to split")
     if by == "official":
         _check_official(rows, [*test, *eval_])
-        return [dict(row) for row in rows]
+        return np.fromiter((SPLITS.index(row["split"]) for row in rows), np.int8, len(rows))
     if by not in ("session", "speaker", "id"):
         raise UserError(f"by is {by!r}; choose from: official, session, speaker, id")
     _check_known(rows, by)
-    groups: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in rows:
-        groups[row[by]][row["label"]] += 1
-    splits = _named(groups, by, {"test": test, "eval": eval_})
+    names, groups = np.unique(text_column(row[by] for row in rows), return_inverse=True)
+    labels, labelled = np.unique(text_column(row["label"] for row in rows), return_inverse=True)
+    cells = np.bincount(groups * len(labels) + labelled, minlength=len(names) * len(labels))
+    counts = cells.reshape(len(names), len(labels))
+    splits = np.full(len(names), -1, np.int8)
+    for name, split in _named(names, by, {"test": test, "eval": eval_}).items():
+        splits[np.searchsorted(names, name.encode())] = SPLITS.index(split)
     shares = {"test": 0.0 if test else test_frac, "eval": 0.0 if eval_ else eval_frac}
     if min(shares.values()) < 0 or sum(shares.values()) >= 1:
         raise UserError(
@@ -76,9 +100,10 @@ def assign_splits(
             "together stay below 1"
         )
     targets = {split: share * len(rows) for split, share in shares.items() if share > 0}
-    free = {name: counts for name, counts in groups.items() if name not in splits}
-    splits |= _drawn(free, by, targets, seed)
-    return [{**row, "split": splits[row[by]]} for row in rows]
+    free = np.flatnonzero(splits < 0)
+    for split, places in _drawn(counts[free], by, targets, seed).items():
+        splits[free[places]] = SPLITS.index(split)
+    return splits[groups]
 
 
 def usual_split(rows: Sequence[Row]) -> str:
@@ -95,7 +120,13 @@ def usual_split(rows: Sequence[Row]) -> str:
 
 
 def with_fold(rows: Sequence[Row], fold: int) -> list[dict[str, Any]]:
-    """Return new rows, in the same order, whose test split is one fold of a cross-validation.
+    """Return new rows, in the same order, whose `split` is as `fold_splits` says."""
+    splits = fold_splits(rows, fold)
+    return [{**row, "split": SPLITS[place]} for row, place in zip(rows, splits, strict=True)]
+
+
+def fold_splits(rows: Sequence[Row], fold: int) -> SmallArray:
+    """Return the split of each row, as its place in `SPLITS`: one fold is the test split.
 
     Rows of an official eval split stay there if the fold does not hold them; all others are trained
     on.
@@ -111,13 +142,14 @@ def with_fold(rows: Sequence[Row], fold: int) -> list[dict[str, Any]]:
                 f"splits.fold={fold}: no clip of {dataset} is in it; it has "
                 + (f"the folds {', '.join(map(str, there))}" if there else "no folds")
             )
-    placed: list[dict[str, Any]] = []
-    for row in rows:
-        official = "eval" if row.get("split") == "eval" else "train"
-        placed.append({**row, "split": "test" if row.get("fold") == fold else official})
-    if not any(row["split"] == "train" for row in placed):
+    names = (
+        "test" if row.get("fold") == fold else "eval" if row.get("split") == "eval" else "train"
+        for row in rows
+    )
+    splits = np.fromiter(map(SPLITS.index, names), np.int8, len(rows))
+    if not (splits == SPLITS.index("train")).any():
         raise UserError(f"splits.fold={fold}: every row is in it, and none is left to train on")
-    return placed
+    return splits
 
 
 def _check_official(rows: Sequence[Row], named: Sequence[str]) -> None:
@@ -147,10 +179,12 @@ def _check_known(rows: Sequence[Row], by: str) -> None:
         )
 
 
-def _named(groups: Iterable[str], by: str, names: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return group -> split of the groups that are named."""
-    groups = sorted(groups)
+def _named(
+    column: NDArray[np.bytes_], by: str, names: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """Return group -> split of the groups that are named; all groups are in the column, sorted."""
     splits: dict[str, str] = {}
+    groups = [name.decode() for name in column.tolist()] if any(names.values()) else []
     for split, wanted in names.items():
         for name in wanted:
             if name not in groups:
@@ -174,21 +208,23 @@ def _near(name: str, groups: Sequence[str]) -> str:
 
 
 def _drawn(
-    groups: Mapping[str, Mapping[str, int]],
-    by: str,
-    targets: Mapping[str, float],
-    seed: int,
-) -> dict[str, str]:
-    """Return group -> split of the groups that are not named; targets are in clips."""
-    if len(groups) < len(targets) + 1:
+    counts: IntArray, by: str, targets: Mapping[str, float], seed: int
+) -> dict[str, list[int]]:
+    """Return split -> groups that are not named, by their rows of the counts.
+
+    Args:
+        counts: [groups, labels] clips; the groups in the order of their names.
+        by: What they are.
+        targets: Split -> clips that it comes close to.
+        seed: Of the draw.
+    """
+    if len(counts) < len(targets) + 1:
         wanted = ", ".join([*targets, "train"])
         raise UserError(
-            f"{len(groups)} {by}s are not named and {wanted} need at least one each: name fewer, "
+            f"{len(counts)} {by}s are not named and {wanted} need at least one each: name fewer, "
             "set the fraction of a split to 0, or split by something finer"
         )
-    names = sorted(groups)
-    labels = sorted({label for counts in groups.values() for label in counts})
-    counts = np.array([[groups[name].get(label, 0) for label in labels] for name in names])
+    counts = counts[:, counts.any(axis=0)]  # a label of named groups alone is nobody's lack
     rng = random.Random(seed)
     least = _least_badness(counts, targets)
     best, lowest = _draw(counts, targets, rng), (sys.maxsize, 0.0)
@@ -199,7 +235,7 @@ def _drawn(
             best, lowest = members, badness
         if lowest <= least:
             break  # no later draw can be better, and of equal ones the first is kept
-    return {names[place]: split for split, places in best.items() for place in places}
+    return best
 
 
 def _least_badness(counts: IntArray, targets: Mapping[str, float]) -> tuple[int, float]:

@@ -30,6 +30,8 @@ class Files:
         self.folder = folder
         self.corpus = folder / "corpus.jsonl"
         """Rows as the corpus gives them."""
+        self.facts = folder / "corpus.jsonl.cache.jsonl"
+        """Duration and hash of every clip, by its name, size and time."""
         self.clips = folder / "clips"
         """Clips that a source holds itself, or parts of its recordings."""
         self.prosody = folder / "prosody.jsonl"
@@ -138,13 +140,12 @@ def _file_line(path: str) -> str:
     return f"{path}/{leads_to}{facts.st_size}/{facts.st_mtime_ns}\n"
 
 
-def write_errors(output: Path, errors: Sequence[Row]) -> Path:
+def write_errors(output: Path, errors: Iterable[Row]) -> Path:
     """Write `id` and `reason` of what failed beside a file; without any, remove an earlier list."""
     path = output.with_name(f"{output.name}.errors.jsonl")
-    if errors:
-        write_rows(path, errors)
-    else:
-        path.unlink(missing_ok=True)
+    write_rows(path, errors)
+    if not path.stat().st_size:
+        path.unlink()
     return path
 
 

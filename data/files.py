@@ -176,13 +176,21 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one object a line; see `replacing`."""
     with replacing(path) as file:
-        file.writelines(f"{json.dumps(row)}\n".encode() for row in rows)
+        file.writelines(json_lines(rows))
 
 
-def append_row(path: Path, row: Mapping[str, Any]) -> None:
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield one object a line, as `write_rows` writes them."""
+    return (f"{json.dumps(row)}\n".encode() for row in rows)
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> int:
     """Write an object on a line of its own at the end, also after a line that a kill cut off.
 
     The line is there whole or not at all, unless the process is killed in the middle.
+
+    Returns:
+        The byte at which the line starts.
 
     Raises:
         DiskFullError: There is no room for it.
@@ -201,6 +209,7 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
             except OSError:
                 file.truncate(end)
                 raise
+            return end + line.startswith(b"\n")
     except OSError as error:
         raise named_error(path, error, len(line)) from error
 
@@ -221,9 +230,16 @@ def read_appended(path: Path) -> list[dict[str, Any]]:
 
     A file that does not exist has none.
     """
-    rows: list[dict[str, Any]] = []
-    lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
-    for line in lines:
-        with suppress(json.JSONDecodeError):
-            rows.append(json.loads(line))
-    return rows
+    return [row for _, row in iterate_appended(path)]
+
+
+def iterate_appended(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of `read_appended`, one in memory at a time, each after its first byte."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = 0
+        for line in file:
+            with suppress(json.JSONDecodeError):
+                yield start, json.loads(line)
+            start += len(line)

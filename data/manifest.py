@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from configs.errors import UserError
 from data.links import ClipRoot
@@ -128,6 +130,31 @@ def read_manifest(
     if not examples:
         raise ManifestError(f"{path}: holds no rows; write one JSON object per line")
     return examples
+
+
+def check_manifest(
+    path: Path, *, audio_root: str, choices: Sequence[str], follow_links: bool = False
+) -> None:
+    """Check a manifest as `read_manifest` does, which says what is wrong, in 8 bytes a row.
+
+    Raises:
+        ManifestError: As there.
+    """
+    how = ClipRoot(audio_root, follow_links=follow_links), tuple(choices), ""
+    ids = array("q")
+    is_sound = os.path.isdir(audio_root) and path.is_file()
+    for start in range(0, path.stat().st_size if is_sound else 0, PART_BYTES):
+        part = _read_part(path, how, (start, start + PART_BYTES))
+        is_sound = is_sound and not part.faults
+        ids.extend(hash(example.id) for example in part.examples)
+    if not (is_sound and ids and len(np.unique(ids)) == len(ids)):
+        read_manifest(
+            path,
+            audio_root=audio_root,
+            choices=choices,
+            question_template="",
+            follow_links=follow_links,
+        )
 
 
 def read_leniently(

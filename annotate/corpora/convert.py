@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ from typing import Any
 import yaml
 
 from annotate.corpora.base import CorpusClip
+from annotate.corpora.facts import facts_of
 from annotate.corpora.table import CORPORA
 from configs.errors import UserError
-from data.audio import AudioError, probe
-from data.files import file_sha256
 from data.labels import alike_labels
 from data.links import ClipRoot
 from data.manifest import first_of
@@ -52,8 +50,8 @@ class LabelMap:
 class Converted:
     """A corpus as rows of a manifest."""
 
-    rows: list[dict[str, Any]]
-    """Sorted by id; without the clips that were dropped or cannot be used."""
+    rows: Any
+    """As they were stored, sorted by id; without the clips that were dropped or cannot be used."""
     failed: list[dict[str, str]]
     """`id` and `reason` of each clip that cannot be used."""
     dropped: Mapping[str, int]
@@ -98,11 +96,11 @@ def load_label_map(corpus: str, name: str) -> LabelMap:
 
 
 def build_rows(
-    corpus: str, root: Path, *, labels: str, num_workers: int, follow_links: bool = False
+    corpus: str, root: Path, *, labels: str, num_workers: int, **options: Any
 ) -> Converted:
     """Read a corpus and return its rows, unsplit where the corpus has no split of its own.
 
-    Links below the root may lead out of it with `follow_links`.
+    See `convert_clips` for the options.
 
     Raises:
         UserError: An unknown corpus, another layout, links that lead out, or a label that the map
@@ -118,7 +116,7 @@ def build_rows(
         label_map,
         labels=labels,
         num_workers=num_workers,
-        follow_links=follow_links,
+        **options,
     )
 
 
@@ -131,6 +129,8 @@ def convert_clips(
     labels: str,
     num_workers: int,
     follow_links: bool = False,
+    journal: Path | None = None,
+    store: Callable[[Iterable[dict[str, Any]]], Any] = list,
 ) -> Converted:
     """Return clips as rows: labels mapped, files probed and hashed.
 
@@ -142,34 +142,43 @@ def convert_clips(
         labels: Its name, for messages.
         num_workers: Threads that hash.
         follow_links: Whether links below the root may lead out of it.
+        journal: File of what is known of the clips' files; see `facts_of`.
+        store: Takes the rows, one at a time, and returns what becomes `Converted.rows`.
 
     Raises:
         UserError: Links that lead out, or a label that the map does not know.
     """
-    dropped = Counter(clip.raw_label for clip in clips if clip.raw_label in label_map.drop)
-    kept = [clip for clip in clips if clip.raw_label not in label_map.drop]
+    counts = Counter(clip.raw_label for clip in clips)
+    dropped = {label: n for label, n in counts.items() if label in label_map.drop}
     place = ClipRoot(root, follow_links=follow_links)
-    out = [f"{clip.audio!r} {why}" for clip in kept if (why := place.leads_out(clip.audio))]
+
+    def kept() -> Iterator[CorpusClip]:
+        return (clip for clip in clips if clip.raw_label not in label_map.drop)
+
+    num_kept = counts.total() - sum(dropped.values())
+    out = [f"{clip.audio!r} {why}" for clip in kept() if (why := place.leads_out(clip.audio))]
     if out:
-        raise UserError(f"{root}: {len(out)} of {len(kept)} clips lie outside it\n{first_of(out)}")
-    unknown = Counter(clip.raw_label for clip in kept if clip.raw_label not in label_map.targets)
+        raise UserError(f"{root}: {len(out)} of {num_kept} clips lie outside it\n{first_of(out)}")
+    unknown = Counter({label: n for label, n in counts.items() if label not in dropped})
+    for label in label_map.targets:
+        del unknown[label]
     if unknown:
         listed = ", ".join(f"{label!r} ({n} clips)" for label, n in unknown.most_common())
         raise UserError(
             f"{root}: the label map {labels!r} of {corpus} does not know {listed}; map or drop them"
         )
-    rows: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    with ThreadPoolExecutor(num_workers) as pool:
-        facts = pool.map(file_facts, [root / clip.audio for clip in kept])
-        hashed = reported(facts, len(kept), "hashed {} of {} clips")
-        for clip, facts_or_problem in zip(kept, hashed, strict=True):
+
+    def rows() -> Iterator[dict[str, Any]]:
+        facts = facts_of((root / clip.audio for clip in kept()), journal, num_workers)
+        hashed = reported(facts, num_kept, "hashed {} of {} clips")
+        for clip, facts_or_problem in zip(kept(), hashed, strict=True):
             if isinstance(facts_or_problem, str):
                 failed.append({"id": clip.id, "reason": facts_or_problem})
             else:
-                label = label_map.targets[clip.raw_label]
-                rows.append(_row(corpus, clip, label, facts_or_problem))
-    return Converted(rows, failed, dropped, label_map)
+                yield _row(corpus, clip, label_map.targets[clip.raw_label], facts_or_problem)
+
+    return Converted(store(rows()), failed, dropped, label_map)
 
 
 def describe_conversion(converted: Converted) -> list[str]:
@@ -181,20 +190,6 @@ def describe_conversion(converted: Converted) -> list[str]:
         for label, n in converted.dropped.items()
     ]
     return lines + alike_labels(labels.choices)
-
-
-def file_facts(path: Path) -> dict[str, Any] | str:
-    """Return `duration_s`, `sample_rate` and `sha256` of a clip; or why it cannot be used."""
-    try:
-        info = probe(path)
-        digest = file_sha256(path)
-    except (AudioError, OSError) as error:
-        return str(error)
-    return {
-        "duration_s": round(info.duration_s, 4),
-        "sample_rate": info.sample_rate,
-        "sha256": digest,
-    }
 
 
 def _row(corpus: str, clip: CorpusClip, label: str, facts: Mapping[str, Any]) -> dict[str, Any]:

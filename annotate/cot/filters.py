@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from annotate.cot.lexicon import find_mentions
@@ -20,8 +20,7 @@ _META = re.compile(
 )
 _TAGS = re.compile(r"</?(?:think|answer)>|<\|[^|]*\|>", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
-_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
-_SHINGLE_WORDS = 4
+WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def find_faults(
         limits: Words and margin.
     """
     faults: list[str] = []
-    num_words = len(_WORD.findall(text))
+    num_words = len(WORD.findall(text))
     if not limits.min_words <= num_words <= limits.max_words:
         faults.append(f"length: {num_words} words")
     if _TAGS.search(text):
@@ -97,40 +96,3 @@ def _claim_faults(text: str, prosody: Mapping[str, Any], margin: float) -> list[
     if all(truth is None for truth in truths):
         faults.append("no cue")
     return list(dict.fromkeys(faults))
-
-
-@dataclass
-class Duplicates:
-    """The texts that were kept so far, to find copies and near copies among new ones."""
-
-    threshold: float = 0.9
-    """Share of common runs of 4 words (Jaccard index) from which two texts are copies."""
-    _shingles: dict[str, frozenset[int]] = field(default_factory=dict[str, frozenset[int]])
-    _index: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
-
-    def find(self, text: str) -> str | None:
-        """Return the id of a kept text that is nearly the same; None if there is none."""
-        runs = _runs_of_words(text)
-        shared: dict[str, int] = {}
-        for run in runs:
-            for name in self._index.get(run, ()):
-                shared[name] = shared.get(name, 0) + 1
-        for name, common in shared.items():
-            union = len(runs) + len(self._shingles[name]) - common
-            if common >= self.threshold * union:
-                return name
-        return None
-
-    def keep(self, name: str, text: str) -> None:
-        """Remember a text by its id."""
-        runs = _runs_of_words(text)
-        self._shingles[name] = runs
-        for run in runs:
-            self._index.setdefault(run, []).append(name)
-
-
-def _runs_of_words(text: str) -> frozenset[int]:
-    """Return hashes of the runs of 4 words; of the whole text if it is shorter."""
-    words = [word.lower() for word in _WORD.findall(text)]
-    last = max(1, len(words) - _SHINGLE_WORDS + 1)
-    return frozenset(hash(tuple(words[i : i + _SHINGLE_WORDS])) for i in range(last))

@@ -7,18 +7,26 @@ import hashlib
 import json
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import weakref
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import repeat, tee
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
 
 from annotate.cot import template
-from annotate.cot.filters import Duplicates, Limits, find_faults
+from annotate.cot.duplicates import Duplicates
+from annotate.cot.filters import Limits, find_faults
 from annotate.cot.server import CotPrompt, ServerWriter
 from configs.annotate_schema import ReasoningConfig
-from data.files import Row, append_row, read_appended
+from data.files import Row, append_row, iterate_appended
 from data.progress import FIRST_REPORT_S, MAX_REPORT_S
+from data.stored import RowsById
+from data.workers import worker_map
 from rewards.judges.chat import ChatCall, ChatFailure
 
 logger = logging.getLogger(__name__)
@@ -29,14 +37,58 @@ Write = Callable[[Row, int, ChatCall], Awaitable[str]]
 MAX_FAILED_IN_A_ROW = 20
 """Calls without a reply after which the server is given up."""
 
+MANY_ROWS = 5_000
+"""Rows from which the template is worth the start of other processes."""
+
+
+Ready = tuple[str, tuple[str, ...]]
+"""A text and its faults."""
+
+Value = TypeVar("Value")
+
+
+class Attempts(Mapping[str, Value]):
+    """Row id -> what an attempt at its text gave, read from the journal when it is asked for."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]], read: Callable[[int], Value]) -> None:
+        """Start with none; `read` returns what stands at a byte of the journal."""
+        self.starts = np.full(len(rows), -1)
+        """Byte of the attempt of each row; -1 for a row without."""
+        self._rows = rows
+        self._read = read
+
+    def at(self, place: int) -> Value | None:
+        """Return that of a row by its place; None if it has none."""
+        start = int(self.starts[place])
+        return None if start < 0 else self._read(start)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the ids, in the order of the rows."""
+        return (self._rows[int(place)]["id"] for place in np.flatnonzero(self.starts >= 0))
+
+    def __len__(self) -> int:
+        """Return how many rows have one."""
+        return int((self.starts >= 0).sum())
+
+    def __getitem__(self, name: str) -> Value:
+        """Return that of a row by its id."""
+        place = self._by_id.place(name)
+        if place is None or self.starts[place] < 0:
+            raise KeyError(name)
+        return self._read(int(self.starts[place]))
+
+    @cached_property
+    def _by_id(self) -> RowsById:
+        return RowsById(self._rows)
+
 
 @dataclass
 class Generated:
     """What became of the rows."""
 
-    accepted: dict[str, str] = field(default_factory=dict[str, str])
+    accepted: Attempts[str]
     """Row id -> its reasoning."""
-    given_up: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    given_up: Attempts[tuple[str, ...]]
     """Row id -> faults of its last attempt; no attempt is left."""
     failed: dict[str, str] = field(default_factory=dict[str, str])
     """Row id -> why the writer gave no text this time; another run asks again."""
@@ -50,11 +102,12 @@ class Generated:
 
 def generate_reasoning(
     settings: ReasoningConfig,
-    rows: Sequence[Row],
+    rows: Sequence[dict[str, Any]],
     journal: Path,
     *,
     choices: Sequence[str],
     seed: int,
+    num_workers: int = 1,
 ) -> Generated:
     """Ask for a reasoning text for every row until one has no fault, or no attempt is left.
 
@@ -65,6 +118,7 @@ def generate_reasoning(
         journal: File of all attempts; earlier ones with the same settings count.
         choices: All labels.
         seed: Of the template.
+        num_workers: Processes that write and check the template's texts of many rows.
 
     Raises:
         UserError: A prompt file that cannot be used, or no model.
@@ -82,11 +136,19 @@ def generate_reasoning(
 
     async def run() -> Generated:
         if prompt is None:
-            return await generation.run(from_template)
+            is_long = len(rows) >= MANY_ROWS
+            first = partial(_first_text, seed, tuple(choices), generation.limits)
+            ready = partial(worker_map, first, num_workers=num_workers if is_long else 1)
+            return await generation.run(from_template, ready)
         async with ServerWriter(settings, prompt, choices) as server:
             return await generation.run(server.write)
 
     return asyncio.run(run())
+
+
+def _first_text(seed: int, choices: tuple[str, ...], limits: Limits, row: Row) -> Ready:
+    text = template.write_reasoning(row, 0, seed)
+    return text, find_faults(text, row["label"], choices, row.get("prosody"), limits)
 
 
 def cost_of(settings: ReasoningConfig, usage: Mapping[str, int]) -> float:
@@ -108,16 +170,32 @@ class Journal:
         """
         self._path = path
         self._spec = spec
-        every = read_appended(path)
-        self.entries = [entry for entry in every if entry["spec"] == spec]
         self.usage: Counter[str] = Counter()
-        for entry in every:
+        self.is_empty = True
+        for _, entry in iterate_appended(path):
             self.usage.update(entry["usage"])
+            self.is_empty = self.is_empty and entry["spec"] != spec
 
-    def add(self, entry: Mapping[str, Any]) -> None:
-        """Write an attempt down."""
-        append_row(self._path, {**entry, "spec": self._spec})
+    def entries(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the attempts of this specification, each after its first byte in the file."""
+        every = iterate_appended(self._path)
+        return ((start, entry) for start, entry in every if entry["spec"] == self._spec)
+
+    def add(self, entry: Mapping[str, Any]) -> int:
+        """Write an attempt down, and return its first byte."""
         self.usage.update(entry["usage"])
+        return append_row(self._path, {**entry, "spec": self._spec})
+
+    def read(self, start: int) -> dict[str, Any]:
+        """Return the attempt at a byte."""
+        self._file.seek(start)
+        return json.loads(self._file.readline())
+
+    @cached_property
+    def _file(self) -> BinaryIO:
+        file = self._path.open("rb")
+        weakref.finalize(self, file.close)
+        return file
 
 
 def row_key(row: Row) -> str:
@@ -127,50 +205,61 @@ def row_key(row: Row) -> str:
 
 
 class _Generation:
-    """One pass over the rows."""
+    """One pass over the rows, which go by their places."""
 
     def __init__(
         self,
         settings: ReasoningConfig,
-        rows: Sequence[Row],
+        rows: Sequence[dict[str, Any]],
         journal: Journal,
         choices: Sequence[str],
     ) -> None:
-        self.texts = Generated()
+        self.limits = Limits(settings.min_words, settings.max_words, settings.margin)
+        self.texts = Generated(
+            Attempts(rows, lambda start: journal.read(start)["reasoning"]),
+            Attempts(rows, lambda start: tuple(journal.read(start)["faults"])),
+        )
         self._settings = settings
         self._rows = rows
         self._journal = journal
         self._choices = choices
-        self._limits = Limits(settings.min_words, settings.max_words, settings.margin)
-        self._duplicates = Duplicates()
-        self._attempts: Counter[str] = Counter()
+        self._duplicates = Duplicates(lambda place: self.texts.accepted.at(place) or "")
+        self._attempts = np.zeros(len(rows), np.int32)
         self._failed_in_a_row = 0
         self._under_way = 0
+        self._num_accepted = self._num_given_up = 0
         self._due = time.monotonic() + FIRST_REPORT_S
-        by_key = {row_key(row): row for row in rows}
-        for entry in journal.entries:
-            if entry["key"] in by_key:
-                self._take(by_key[entry["key"]], entry)
+        if not journal.is_empty:
+            keys = np.fromiter((_number(row_key(row)) for row in rows), np.uint64, len(rows))
+            order = np.argsort(keys)
+            for start, entry in journal.entries():
+                found = np.searchsorted(keys, np.uint64(_number(entry["key"])), sorter=order)
+                place = int(order[min(int(found), len(rows) - 1)])
+                if keys[place] == _number(entry["key"]):
+                    self._take(place, start, entry)
 
-    async def run(self, write: Write) -> Generated:
-        waiting = deque(row for row in self._rows if not self._is_done(row))
+    async def run(self, write: Write, ready: Callable[..., Iterator[Ready]] | None = None):
+        """Return what became of the rows; `ready` gives first texts of many rows, if it can."""
+        waiting = _Waiting(self._rows, self._is_done, ready if not self._attempts.any() else None)
         async with asyncio.TaskGroup() as group:
             for _ in range(self._settings.concurrency):
                 group.create_task(self._work(write, waiting))
         self.texts.usage = self._journal.usage
         return self.texts
 
-    async def _work(self, write: Write, waiting: deque[Row]) -> None:
+    async def _work(self, write: Write, waiting: _Waiting) -> None:
         """Write one row after another, until none is left or no further call may begin."""
-        while waiting and not self._is_stopped():
+        while not self._is_stopped():
             if self._is_spent(self._under_way):
                 return  # unless a call under way fails, and whoever makes it goes on
-            row = waiting.popleft()
+            if (taken := waiting.take()) is None:
+                return
+            place, row, ready = taken
             self._under_way += 1
-            await self._attempt(write, row)
+            await self._attempt(write, place, row, ready)
             self._under_way -= 1
-            if not self._is_done(row) and row["id"] not in self.texts.failed:
-                waiting.appendleft(row)
+            if not self._is_done(place) and row["id"] not in self.texts.failed:
+                waiting.give_back(place, row)
             self._report()
 
     def _is_stopped(self) -> bool:
@@ -186,19 +275,22 @@ class _Generation:
         over_calls = 0 < self._settings.max_calls <= usage["calls"] + under_way
         return over_calls or 0 < max_cost <= cost_of(self._settings, usage)
 
-    async def _attempt(self, write: Write, row: Row) -> None:
+    async def _attempt(self, write: Write, place: int, row: Row, ready: Ready | None) -> None:
         call = ChatCall()
-        try:
-            text = await write(row, self._attempts[row["id"]], call)
-        except ChatFailure as failure:
-            self._failed_in_a_row += 1
-            self.texts.failed[row["id"]] = str(failure)
-            return
+        if ready is None:
+            try:
+                text = await write(row, int(self._attempts[place]), call)
+            except ChatFailure as failure:
+                self._failed_in_a_row += 1
+                self.texts.failed[row["id"]] = str(failure)
+                return
+            label, prosody = row["label"], row.get("prosody")
+            ready = text, find_faults(text, label, self._choices, prosody, self.limits)
+        text, faults = ready
         self._failed_in_a_row = 0
-        faults = find_faults(text, row["label"], self._choices, row.get("prosody"), self._limits)
         copied = self._duplicates.find(text)
         if copied is not None:
-            faults = (*faults, f"duplicate: of {copied}")
+            faults = (*faults, f"duplicate: of {self._rows[copied]['id']}")
         entry = {
             "id": row["id"],
             "key": row_key(row),
@@ -206,31 +298,69 @@ class _Generation:
             "faults": faults,
             "usage": {"calls": call.attempts, **call.usage},
         }
-        self._journal.add(entry)
-        self._take(row, entry)
+        self._take(place, self._journal.add(entry), entry)
 
-    def _take(self, row: Row, entry: Mapping[str, Any]) -> None:
+    def _take(self, place: int, start: int, entry: Mapping[str, Any]) -> None:
         """Count an attempt, of this run or an earlier one."""
-        name, texts = row["id"], self.texts
-        self._attempts[name] += 1
-        faults = tuple(entry["faults"])
-        texts.faults.update({fault.partition(":")[0] for fault in faults})
-        if name in texts.accepted:
+        texts = self.texts
+        self._attempts[place] += 1
+        texts.faults.update({fault.partition(":")[0] for fault in entry["faults"]})
+        if texts.accepted.starts[place] >= 0:
             return
-        if not faults:
-            texts.accepted[name] = entry["reasoning"]
-            texts.given_up.pop(name, None)  # an earlier run may have allowed more attempts
-            self._duplicates.keep(name, entry["reasoning"])
-        elif self._attempts[name] >= self._settings.max_attempts:
-            texts.given_up[name] = faults
+        if not entry["faults"]:
+            texts.accepted.starts[place] = start
+            self._num_accepted += 1
+            # An earlier run may have allowed more attempts.
+            self._num_given_up -= int(texts.given_up.starts[place] >= 0)
+            texts.given_up.starts[place] = -1
+            self._duplicates.keep(place, entry["reasoning"])
+        elif self._attempts[place] >= self._settings.max_attempts:
+            self._num_given_up += int(texts.given_up.starts[place] < 0)
+            texts.given_up.starts[place] = start
 
-    def _is_done(self, row: Row) -> bool:
-        return row["id"] in self.texts.accepted or row["id"] in self.texts.given_up
+    def _is_done(self, place: int) -> bool:
+        texts = self.texts
+        return bool(texts.accepted.starts[place] >= 0 or texts.given_up.starts[place] >= 0)
 
     def _report(self) -> None:
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + MAX_REPORT_S
             logger.info(
-                f"reasoning: {len(self.texts.accepted)} of {len(self._rows)} rows accepted, "
-                f"{len(self.texts.given_up)} given up, {len(self.texts.failed)} without reply"
+                f"reasoning: {self._num_accepted} of {len(self._rows)} rows accepted, "
+                f"{self._num_given_up} given up, {len(self.texts.failed)} without reply"
             )
+
+
+class _Waiting:
+    """The rows that are not done: those that come back first, then the others in order."""
+
+    def __init__(
+        self,
+        rows: Sequence[dict[str, Any]],
+        is_done: Callable[[int], bool],
+        ready: Callable[..., Iterator[Ready]] | None,
+    ) -> None:
+        self._again: list[tuple[int, Row]] = []
+        places = (place for place in range(len(rows)) if not is_done(place))
+        fresh = ((place, rows[place]) for place in places)
+        if ready is None:
+            self._fresh = zip(fresh, repeat(None), strict=False)
+        else:
+            fresh, ahead = tee(fresh)
+            self._fresh = zip(fresh, ready(row for _, row in ahead), strict=False)
+
+    def take(self) -> tuple[int, Row, Ready | None] | None:
+        """Return a row, its place, and its text if that is there already; None if none is left."""
+        if self._again:
+            return *self._again.pop(), None
+        (place, row), text = next(self._fresh, ((-1, {}), None))
+        return None if place < 0 else (place, row, text)
+
+    def give_back(self, place: int, row: Row) -> None:
+        """Let a row be the next."""
+        self._again.append((place, row))
+
+
+def _number(key: str) -> int:
+    """Return the first 64 bits of a digest."""
+    return int(key[:16], 16)

@@ -95,7 +95,9 @@ def leaks(config: RunConfig, *, output: Path | None, allow: Sequence[str]) -> bo
     sums = (file_sha256(Path(data.audio_root, audio)) for audio in unhashed)
     sums = reported(sums, len(unhashed), "hashed {} of {} clips")
     hashes = dict(zip(unhashed, sums, strict=True))
-    shared = find_leaks(({"sha256": hashes.get(row["audio"])} | row for row in rows), allow)
+    for row in rows:
+        row.setdefault("sha256", hashes.get(row["audio"]))
+    shared = find_leaks(rows, allow)
     if output is not None:
         write_rows(output, map(asdict, shared))
     _print(*describe_leaks(shared))

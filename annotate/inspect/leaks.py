@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from configs.errors import UserError
 from data.files import Row
+from data.records import BoolArray, IntArray
 
 KINDS = ("speaker", "unknown_speaker", "session", "sha256", "transcript")
 """What is looked for; `sha256` is the same file, `transcript` the same sentence. An
 `unknown_speaker` is none that was found: rows of a data set with several splits have no speaker, so
 that nobody can tell whether a voice is in two."""
+
+COMPARED = ("speaker", "session", "sha256", "transcript")
+"""Kinds of which a row has at most one value."""
 
 MAX_LISTED = 10
 """Leaks of a kind that are listed; the rest is counted."""
@@ -40,11 +47,14 @@ class Leak:
     """Its kind was declared to be shared by design."""
 
 
-def find_leaks(rows: Iterable[Row], allowed: Collection[str] = ()) -> list[Leak]:
+def find_leaks(rows: Collection[Row], allowed: Collection[str] = ()) -> list[Leak]:
     """Return everything that two or more splits share, by kind and value.
 
     Speakers and sessions are compared by name alone, whatever corpus the rows come from. Sentences
     are the same if their letters and digits are, whatever their case, punctuation and spaces.
+
+    The rows are read twice, the second time for the values whose hashes are in several splits. What
+    stays in memory is four hashes of each row, and what is shared.
 
     Args:
         rows: Rows of a manifest: `id`, and where known `split`, `speaker`, `session`, `sha256` and
@@ -58,28 +68,49 @@ def find_leaks(rows: Iterable[Row], allowed: Collection[str] = ()) -> list[Leak]
     unknown = sorted(set(allowed) - set(KINDS))
     if unknown:
         raise UserError(f"{unknown[0]!r} is no kind of leak; choose from: {', '.join(KINDS)}")
-    holders: dict[tuple[str, str], list[Row]] = {}
-    splits: dict[str, set[str]] = defaultdict(set)
-    unnamed: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
+    hashes = {kind: np.zeros(len(rows), np.int64) for kind in COMPARED}
+    codes: dict[str, int] = {}
+    placed = np.full(len(rows), -1, np.int32)
+    datasets: dict[str, set[str]] = {}
+    unnamed: dict[str, _Holders] = {}
+    for place, row in enumerate(rows):
         if row.get("split"):
+            placed[place] = codes.setdefault(row["split"], len(codes))
             dataset = str(row.get("dataset") or "")
-            splits[dataset].add(row["split"])
+            datasets.setdefault(dataset, set()).add(row["split"])
             if not row.get("speaker"):
-                unnamed[dataset].append(row)
-            for key in _keys(row):
-                holders.setdefault(key, []).append(row)
+                unnamed.setdefault(dataset, _Holders(dataset)).add(row)
+            for kind, value in _keys(row):
+                hashes[kind][place] = hash(value) or 1  # 0 is none
+    suspects = {kind: _shared(values, placed) for kind, values in hashes.items()}
+    holders: dict[tuple[str, str], _Holders] = {}
+    is_suspect = np.any(list(suspects.values()), axis=0)
+    for place, row in enumerate(rows) if is_suspect.any() else ():
+        if is_suspect[place]:
+            for kind, value in _keys(row):
+                if suspects[kind][place]:
+                    first = str(row.get("text" if kind == "transcript" else kind) or "")
+                    holders.setdefault((kind, value), _Holders(first)).add(row)
     leaks = [
-        _leak(kind, sharing, kind in allowed)
-        for (kind, _), sharing in holders.items()
-        if len({row["split"] for row in sharing}) > 1
+        held.leak(kind, kind in allowed)
+        for (kind, _), held in holders.items()
+        if len(held.ids) > 1  # two values may have one hash
     ]
     leaks += [
-        _leak("unknown_speaker", alike, "unknown_speaker" in allowed)
-        for dataset, alike in unnamed.items()
-        if len(splits[dataset]) > 1
+        held.leak("unknown_speaker", "unknown_speaker" in allowed)
+        for dataset, held in unnamed.items()
+        if len(datasets[dataset]) > 1
     ]
     return sorted(leaks, key=lambda leak: (KINDS.index(leak.kind), leak.value))
+
+
+def _shared(hashes: IntArray, splits: NDArray[np.int32]) -> BoolArray:
+    """Return which rows have a hash, other than 0, that a row of another split has as well."""
+    order = np.lexsort((splits, hashes))
+    values, held = hashes[order], splits[order]
+    # Where the same value goes on in another split.
+    meets = (values[1:] == values[:-1]) & (held[1:] != held[:-1]) & (values[1:] != 0)
+    return np.isin(hashes, values[1:][meets])
 
 
 def normalized(text: str) -> str:
@@ -137,11 +168,21 @@ def _keys(row: Row) -> Iterator[tuple[str, str]]:
         yield "transcript", letters
 
 
-def _leak(kind: str, rows: Sequence[Row], is_allowed: bool) -> Leak:
-    splits = tuple(sorted({row["split"] for row in rows}))
-    ids: list[str] = []
-    for split in splits:
-        ids += [row["id"] for row in rows if row["split"] == split][:IDS_PER_SPLIT]
-    field = {"transcript": "text", "unknown_speaker": "dataset"}.get(kind, kind)
-    value = str(rows[0].get(field) or "")
-    return Leak(kind, value, splits, tuple(ids), len(rows), is_allowed)
+class _Holders:
+    """The rows that have one value: how many, and the first of each split."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+        self.num_rows = 0
+        self.ids: dict[str, list[str]] = {}
+
+    def add(self, row: Row) -> None:
+        self.num_rows += 1
+        ids = self.ids.setdefault(row["split"], [])
+        if len(ids) < IDS_PER_SPLIT:
+            ids.append(row["id"])
+
+    def leak(self, kind: str, is_allowed: bool) -> Leak:
+        splits = tuple(sorted(self.ids))
+        ids = tuple(name for split in splits for name in self.ids[split])
+        return Leak(kind, self.value, splits, ids, self.num_rows, is_allowed)

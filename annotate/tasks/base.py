@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, overload
 
 import numpy as np
 
 from configs.errors import UserError
 from data.files import Row
 from data.manifest import without_aliases
+from data.records import IntArray
 
 NEEDS: Mapping[str, str] = {
     "pitch": "clips with a clear `pitch` level (launch/annotate.py writes `prosody`)",
@@ -26,6 +28,51 @@ NEEDS: Mapping[str, str] = {
     ),
 }
 """Name in a mix -> what its rows are made from."""
+
+
+Make = Callable[[Sequence[Row]], list[dict[str, Any]]]
+"""Clips -> their rows of a task, one at most of each clip, in their order."""
+
+
+class MadeRows(Sequence[dict[str, Any]]):
+    """The rows of a task, each made when it is asked for."""
+
+    def __init__(self, clips: Sequence[Row], places: IntArray, make: Make) -> None:
+        """Take the clips, the places of those that give a row, and what makes it."""
+        self._clips = clips
+        self._places = places
+        self._make = make
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        """Return a row, or a list of some."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        return self._make([self._clips[int(self._places[index])]])[0]
+
+
+def made_rows(clips: Sequence[Row], makes: Mapping[str, Make]) -> dict[str, MadeRows]:
+    """Return task -> its rows, after one look at each clip.
+
+    Raises:
+        UserError: Whatever a task refuses.
+    """
+    places = {task: array("q") for task in makes}
+    for place, clip in enumerate(clips):
+        for task, make in makes.items():
+            if make([clip]):
+                places[task].append(place)
+    return {
+        task: MadeRows(clips, np.array(places[task], np.int64), make)
+        for task, make in makes.items()
+    }
 
 
 def row_rng(seed: int, name: str) -> np.random.Generator:

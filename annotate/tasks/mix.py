@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ def mix(
     shares: Mapping[str, float],
     num_rows: int,
     seed: int,
-) -> list[dict[str, Any]]:
-    """Return rows of all tasks in a random order, so many of each as its share says.
+) -> Iterator[dict[str, Any]]:
+    """Yield rows of all tasks in a random order, so many of each as its share says.
 
     A task with enough rows gives each at most once. A smaller one gives all of them, then all of
     them again: a repeat's id ends in `#2`, `#3` and so on. `describe_mix` says which do.
@@ -60,8 +60,8 @@ def mix(
     Raises:
         UserError: Whatever `quotas` refuses, or a task with a share has no rows.
     """
-    mixed: list[dict[str, Any]] = []
-    for task, quota in quotas(shares, num_rows).items():
+    drawn = [np.zeros((3, 0), np.int64)]  # task, place and turn of each row
+    for number, (task, quota) in enumerate(quotas(shares, num_rows).items()):
         rows = by_task.get(task, ())
         if shares[task] > 0 and not rows:
             need = NEEDS.get(task, "rows under this name")
@@ -72,11 +72,17 @@ def mix(
         rng = row_rng(seed, task)
         for start in range(0, quota, max(len(rows), 1)):
             chosen = rng.permutation(len(rows))[: quota - start]
-            turn = start // len(rows) + 1
-            end = "" if turn == 1 else f"#{turn}"
-            mixed += [{**rows[i], "id": f"{rows[i]['id']}{end}"} for i in chosen.tolist()]
-    order = np.random.default_rng(seed).permutation(len(mixed))
-    return [mixed[index] for index in order.tolist()]
+            turn = np.full_like(chosen, start // len(rows) + 1)
+            drawn.append(np.stack([np.full_like(chosen, number), chosen, turn]))
+    every = np.concatenate(drawn, axis=1)
+    order = np.random.default_rng(seed).permutation(every.shape[1])
+    tasks = list(shares)
+
+    def row(task: int, place: int, turn: int) -> dict[str, Any]:
+        made = by_task[tasks[task]][place]
+        return made if turn == 1 else {**made, "id": f"{made['id']}#{turn}"}
+
+    return (row(*every[:, index].tolist()) for index in order)
 
 
 def describe_mix(

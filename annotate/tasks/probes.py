@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from annotate.tasks.attributes import attribute_rows
-from annotate.tasks.base import Row, row_rng
+from annotate.tasks.base import Row, made_rows, row_rng
 from annotate.tasks.stress import stress_rows
 from data.prosody.levels import LEVELS_OF
+from data.stored import text_column
 
 PROBES = (*LEVELS_OF, "stress")
 """Tasks that ask one thing of one clip, with a few choices."""
@@ -34,16 +37,19 @@ def probe_rows(
         seed: Draws clips and phrasings.
         margin: See `attribute_rows`.
     """
-    if task == "stress":
-        every = [row for row in stress_rows(rows, seed=seed) if "," not in row["label"]]
-        order = row_rng(seed, "probe/stress").permutation(len(every))
-        return sorted((every[int(i)] for i in order[:num_rows]), key=lambda row: row["id"])
-    every = attribute_rows(rows, task, seed=seed, margin=margin)
+
+    def ask(clips: Sequence[Row]) -> list[dict[str, Any]]:
+        if task == "stress":
+            return [row for row in stress_rows(clips, seed=seed) if "," not in row["label"]]
+        return attribute_rows(clips, task, seed=seed, margin=margin)
+
+    every = made_rows(rows, {task: ask})[task]
     order = row_rng(seed, f"probe/{task}").permutation(len(every))
-    by_label: dict[str, list[dict[str, Any]]] = {}
-    for index in order.tolist():
-        by_label.setdefault(every[index]["label"], []).append(every[index])
-    # Round by round, one of each answer: a rare answer ends early, the others go on.
-    ranked = [(turn, row) for alike in by_label.values() for turn, row in enumerate(alike)]
-    ranked.sort(key=lambda item: (item[0], item[1]["label"]))
-    return sorted((row for _, row in ranked[:num_rows]), key=lambda row: row["id"])
+    if task != "stress":
+        labels = text_column(every[index]["label"] for index in order.tolist())
+        # Round by round, one of each answer: a rare answer ends early, the others go on.
+        turns = np.zeros(len(labels), np.int64)
+        for label in np.unique(labels):
+            turns[labels == label] = np.arange((labels == label).sum())
+        order = order[np.lexsort((labels, turns))]
+    return sorted((every[index] for index in order[:num_rows].tolist()), key=lambda row: row["id"])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from annotate.corpora import convert
+from annotate.corpora import facts
 from annotate.corpora.clips import LeftOut, find_clips, find_files
 from annotate.corpora.convert import build_rows
 from annotate.corpora.table import CORPORA
@@ -81,7 +81,7 @@ def test_every_reader_takes_clips_from_a_store_only_with_the_switch(
     for path in clips_below(root):
         put_away(path, tmp_path / "store")
     assert rows_of(corpus, root, follow_links=True) == whole
-    monkeypatch.setattr(convert, "file_facts", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(facts, "file_facts", lambda path: pytest.fail(f"{path} was read"))
     with pytest.raises(UserError) as caught:
         rows_of(corpus, root)
     first, *lines = str(caught.value).splitlines()
@@ -209,7 +209,7 @@ def test_the_whole_command(
     base = [*command(kind, root), f"root={root}", f"output={out}", "labels=own"]
     base += ["splits.by=id", "splits.allow=[unknown_speaker,transcript]"]
     with monkeypatch.context() as closed:
-        for home, name in ((convert, "file_facts"), (written, "read_part")):
+        for home, name in ((facts, "file_facts"), (written, "read_part")):
             closed.setattr(home, name, lambda *what: pytest.fail(f"{what} was read"))
         found = told(*base)
         assert "hashed" not in caplog.text and not (out / "corpus.jsonl").exists()

@@ -15,6 +15,10 @@ def rows(task: str, num: int) -> list[dict[str, Any]]:
     return [{"id": f"{task}/{index}", "task": task} for index in range(num)]
 
 
+def mixed(*options: Any, seed: int) -> list[dict[str, Any]]:
+    return list(mix(*options, seed=seed))
+
+
 def test_quotas_by_largest_remainder():
     assert quotas({"a": 0.6, "b": 0.2, "c": 0.2}, 10) == {"a": 6, "b": 2, "c": 2}
     # Exactly 3.5, 2.333 and 1.167 of 7: the one row left goes to the remainder 0.5.
@@ -26,7 +30,7 @@ def test_quotas_by_largest_remainder():
 
 def test_rows_come_once_while_there_are_enough():
     by_task = {"pitch": rows("pitch", 60), "asr": rows("asr", 20), "text": rows("text", 99)}
-    found = mix(by_task, {"pitch": 0.6, "asr": 0.2, "text": 0.2}, 100, seed=0)
+    found = mixed(by_task, {"pitch": 0.6, "asr": 0.2, "text": 0.2}, 100, seed=0)
     assert Counter(row["task"] for row in found) == {"pitch": 60, "asr": 20, "text": 20}
     assert len({row["id"] for row in found}) == 100
     # Mixed, not one task after another.
@@ -36,7 +40,7 @@ def test_rows_come_once_while_there_are_enough():
 def test_a_task_that_is_too_small_repeats_evenly_under_new_ids():
     by_task = {"asr": rows("asr", 3), "text": rows("text", 50)}
     shares = {"asr": 8, "text": 2}
-    found = mix(by_task, shares, 10, seed=0)
+    found = mixed(by_task, shares, 10, seed=0)
     ids = [row["id"] for row in found if row["task"] == "asr"]
     assert len(ids) == 8 and len(set(ids)) == 8
     assert sorted(Counter(name.partition("#")[0] for name in ids).values()) == [2, 3, 3]
@@ -51,18 +55,18 @@ def test_a_task_that_is_too_small_repeats_evenly_under_new_ids():
 def test_the_seed_draws_and_other_tasks_do_not():
     by_task = {"asr": rows("asr", 50), "text": rows("text", 50)}
     shares = {"asr": 1.0, "text": 1.0}
-    assert mix(by_task, shares, 20, seed=1) == mix(by_task, shares, 20, seed=1)
-    assert mix(by_task, shares, 20, seed=1) != mix(by_task, shares, 20, seed=2)
-    more = mix({**by_task, "text": rows("text", 90)}, shares, 20, seed=1)
+    assert mixed(by_task, shares, 20, seed=1) == mixed(by_task, shares, 20, seed=1)
+    assert mixed(by_task, shares, 20, seed=1) != mixed(by_task, shares, 20, seed=2)
+    more = mixed({**by_task, "text": rows("text", 90)}, shares, 20, seed=1)
     drawn = [{row["id"] for row in found if row["task"] == "asr"}
-             for found in (more, mix(by_task, shares, 20, seed=1))]  # fmt: skip
+             for found in (more, mixed(by_task, shares, 20, seed=1))]  # fmt: skip
     assert drawn[0] == drawn[1]
 
 
 def test_what_is_missing_is_said():
     with pytest.raises(UserError, match=r"'stress' has a share of 0.1 and no rows.*aligner"):
-        mix({"asr": rows("asr", 5), "stress": []}, {"asr": 0.9, "stress": 0.1}, 5, seed=0)
-    assert len(mix({"asr": rows("asr", 5)}, {"asr": 1, "stress": 0}, 5, seed=0)) == 5
+        mixed({"asr": rows("asr", 5), "stress": []}, {"asr": 0.9, "stress": 0.1}, 5, seed=0)
+    assert len(mixed({"asr": rows("asr", 5)}, {"asr": 1, "stress": 0}, 5, seed=0)) == 5
     with pytest.raises(UserError, match="'asr' is -1"):
         quotas({"asr": -1.0}, 5)
     with pytest.raises(UserError, match="'asr' is nan"):

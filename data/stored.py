@@ -1,0 +1,166 @@
+"""Rows that stay on disk: a million of them in 8 MB of memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import weakref
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.files import Row, json_lines
+from data.records import BoolArray, IntArray
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+COLUMN_PART = 2**16
+"""Texts of a column that are Python objects at a time."""
+
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class _Lines:
+    """The lines of an open file, blank ones left out; a file that is replaced meanwhile stays."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
+        starts, ends = array("q"), array("q")
+        place = 0
+        file.seek(0)
+        for line in file:
+            if line.strip(b" \t\r\n" + BYTE_ORDER_MARK):
+                starts.append(place)
+                ends.append(place + len(line))
+            place += len(line)
+        self.starts = np.frombuffer(starts, np.int64) if starts else np.zeros(0, np.int64)
+        self._sizes = (np.frombuffer(ends, np.int64) - self.starts if ends else self.starts).astype(
+            np.int32
+        )
+
+    def line(self, place: int) -> bytes:
+        start = int(self.starts[place])
+        line = os.pread(self._descriptor, int(self._sizes[place]), start)
+        return line if start else line.removeprefix(BYTE_ORDER_MARK)
+
+
+class StoredRows(Sequence[dict[str, Any]]):
+    """The objects of a JSON Lines file, each read when it is asked for."""
+
+    def __init__(
+        self, lines: _Lines, places: IntArray | None = None, changes: tuple[Change, ...] = ()
+    ) -> None:
+        """Use `of` or `spooled`."""
+        self._lines = lines
+        self._places = places
+        self._changes = changes
+
+    @classmethod
+    def of(cls, path: Path) -> StoredRows:
+        """Return the rows of a file that was checked before, or that we wrote.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        with path.open("rb") as file:
+            return cls(_Lines(file))
+
+    @classmethod
+    def spooled(cls, rows: Iterable[Row], folder: Path) -> StoredRows:
+        """Write rows into a file without a name, which is gone with the last of its rows.
+
+        Raises:
+            OSError: There is no room for them.
+        """
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.writelines(json_lines(rows))
+            file.flush()
+            return cls(_Lines(file))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._lines.starts if self._places is None else self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        """Return a row, or a list of some."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        place = range(len(self))[index]
+        line = place if self._places is None else int(self._places[place])
+        row = json.loads(self._lines.line(line))
+        for change in self._changes:
+            row = change(row)
+        return row
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows in order, one in memory at a time."""
+        return (self[place] for place in range(len(self)))
+
+    def chosen(self, places: IntArray | BoolArray) -> StoredRows:
+        """Return the rows at some places, in that order, or those of a mask."""
+        every = np.arange(len(self)) if self._places is None else self._places
+        return StoredRows(self._lines, every[places], self._changes)
+
+    def where(self, is_wanted: Callable[[Row], bool]) -> StoredRows:
+        """Return the rows of which something is true."""
+        return self.chosen(np.fromiter((is_wanted(row) for row in self), bool, len(self)))
+
+    def changed(self, change: Change) -> StoredRows:
+        """Return rows that are changed whenever they are read."""
+        return StoredRows(self._lines, self._places, (*self._changes, change))
+
+
+def text_column(texts: Iterable[str]) -> NDArray[np.bytes_]:
+    """Return texts as an array of UTF-8, which sorts as they do.
+
+    Its memory is the number of texts times the longest one.
+    """
+    encoded = (text.encode("utf-8", "surrogatepass") for text in texts)
+    parts = [np.zeros(0, np.bytes_)]
+    while part := list(islice(encoded, COLUMN_PART)):
+        parts.append(np.array(part))
+    return np.concatenate(parts)
+
+
+class RowsById(Mapping[str, dict[str, Any]]):
+    """Rows by their ids, which differ, in the memory of a text column."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Read the ids."""
+        self._rows = rows
+        column = text_column(row["id"] for row in rows)
+        self._order = np.argsort(column)
+        self._ids = column[self._order]
+
+    def place(self, name: str) -> int | None:
+        """Return the place of a row; None if there is none."""
+        encoded = name.encode("utf-8", "surrogatepass")
+        found = int(np.searchsorted(self._ids, encoded))
+        is_there = found < len(self._ids) and self._ids[found] == encoded
+        return int(self._order[found]) if is_there else None
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        """Return the row of an id."""
+        place = self.place(name)
+        if place is None:
+            raise KeyError(name)
+        return self._rows[place]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the ids in the order of the rows."""
+        return (row["id"] for row in self._rows)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._rows)
