@@ -90,7 +90,9 @@ MAX_FUNCTION_LINES = 60
 MAX_ROOM_LINES = {
     # Of each room, what it has been raised for.
     "cadence_rl": 200,  # the command of an installed copy
-    "configs": 2410,  # which settings may change on resume, keys that stay out of what is written
+    # Which settings may change on resume, keys that stay out of what is written, samples of
+    # controls.
+    "configs": 2415,
     # Checkpoints, a million rows, containers whose headers and bytes disagree, links into stores,
     # claims in ordinary prose.
     "data": 6720,
@@ -100,10 +102,12 @@ MAX_ROOM_LINES = {
     # Rescue, audit, alarms, requests to stop, saving in the background, resharding; steps ahead,
     # rows by cost, the vocabulary head as one function, truncated sampling; null values.
     "trainer": 6665,
-    "evaluation": 3850,  # comparisons over speakers, benchmarks of others by their rules
+    # Comparisons over speakers, benchmarks of others by their rules; whether claims follow the clip
+    # and answers the claims.
+    "evaluation": 4240,
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments.
     "annotate": 9350,
-    "report": 2060,
+    "report": 2085,  # whether claims follow the clip and answers the claims
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
     # on texts; one clip in, answer and reasoning out.
     "launch": 5700,
