@@ -264,7 +264,9 @@ def jackknife_interval(value: float, without: Values, low: float, high: float) -
     return Interval(max(low, value - reach), min(high, value + reach))
 
 
-def cluster_mean_interval(values: Values, places: Counts, low: float, high: float) -> Interval:
+def cluster_mean_interval(
+    values: Values | Counts, places: Counts, low: float, high: float
+) -> Interval:
     """Return the 95 % interval of a mean, for clusters like those of its values.
 
     Args:
