@@ -85,9 +85,7 @@ def test_the_export_of_a_run_answers_as_the_run_did(
     assert 0 < metrics["perf/latency_p50_s"] <= metrics["perf/latency_p95_s"]
     page = (folder / "report.md").read_text()
     assert "with their reasoning" in page and "| silence |" in page and "2 clips one after" in page
-    assert (
-        "### Hearing" in page and "How far the claimed level" in (run / "report.html").read_text()
-    )
+    assert "### Hearing" in page
 
 
 def benchmarks(corpus: Path, folder: Path) -> str:
