@@ -65,6 +65,10 @@ class EvalConfig(Section):
     request; 0 = none."""
     controls: list[ControlName] = Field(default=[])
     """Altered clips that `launch/evaluate.py` also asks about."""
+    control_samples: int = Field(default=0, ge=0)
+    """Completions per clip that it samples at `rollout.temperature` of each control that moves
+    pitch, energy or rate, and of what that is compared with, for the shift of the claimed level; 0
+    = none. Not in direct mode, which claims nothing."""
     benchmarks: list[BenchmarkConfig] = Field(default=[])
     """Test sets besides `test_split`. `launch/evaluate.py` asks about them; `launch/sft.py` picks
     the likeliest of each row's choices before the first step, every `every_steps`, and at the

@@ -31,7 +31,7 @@ FREE = {
     *_keys("learner", "num_ranks tokens_per_microbatch cpu_threads timeout_s"),
     *_keys("train", "num_steps stop_grace_s trial_step max_restarts"),
     *_keys("eval", "split every_steps max_examples test_split judged mode samples"),
-    *_keys("eval", "latency_clips controls benchmarks"),
+    *_keys("eval", "latency_clips controls control_samples benchmarks"),
     *_keys("eval.benchmarks.0", "name manifest audio_root split choices"),
     *_keys("judge", "options target target_options concurrency gpus"),
     *_keys("checkpoint", "every_steps background keep_last best_metric best_is export"),

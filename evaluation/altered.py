@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
@@ -15,9 +15,9 @@ from configs.schema import DataConfig
 from data.audio import AudioError
 from data.loader import unusable, usable_prompts
 from data.prompts import PromptBuilder, prompt_function
-from data.records import Example, FloatArray, Prompt
+from data.records import Example, Prompt
 from data.workers import worker_pool
-from evaluation.controls import CONTROLS, alter_clip, shuffled
+from evaluation.controls import AlteredClip, alter_clip, shuffled
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +28,13 @@ BATCH = 8
 """Clips that a worker takes at a time."""
 
 
-def with_baselines(names: Sequence[str]) -> list[str]:
-    """Return the controls with those that they are compared with, each once, in their order."""
-    wanted = {*names, *(CONTROLS[name].baseline for name in names)}
-    return [name for name in CONTROLS if name in wanted]
+class AlteredPrompts(NamedTuple):
+    """Some examples with their clips altered by one control."""
+
+    control: str
+    prompts: list[Prompt]
+    clean: frozenset[str]
+    """Ids of those whose clip moved cleanly (`evaluation.controls.is_clean`)."""
 
 
 def altered_prompts(
@@ -40,8 +43,10 @@ def altered_prompts(
     builder: PromptBuilder,
     data: DataConfig,
     seed: int,
-) -> Iterator[tuple[str, list[Prompt]]]:
-    """Yield control and prompts of all examples, CHUNK of them at a time, in their order.
+    *,
+    measured: bool = False,
+) -> Iterator[AlteredPrompts]:
+    """Yield the prompts of each control for all examples, CHUNK of them at a time, in their order.
 
     A clip that has become unusable since it was first read is left out of its control with a line
     in the log, or is an error, as `data.bad_clips` says.
@@ -53,6 +58,7 @@ def altered_prompts(
         data: Audio root, limits and `num_workers`: processes, since taking a clip apart keeps the
             interpreter's lock.
         seed: Draws who gets whose clip in `shuffle`.
+        measured: Whether it is measured which clips moved cleanly; without, none has.
 
     Raises:
         AudioError: A clip cannot be used; names the example.
@@ -63,10 +69,8 @@ def altered_prompts(
         owners = {other.id: example for example, other in zip(examples, heard, strict=True)}
         for first in range(0, len(examples), CHUNK):
             prompts = usable_prompts(heard[first : first + CHUNK], build, data.bad_clips)
-            yield (
-                "shuffle",
-                [replace(prompt, example=owners[prompt.example.id]) for prompt in prompts],
-            )
+            prompts = [replace(prompt, example=owners[prompt.example.id]) for prompt in prompts]
+            yield AlteredPrompts("shuffle", prompts, frozenset())
     altering = [name for name in names if name != "shuffle"]
     if not altering:
         return
@@ -76,6 +80,7 @@ def altered_prompts(
         names=altering,
         min_duration_s=data.min_duration_s,
         max_duration_s=data.max_duration_s,
+        measured=measured,
     )
     with worker_pool(data.num_workers) as pool:
         for first in range(0, len(examples), CHUNK):
@@ -84,17 +89,16 @@ def altered_prompts(
             clips = list(pool.map(alter, paths, chunksize=BATCH))
             usable = list(_usable(chunk, clips, data.bad_clips))
             for name in altering:
-                features = (builder.extract_features(altered[name]) for _, altered in usable)
-                yield (
-                    name,
-                    [
-                        builder.build(example, ray.put(frames), frames.shape[1])
-                        for (example, _), frames in zip(usable, features, strict=True)
-                    ],
-                )
+                features = (builder.extract_features(clip.samples[name]) for _, clip in usable)
+                prompts = [
+                    builder.build(example, ray.put(frames), frames.shape[1])
+                    for (example, _), frames in zip(usable, features, strict=True)
+                ]
+                clean = (example.id for example, clip in usable if name in clip.clean)
+                yield AlteredPrompts(name, prompts, frozenset(clean))
 
 
-def _alter(path: Path, **options: Any) -> dict[str, FloatArray] | AudioError:
+def _alter(path: Path, **options: Any) -> AlteredClip | AudioError:
     """Return what `alter_clip` does, or why the clip cannot be used."""
     try:
         return alter_clip(path, **options)
@@ -104,9 +108,9 @@ def _alter(path: Path, **options: Any) -> dict[str, FloatArray] | AudioError:
 
 def _usable(
     examples: Sequence[Example],
-    clips: Sequence[dict[str, FloatArray] | AudioError],
+    clips: Sequence[AlteredClip | AudioError],
     bad_clips: str,
-) -> Iterator[tuple[Example, dict[str, FloatArray]]]:
+) -> Iterator[tuple[Example, AlteredClip]]:
     """Yield examples with their altered clips; what cannot be used as `data.bad_clips` says."""
     for example, altered in zip(examples, clips, strict=True):
         if not isinstance(altered, AudioError):

@@ -5,7 +5,8 @@ Source: the question of the paper's reviewers whether the reasoning follows the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +15,15 @@ import numpy as np
 from msgspec import structs
 
 from data.audio import read_audio
+from data.prosody.measure import Prosody, measure
 from data.prosody.renditions import Change, Voice, analyse, render
 from data.records import Example, FloatArray
 
 PITCH_ST, ENERGY_DB, RATE = 4.0, 6.0, 1.25
 """Size of the changes: semitones, dB, factor of the speed."""
+
+TOLERANCE: Mapping[str, float] = {"pitch": 1 / 4, "energy": 1 / 6, "rate": 1 / 4}
+"""By how much of its size a move may be off, and anything else may move, and still be clean."""
 
 SILENCE_PEAK = 1e-5
 """Peak of the noise that stands for silence."""
@@ -83,16 +88,76 @@ CONTROLS: Mapping[str, Control] = {
 """Name -> control. `shuffle` gives every example the clip of another one: `shuffled`."""
 
 
+def with_baselines(names: Iterable[str]) -> list[str]:
+    """Return the controls with those that they are compared with, each once, in their order."""
+    names = list(names)
+    wanted = {*names, *(CONTROLS[name].baseline for name in names)}
+    return [name for name in CONTROLS if name in wanted]
+
+
+def moving(names: Iterable[str]) -> list[str]:
+    """Return the controls among these that move an attribute."""
+    return [name for name in names if CONTROLS[name].attribute]
+
+
+@dataclass(frozen=True, slots=True)
+class AlteredClip:
+    """What controls made of a clip."""
+
+    samples: Mapping[str, FloatArray]
+    """Control -> [S] float32 at 16 kHz."""
+    clean: frozenset[str]
+    """Controls whose move was clean (`is_clean`); empty if it was not measured."""
+
+
 def alter_clip(
-    path: Path, names: Sequence[str], min_duration_s: float, max_duration_s: float
-) -> dict[str, FloatArray]:
+    path: Path,
+    names: Sequence[str],
+    min_duration_s: float,
+    max_duration_s: float,
+    *,
+    measured: bool = False,
+) -> AlteredClip:
     """Read a clip and return what each of the controls makes of it.
+
+    Args:
+        path: Of the clip.
+        names: Controls, with their baselines if it is measured.
+        min_duration_s: Shortest clip that is taken.
+        max_duration_s: Longest.
+        measured: Whether it is measured which moves are clean: 15 ms of one core each.
 
     Raises:
         AudioError: As `data.audio.read_audio`.
     """
     clip = Clip(read_audio(path, min_duration_s=min_duration_s, max_duration_s=max_duration_s))
-    return {name: CONTROLS[name].alter(clip) for name in names}
+    altered = {name: CONTROLS[name].alter(clip) for name in names}
+    moves = moving(names) if measured else []
+    heard = {"": clip.samples, **altered}
+    wanted = {*moves, *(CONTROLS[name].baseline for name in moves)}
+    voices = {name: measure(heard[name], None) for name in wanted}
+    clean = (n for n in moves if is_clean(voices[CONTROLS[n].baseline], voices[n], CONTROLS[n]))
+    return AlteredClip(altered, frozenset(clean))
+
+
+def is_clean(before: Prosody, after: Prosody, control: Control) -> bool:
+    """Whether pitch, energy and rate of a clip moved as a control says, and by nothing else.
+
+    Pitch within 1 semitone, energy within 1 dB, speech within 6 % of its length: a quarter of what
+    the controls move at most. Rate goes by the length of the speech, since a clip has too few
+    syllables for their number to tell 6 %. What is not measured is not clean.
+    """
+    if before.f0_median_hz is None or after.f0_median_hz is None:
+        return False
+    if before.energy_dbfs is None or after.energy_dbfs is None:
+        return False
+    moved = {
+        "pitch": 12 * math.log2(after.f0_median_hz / before.f0_median_hz) / PITCH_ST,
+        "energy": (after.energy_dbfs - before.energy_dbfs) / ENERGY_DB,
+        "rate": math.log(before.speech_s / after.speech_s) / math.log(RATE),
+    }
+    asked = {**dict.fromkeys(moved, 0.0), control.attribute: float(control.direction)}
+    return all(abs(moved[name] - asked[name]) <= TOLERANCE[name] for name in moved)
 
 
 def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:

@@ -24,19 +24,24 @@ class ClaimShift:
     """Share of them whose claim moved the other way."""
 
 
-def claimed_level(text: str, attribute: str) -> int | None:
-    """Return the level that a completion claims of an attribute: 0, 1 or 2.
+def claimed_levels(text: str) -> dict[str, int | None]:
+    """Return the level that a completion claims of each of `LEVELS`: 0, 1 or 2.
 
     None if it claims none, denies one, claims several, or leaves open which ("moderate to high").
     """
-    reasoning = parse_output(text).think
-    if reasoning is None:
-        return None
-    claims = [claim for claim in find_claims(reasoning) if claim.attribute == attribute]
-    levels = {level for claim in claims for level in claim.levels}
-    if len(levels) != 1 or any(claim.negated for claim in claims):
-        return None
-    return LEVELS[attribute].index(levels.pop())
+    claims = find_claims(parse_output(text).think or "")
+    levels: dict[str, int | None] = {}
+    for attribute, names in LEVELS.items():
+        of_it = [claim for claim in claims if claim.attribute == attribute]
+        claimed = {level for claim in of_it for level in claim.levels}
+        plain = len(claimed) == 1 and not any(claim.negated for claim in of_it)
+        levels[attribute] = names.index(claimed.pop()) if plain else None
+    return levels
+
+
+def claimed_level(text: str, attribute: str) -> int | None:
+    """Return the level that a completion claims of one attribute, as `claimed_levels`."""
+    return claimed_levels(text)[attribute]
 
 
 def claim_shift(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from evaluation.statistics import LEVEL, Counts, Interval, cluster_places, jackknife_interval
+from evaluation.statistics import LEVEL, Counts, Interval, cluster_mean_interval, cluster_places
 
 MIN_CLUSTERS = 5
 """Speakers from which they, and not their clips, are what is compared: with fewer there is no
@@ -81,8 +81,8 @@ def compare(
         raise ValueError("the two evaluations are not of the same examples")
     changes = np.array([int(after[key]) - int(right) for key, right in before.items()])
     gained, lost = int((changes > 0).sum()), int((changes < 0).sum())
-    places = _speakers(first)
-    if places is None or places.max() + 1 < MIN_CLUSTERS:
+    places = speaker_places(first)
+    if places is None:
         p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
         interval, num_speakers = _over_examples(gained, lost, len(changes)), None
     else:
@@ -93,14 +93,19 @@ def compare(
     return Paired(len(changes), float(changes.mean()), interval, gained, lost, p, num_speakers)
 
 
-def _speakers(rows: Sequence[Mapping[str, Any]]) -> Counts | None:
-    """Return the place of each row's speaker among all; None where one is not known."""
+def speaker_places(rows: Sequence[Mapping[str, Any]]) -> Counts | None:
+    """Return the place of each row's speaker among all speakers.
+
+    None where clips are what is compared: a speaker is not known, or they are fewer than
+    MIN_CLUSTERS.
+    """
     if any(row.get("speaker") is None for row in rows):
         return None
     # A name is known within its corpus.
-    return cluster_places(
+    places = cluster_places(
         [f"{row.get('dataset') or row.get('benchmark') or ''}/{row['speaker']}" for row in rows]
     )
+    return places if places.max(initial=-1) + 1 >= MIN_CLUSTERS else None
 
 
 def _over_examples(gained: int, lost: int, num: int) -> Interval:
@@ -115,9 +120,7 @@ def _over_examples(gained: int, lost: int, num: int) -> Interval:
 def _over_speakers(changes: Counts, places: Counts, seed: int) -> tuple[Interval, float]:
     """Return interval and p of the mean change, where speakers are what is independent."""
     sums = np.bincount(places, weights=changes)
-    sizes = np.bincount(places)
-    without = (sums.sum() - sums) / (len(changes) - sizes)
-    interval = jackknife_interval(float(changes.mean()), without, -1.0, 1.0)
+    interval = cluster_mean_interval(changes, places, -1.0, 1.0)
     num = len(sums)
     if num <= MAX_EXACT:
         signs = 1 - 2 * ((np.arange(2**num)[:, None] >> np.arange(num)) & 1)

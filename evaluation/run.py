@@ -6,9 +6,10 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from data.audio import AudioError
 from data.loader import usable_in_threads, usable_prompts
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Example, Group, Prompt
-from evaluation.altered import altered_prompts, with_baselines
+from evaluation.altered import altered_prompts
 from evaluation.answer_reader import (
     AnswerReader,
     aliases_beside,
@@ -29,6 +30,7 @@ from evaluation.answer_reader import (
     prefilled_prompt,
 )
 from evaluation.answers import Answers, evaluate
+from evaluation.controls import CONTROLS, moving, with_baselines
 from evaluation.efficiency import (
     evenly_spaced,
     latency_metrics,
@@ -36,8 +38,10 @@ from evaluation.efficiency import (
     token_metrics,
 )
 from evaluation.evaluator import ask_judges, example_fields, judge_fields
+from evaluation.faithfulness import claims_of, evaluated, faithfulness_metrics
 from evaluation.grounding import control_metrics
 from evaluation.self_consistency import vote_metrics, vote_row, votes_of
+from evaluation.shift import Levels, level_shifts, sampled_levels, shift_metrics
 from evaluation.summary import AnsweredSet
 from evaluation.test_sets import QuestionSet
 from rewards.pool import RewardPool
@@ -97,11 +101,13 @@ class SetEvaluator:
         questions = replace(questions, examples=[prompt.example for prompt in prompts])
         judged, judged_rows = self._judged(questions, answers.groups)
         sampled, sampled_rows = self._sampled(questions, prompts)
+        levels = self._levels(prompts, "")
         rows = [
             row
             | self._set_fields(questions, example)
             | judged_rows.get(example.id, {})
             | sampled_rows.get(example.id, {})
+            | _levels_field(levels, example.id)
             for row, example in zip(answers.rows, questions.examples, strict=True)
         ]
         controls = self._controls(questions)
@@ -122,7 +128,9 @@ class SetEvaluator:
             | throughput_metrics(rows, elapsed_s)
             | judged
             | sampled
-            | control_metrics(rows, controls),
+            | faithfulness_metrics(evaluated(rows))
+            | control_metrics(rows, controls)
+            | shift_metrics(level_shifts(rows, controls)),
             controls=controls,
         )
 
@@ -208,33 +216,78 @@ class SetEvaluator:
         if not num_samples:
             return {}, {}
         reader = self._reader(questions)
-        groups = ordered(
-            self.engines.generate(prompts, seed=self.config.seed, num_completions=num_samples),
-            prompts,
-            may_lack=True,
-        )
+        groups = self._sample(prompts, num_samples)
         if reader.prefilled:
             groups = [prefilled_group(group) for group in groups]
         votes = {group.prompt.example.id: votes_of(group, reader) for group in groups}
-        return vote_metrics(list(votes.values())), {id: vote_row(v) for id, v in votes.items()}
+        claims = {
+            group.prompt.example.id: [
+                claims_of(completion.text) for completion in group.completions
+            ]
+            for group in groups
+            if not reader.prefilled
+        }
+        return (
+            vote_metrics(list(votes.values())),
+            {
+                id: vote_row(v) | ({"vote_claims": claims[id]} if id in claims else {})
+                for id, v in votes.items()
+            },
+        )
+
+    def _sample(self, prompts: Sequence[Prompt], num_completions: int) -> list[Group]:
+        """Return sampled groups. A clip's seeds are its own, the same in every call."""
+        groups = self.engines.generate(
+            prompts, seed=self.config.seed, num_completions=num_completions
+        )
+        return ordered(groups, prompts, may_lack=True)
+
+    @cached_property
+    def _sampled_controls(self) -> Collection[str]:
+        """Controls of which texts are sampled; empty = the clips as they are."""
+        if not self.config.eval.control_samples or self._is_direct:
+            return ()
+        moves = moving(self.config.eval.controls)
+        return {*moves, *(CONTROLS[name].baseline for name in moves)}
+
+    def _levels(self, prompts: Sequence[Prompt], control: str) -> dict[str, Levels]:
+        """Return id -> what sampled texts claim, of controls that are sampled."""
+        if control not in self._sampled_controls:
+            return {}
+        groups = self._sample(prompts, self.config.eval.control_samples)
+        return {group.prompt.example.id: sampled_levels(group) for group in groups}
 
     def _controls(self, questions: QuestionSet) -> dict[str, list[Row]]:
         """Return the answers to altered clips; what judges say of those is not asked."""
         names = with_baselines(self.config.eval.controls)
         rows: dict[str, list[Row]] = {name: [] for name in names}
         chunks = altered_prompts(
-            names, questions.examples, self.builder, questions.data, self.config.seed
+            names,
+            questions.examples,
+            self.builder,
+            questions.data,
+            self.config.seed,
+            measured=bool(self._sampled_controls),
         )
-        for name, prompts in chunks:
+        for name, prompts, clean in chunks:
             if not prompts:
                 continue
-            reader = self._reader(questions)
-            answers = evaluate(self.engines, self._in_mode(prompts), reader, may_lack=True)
+            reader, prompts = self._reader(questions), self._in_mode(prompts)
+            answers = evaluate(self.engines, prompts, reader, may_lack=True)
+            levels = self._levels(prompts, name)
             rows[name] += [
-                row | self._set_fields(questions, group.prompt.example)
+                row
+                | self._set_fields(questions, group.prompt.example)
+                | _levels_field(levels, row["id"])
+                | ({"clean": row["id"] in clean} if levels and CONTROLS[name].attribute else {})
                 for row, group in zip(answers.rows, answers.groups, strict=True)
             ]
         return rows
+
+
+def _levels_field(levels: Mapping[str, Levels], id: str) -> Row:
+    """Return what sampled texts claim as part of a row; nothing where none were sampled."""
+    return {"levels": levels[id]} if id in levels else {}
 
 
 def device_name(config: RunConfig) -> str:

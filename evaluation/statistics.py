@@ -264,6 +264,24 @@ def jackknife_interval(value: float, without: Values, low: float, high: float) -
     return Interval(max(low, value - reach), min(high, value + reach))
 
 
+def cluster_mean_interval(
+    values: Values | Counts, places: Counts, low: float, high: float
+) -> Interval:
+    """Return the 95 % interval of a mean, for clusters like those of its values.
+
+    Args:
+        values: [N] numbers.
+        places: [N] the cluster of each, 0 to C - 1; C >= 2.
+        low: Smallest mean that there can be.
+        high: Largest.
+
+    Source: `jackknife_interval`. Each value a cluster of its own, it is the t interval of the mean.
+    """
+    sums, sizes = np.bincount(places, weights=values), np.bincount(places)
+    without = (sums.sum() - sums) / (len(values) - sizes)
+    return jackknife_interval(float(values.mean()), without, low, high)
+
+
 def mean_share_interval(shares: Sequence[tuple[int, int]]) -> Interval:
     """Return the 95 % interval of a mean of shares, each of examples of its own.
 

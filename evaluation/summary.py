@@ -9,8 +9,10 @@ from typing import Any
 
 from data.files import Row
 from data.parsing import normalize_label
+from evaluation.faithfulness import evaluated
 from evaluation.official import official_summary
 from evaluation.self_consistency import voted
+from evaluation.shift import level_shifts
 from evaluation.statistics import (
     ClassificationReport,
     classification_intervals,
@@ -71,8 +73,8 @@ def summary_of_sets(sets: Sequence[AnsweredSet], *, seed: int) -> dict[str, Any]
     Returns:
         `evaluation_summary` of the test split, or without one of all benchmarks together over all
         of their labels; `of` (what that is about); `sets` (name -> its `evaluation_summary`, with
-        `benchmark`, `probe`, `metrics`, `quality`, `official`, `vote_interval`, `nulls`), and
-        `means`.
+        `benchmark`, `probe`, `metrics`, `quality`, `official`, `vote_interval`, `nulls`,
+        `faithfulness`, `shifts`), and `means`.
     """
     closed = [one for one in sets if len(one.choices) <= MAX_CLASSES] or list(sets)
     emotions = [one for one in closed if not one.is_probe] or closed
@@ -88,6 +90,8 @@ def summary_of_sets(sets: Sequence[AnsweredSet], *, seed: int) -> dict[str, Any]
 
 def _set_summary(answered: AnsweredSet, seed: int) -> dict[str, Any]:
     votes = [votes.majority == votes.label for votes in voted(answered.rows)]
+    faithful = evaluated(answered.rows)
+    shifts = level_shifts(answered.rows, answered.controls)
     return {
         "benchmark": answered.is_benchmark,
         "probe": answered.is_probe,
@@ -97,6 +101,8 @@ def _set_summary(answered: AnsweredSet, seed: int) -> dict[str, Any]:
         "official": official_summary(answered.rows),
         "vote_interval": asdict(share_interval(votes)) if votes else None,
         "nulls": answered.nulls,
+        "faithfulness": asdict(faithful) if faithful else None,
+        "shifts": {name: asdict(shift) for name, shift in shifts.items()},
     }
 
 

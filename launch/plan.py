@@ -50,6 +50,8 @@ def _evaluation(config: RunConfig, data: Sequence[QuestionSet]) -> str:
     evaluation, rollout = config.eval, config.rollout
     judged = [term.name for term in config.rewards.terms if term.judged]
     is_judged = evaluation.judged and evaluation.mode == "reasoned"
+    num = evaluation.control_samples if evaluation.mode == "reasoned" else 0
+    sampled = f", {num} samples a clip where moved" if num else ""
     lines = [
         f"run folder   {(Path(config.output_dir) / config.name).resolve()}",
         f"policy       {config.model.path} ({config.model.dtype})",
@@ -59,7 +61,7 @@ def _evaluation(config: RunConfig, data: Sequence[QuestionSet]) -> str:
         ),
         f"answers      greedy, {evaluation.mode}, up to {rollout.max_completion_tokens} tokens",
         f"samples      {evaluation.samples} a clip at temperature {rollout.temperature:g}",
-        f"controls     {', '.join(evaluation.controls) or 'none'}",
+        f"controls     {', '.join(evaluation.controls) or 'none'}{sampled}",
         f"judges       {', '.join(judged) if is_judged and judged else 'none'}",
         f"engines      {rollout.num_engines} x {rollout.tensor_parallel} on {config.device}",
     ]

@@ -20,6 +20,7 @@ from data.files import Row, read_rows
 from data.prosody.claims import claim_pieces
 from data.prosody.measure import pitch_curve
 from data.records import FloatArray
+from evaluation.faithfulness import Faithfulness, recorded
 from report.run_facts import RunFacts, manifest_rows, read_facts
 from trainer.run_folder import RunFolder
 
@@ -75,6 +76,7 @@ def collect(run: Path, *, num_samples: int, num_clips: int) -> dict[str, Any]:
             wanted, MAX_SOUND_S, follow_links=bool(facts.config["data"].get("follow_links"))
         ),
         "evaluation": _evaluation(run),
+        "faithful": _faithful(run, num_samples),
     }
 
 
@@ -134,6 +136,27 @@ def _samples(run: Path, num: int) -> tuple[list[dict[str, Any]], str]:
     if answers.is_file():
         return read_rows(answers)[:num], "greedy answers of the evaluation"
     return [], ""
+
+
+def _faithful(run: Path, num: int) -> list[tuple[str, Faithfulness]]:
+    """Return steps -> how far answers depend on claims, of the first and of the newest completions.
+
+    Args:
+        run: The run folder.
+        num: Completions of each that are read, whole files at a time.
+    """
+    paths = sorted(RunFolder(run).samples_dir.glob("step_*.jsonl"))
+    parts: list[tuple[str, Faithfulness]] = []
+    for ordered in (paths, paths[::-1]):
+        rows: list[Row] = []
+        for path in ordered:
+            rows += read_rows(path)
+            if len(rows) >= num:
+                break
+        if rows:
+            steps = [row["step"] for row in rows]
+            parts.append((f"{min(steps)} to {max(steps)}", recorded(rows)))
+    return parts[:1] if parts[:1] == parts[1:] else parts
 
 
 def _evaluation(run: Path) -> dict[str, Any] | None:

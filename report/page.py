@@ -164,6 +164,8 @@ def _page_facts(shown: Mapping[str, Any]) -> dict[str, Any]:
         "num_counted": sum(map(sum, confusion[1])) if confusion else 0,
         "steps": sorted({sample["step"] for sample in samples if sample["step"] is not None}),
         "controls": sections.controls(run),
+        "hearing": sections.hearing(evaluation),
+        "faithful": sections.faithful(shown["faithful"], evaluation),
         "num_samples": len(samples),
         "samples_of": shown["samples_of"],
         "labels": sorted({str(sample["label"]) for sample in samples}),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from data.files import Row
+from evaluation.faithfulness import Faithfulness
 from report.describe_run import (
     NOT_RECORDED,
     machine_words,
@@ -19,7 +21,7 @@ from report.describe_run import (
     used_splits,
     version_words,
 )
-from report.formats import percent
+from report.formats import interval, percent, signed
 from report.run_facts import RunFacts
 from report.sweep_results import Block
 from rewards.accuracy import canonical_label
@@ -166,3 +168,44 @@ def controls(facts: RunFacts) -> list[list[str]]:
         ]
         for name in names
     ]
+
+
+def hearing(evaluation: Mapping[str, Any] | None) -> list[list[str]]:
+    """Return how far claimed levels follow moved clips; none if no texts were sampled of them."""
+    # An evaluation of an older version does not have the keys.
+    sets = evaluation.get("sets", {}) if evaluation else {}
+    return [
+        [
+            f"{name}: {control}" if len(sets) > 1 else control,
+            *(_with_interval(m["shift"], m["interval"]) for m in moved["attributes"].values()),
+            f"{moved['num_clips'] - moved['num_unclean']}",
+            f"{moved['num_unclean']}",
+        ]
+        for name, answers in sets.items()
+        for control, moved in answers.get("shifts", {}).items()
+    ]
+
+
+def faithful(
+    recorded: Sequence[tuple[str, Faithfulness]], evaluation: Mapping[str, Any] | None
+) -> list[list[str]]:
+    """Return how far answers depend on claims: of recorded completions, and of evaluated ones."""
+    sets = evaluation.get("sets", {}) if evaluation else {}
+    parts = [(f"sampled in training, steps {steps}", asdict(tie)) for steps, tie in recorded]
+    parts += [(f"evaluation, {name}", part.get("faithfulness")) for name, part in sets.items()]
+    return [
+        [
+            what,
+            percent(tie["same_frac"]),
+            percent(tie["other_frac"]),
+            _with_interval(tie["gap"], tie["interval"]),
+            f"{tie['num_groups']:,}",
+        ]
+        for what, tie in parts
+        if tie and tie["num_groups"]
+    ]
+
+
+def _with_interval(value: float | None, ends: Mapping[str, float] | None) -> str:
+    between = f" {interval(ends['low'], ends['high'])}" if ends else ""
+    return f"{signed(value)}{between}"

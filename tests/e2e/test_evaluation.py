@@ -43,6 +43,8 @@ def test_the_export_of_a_run_answers_as_the_run_did(
     settings = {
         "model.path": finished_run.root / "export",
         "eval.controls": "[silence, shuffle, energy_up, pitch_up]",
+        "eval.control_samples": 2,
+        "eval.samples": 3,
         "eval.latency_clips": 2,
     }
     done = shell.run(*command("evaluate", write_config(tmp_path), settings))
@@ -70,12 +72,20 @@ def test_the_export_of_a_run_answers_as_the_run_did(
         altered = read_rows(folder / "controls" / f"{name}.jsonl")
         assert [row["id"] for row in altered] == [row["id"] for row in rows]
         assert [row["label"] for row in altered] == [row["label"] for row in rows]
+    for row in read_rows(folder / "controls" / "pitch_up.jsonl"):
+        assert isinstance(row["clean"], bool) and len(row["levels"]["pitch"]) == 2
+    summary = summary_of(run)["sets"]["test"]
+    assert set(summary["shifts"]) == {"energy_up", "pitch_up"}
+    assert summary["shifts"]["energy_up"]["num_clips"] == 18
+    assert summary["shifts"]["energy_up"]["num_unclean"] < 18
+    assert len(rows[0]["vote_claims"]) == 3 and summary["faithfulness"]["num_groups"] >= 0
     # Same clips, same question: what the policy says of silence is not what it says of speech.
     texts = [row["text"] for row in rows]
     assert texts != [row["text"] for row in read_rows(folder / "controls" / "silence.jsonl")]
     assert 0 < metrics["perf/latency_p50_s"] <= metrics["perf/latency_p95_s"]
     page = (folder / "report.md").read_text()
     assert "with their reasoning" in page and "| silence |" in page and "2 clips one after" in page
+    assert "### Hearing" in page
 
 
 def benchmarks(corpus: Path, folder: Path) -> str:

@@ -10,8 +10,16 @@ import pytest
 from configs.schema import CONTROL_NAMES
 from data.audio import AudioError, read_audio
 from data.prosody.measure import measure
-from evaluation.altered import with_baselines
-from evaluation.controls import CONTROLS, ENERGY_DB, PITCH_ST, RATE, Clip, alter_clip, shuffled
+from evaluation.controls import (
+    CONTROLS,
+    ENERGY_DB,
+    PITCH_ST,
+    RATE,
+    Clip,
+    alter_clip,
+    shuffled,
+    with_baselines,
+)
 from evaluation.grounding import ClaimShift, claim_shift, claimed_level, control_metrics
 from tests.fixtures import make_example, write_tone
 from tests.unit.data.prosody.test_measure import voice
@@ -42,9 +50,9 @@ def test_controls_move_what_they_say():
 def test_a_clip_is_altered_for_several_controls_at_once(tmp_path: Path):
     path = write_tone(tmp_path / "tone.wav", duration_s=0.5)
     found = alter_clip(path, ["silence", "resynthesis", "rate_up"], 0.1, 30.0)
-    assert list(found) == ["silence", "resynthesis", "rate_up"]
+    assert list(found.samples) == ["silence", "resynthesis", "rate_up"] and not found.clean
     clip = Clip(read_audio(path, min_duration_s=0.1, max_duration_s=30.0))
-    for name, samples in found.items():
+    for name, samples in found.samples.items():
         np.testing.assert_array_equal(samples, CONTROLS[name].alter(clip))
     with pytest.raises(AudioError, match="shorter"):
         alter_clip(path, ["silence"], 1.0, 30.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -213,3 +214,23 @@ def test_the_page():
     assert "| random forest, all measurements | - |" in lines
     assert any("gold label: 4.00; of the policy's answer: -." in line for line in lines)
     assert any(line.endswith("gets right: pitch 70.0 %.") for line in lines)
+
+
+def test_hearing_and_faithfulness_on_the_page():
+    found = AnsweredSet("test", False, False, tuple(CHOICES), rows())
+    plain: dict[str, list[int | None]] = {"pitch": [None], "energy": [0], "rate": [1]}
+    for place, row in enumerate(found.rows):
+        row |= {"id": str(place), "levels": plain, "votes": ["sad", "sad", "calm"]}
+        row["vote_claims"] = ["A", "A", "B"]
+    louder = [
+        {"id": row["id"], "clean": place > 0, "levels": {**plain, "energy": [min(place, 2)]}}
+        for place, row in enumerate(found.rows)
+    ]
+    summary = summary_of_sets([replace(found, controls={"energy_up": louder})], seed=0)
+    moved = summary["sets"]["test"]["shifts"]["energy_up"]["attributes"]["energy"]
+    text = page(summary)
+    ends = f"[{moved['interval']['low']:.2f}, {moved['interval']['high']:.2f}]"
+    # The first one is unclean; of the other five the first rises by one level, four by two.
+    assert f"| energy_up | - | +1.80 {ends} | +0.00 | 0.0 % | 5, 1 |" in text
+    assert "100.0 % of the pairs with the same claims and in 0.0 % of those with others" in text
+    assert "difference +100.0 points over the 6 clips" in text
