@@ -35,6 +35,7 @@ FREE = {
     *_keys("eval.benchmarks.0", "name manifest audio_root split choices"),
     *_keys("judge", "options target target_options concurrency gpus"),
     *_keys("checkpoint", "every_steps background keep_last best_metric best_is export"),
+    "checkpoint.push_to_hub",
     *_keys("log", "samples_every tensorboard report stall_s"),
     *_keys("log", "alarm_steps alarm_growth alarm_stop"),
     *_keys("parity", "num_clips max_gap mean_gap p99_gap min_correlation"),
@@ -42,7 +43,7 @@ FREE = {
 }
 """Keys that may differ; an entry of a list of sections is 0."""
 
-PATHS = {"model.path", "data.manifest", "data.audio_root", "judge.prompt_file"}
+PATHS = {"model.path", "model.adapter", "data.manifest", "data.audio_root", "judge.prompt_file"}
 """Keys that may differ if what they lead to is the same."""
 
 METHOD = {
@@ -59,7 +60,7 @@ METHOD = {
     *_keys("rewards", "terms outcome aliases"),
     *_keys("rewards.trust", "enabled one_sided min_judged"),
     *_keys("advantage", "normalize tolerance flat_groups mask_truncated"),
-    *_keys("loss", "kind policy clip_low clip_high kl_coef kl_estimator entropy_coef"),
+    *_keys("loss", "kind policy clip_low clip_high kl_coef reference kl_estimator entropy_coef"),
     *_keys("loss", "aggregation importance_cap epochs minibatches"),
     *_keys("optim", "lr beta1 beta2 eps weight_decay warmup_steps schedule min_lr_frac"),
     *_keys("optim", "grad_clip"),

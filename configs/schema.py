@@ -56,7 +56,11 @@ class ModelConfig(Section):
     """The policy and how the learner holds it."""
 
     path: str = "runs/demo/sft/export"
-    """Folder of a Qwen2.5-Omni checkpoint in Hugging Face layout (safetensors)."""
+    """Folder of a Qwen2.5-Omni checkpoint in Hugging Face layout (safetensors), or its hub id with
+    a revision, `ORG/NAME@REVISION`, which is read from the hub's cache; docs/hub.md."""
+    adapter: str = ""
+    """Folder or hub id of a peft LoRA adapter that training starts from, on `path`; needs
+    `model.lora` as it was trained. Empty = fresh adapters, if any. See docs/adapters.md."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of weights and activations, in learner and engines."""
     attention: Literal["sdpa", "flex"] = "flex"
@@ -272,6 +276,9 @@ class CheckpointConfig(Section):
     """Which values of `best_metric` are better."""
     export: bool = True
     """Write a Hugging Face folder at the end."""
+    push_to_hub: str = ""
+    """Hub repository, `ORG/NAME`, that the export is pushed to once the run has finished, private
+    if it is new; needs a token in HF_TOKEN. Empty = none; see `launch/push.py`."""
 
 
 AlarmName = Literal[

@@ -64,6 +64,7 @@ class RunFolder:
         self.tb_dir = root / "tb"
         self.checkpoints_dir = root / "checkpoints"
         self.export_dir = root / "export"
+        self.adapter_dir = root / "adapter"
         self.status_path = root / "run_status.json"
         self.report_path = root / "report.html"
         self.inputs_path = root / "inputs.json"

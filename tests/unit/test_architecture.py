@@ -63,7 +63,7 @@ HOMES = {
         "trainer/logprobs.py",
         "demo/",
     ),
-    "peft": ("trainer/policy.py", "trainer/weights.py"),
+    "peft": ("trainer/adapters.py", "trainer/policy.py", "trainer/weights.py"),
     "pyarrow": ("annotate/sources/arrow.py",),
     "soundfile": ("data/audio.py", "demo/"),
     "pyworld": ("data/prosody/measure.py", "data/prosody/renditions.py"),
@@ -90,7 +90,8 @@ MAX_FUNCTION_LINES = 60
 MAX_ROOM_LINES = {
     # Of each room, what it has been raised for.
     "cadence_rl": 200,  # the command of an installed copy
-    "configs": 2410,  # which settings may change on resume, keys that stay out of what is written
+    # Which settings may change on resume, keys that stay out of what is written, hub ids.
+    "configs": 2530,
     # Checkpoints, a million rows, containers whose headers and bytes disagree, links into stores,
     # claims in ordinary prose.
     "data": 6720,
@@ -98,15 +99,16 @@ MAX_ROOM_LINES = {
     "rewards": 4140,
     "rollout": 1540,  # engines that are replaced, weights that come while one samples
     # Rescue, audit, alarms, requests to stop, saving in the background, resharding; steps ahead,
-    # rows by cost, the vocabulary head as one function, truncated sampling; null values.
-    "trainer": 6665,
+    # rows by cost, the vocabulary head as one function, truncated sampling; null values; adapters
+    # from and to files.
+    "trainer": 6890,
     "evaluation": 3850,  # comparisons over speakers, benchmarks of others by their rules
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments.
     "annotate": 9350,
-    "report": 2060,
+    "report": 2120,  # cards of corpora and adapters
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
-    # on texts; one clip in, answer and reasoning out.
-    "launch": 5700,
+    # on texts; one clip in, answer and reasoning out; pushes to the hub, adapters merged.
+    "launch": 6140,
     "demo": 2100,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
     # exploits of the judge.
