@@ -39,11 +39,11 @@ def local_folder(checkpoint: str) -> str:
     if found is None or Path(checkpoint).exists():
         return checkpoint
     # Not before it is needed: it takes a third of a second.
-    from huggingface_hub import snapshot_download
+    import huggingface_hub
 
     repo, revision = found["repo"], found["revision"]
     try:
-        return snapshot_download(
+        folder = cast(Any, huggingface_hub).snapshot_download(
             repo,
             revision=revision,
             allow_patterns=FILES,
@@ -57,6 +57,7 @@ def local_folder(checkpoint: str) -> str:
             f"{checkpoint}: is not in the hub's cache{why}; fetch it: "
             f"hf download {repo} --revision {revision} {patterns}"
         ) from error
+    return str(folder)
 
 
 def with_folders(options: Any) -> Any:

@@ -165,9 +165,10 @@ def write_adapter(folder: Path, weights: Mapping[str, Tensor], lora: LoraConfig)
     partial.mkdir(parents=True)
     save_file(dict(weights), partial / WEIGHTS, metadata={"format": "pt"})
     targets = "|".join(map(re.escape, lora.targets))
+    alpha: Any = int(lora.alpha) if lora.alpha.is_integer() else lora.alpha  # others want integers
     settings = peft.LoraConfig(
         r=lora.rank,
-        lora_alpha=lora.alpha,
+        lora_alpha=alpha,
         lora_dropout=lora.dropout,
         # By their full names: the audio tower and the talker have layers that are called alike.
         target_modules=rf"(thinker\.)?model\.layers\.\d+\.\w+\.({targets})",

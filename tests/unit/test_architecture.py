@@ -65,6 +65,7 @@ HOMES = {
     ),
     "peft": ("trainer/adapters.py", "trainer/policy.py", "trainer/weights.py"),
     "pyarrow": ("annotate/sources/arrow.py",),
+    "huggingface_hub": ("configs/hub.py", "launch/hub.py", "report/model_card.py"),
     "soundfile": ("data/audio.py", "demo/"),
     "pyworld": ("data/prosody/measure.py", "data/prosody/renditions.py"),
     "omegaconf": ("configs/load.py",),

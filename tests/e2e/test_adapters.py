@@ -1,0 +1,59 @@
+"""RL from an SFT adapter, stopped and resumed: the policy, its reference and what comes out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
+
+from tests.e2e.command import Shell, command
+from tests.e2e.conftest import WriteConfig
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+LORA = ("model.lora.rank=4", "model.lora.alpha=8")
+SFT = (
+    "name=sft",
+    "loss.kind=sft",
+    "data.train_split=cold_start",
+    "eval.test_split=''",
+    "optim.lr=1e-2",
+)
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@torch.no_grad()
+def scores(model: torch.nn.Module) -> torch.Tensor:
+    return model(input_ids=torch.tensor([[1, 20, 4, 5, 30, 31, 2]])).logits.log_softmax(-1)
+
+
+def test_rl_from_an_adapter_and_back(
+    shell: Shell, write_config: WriteConfig, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    config, runs = write_config(tmp_path), tmp_path / "runs"
+    done = shell.run(*command("sft", config, *LORA, *SFT))
+    assert done.returncode == 0, done.stderr
+    start = f"model.adapter={runs / 'sft' / 'adapter'}"
+    for num_steps in (3, 4):
+        again = command("rl", config, *LORA, start, f"train.num_steps={num_steps}")
+        done = shell.run(*again)  # the gate compares the engine with base and adapter
+        assert done.returncode == 0, done.stderr
+    assert "resuming after step 3" in done.stdout
+    run = runs / "run"
+    kl = [row["policy/kl"] for row in rows(run) if "policy/kl" in row]
+    # The reference is the SFT policy, which the base is far from after such steps.
+    assert kl[0] == pytest.approx(0, abs=1e-9) and kl[1] > 0 and len(kl) == 4
+    merged = Thinker.from_pretrained(run / "export", dtype=torch.float32).eval()
+    base = Thinker.from_pretrained(tiny_checkpoint, dtype=torch.float32).eval()
+    before = scores(base)
+    adapted = peft.PeftModel.from_pretrained(base, run / "adapter", key_mapping={"^thinker.": ""})
+    torch.testing.assert_close(scores(adapted), scores(merged), atol=1e-5, rtol=0)
+    assert (scores(merged) - before).abs().max() > 1e-2
+    assert json.loads((run / "inputs.json").read_text())["model.adapter"]
