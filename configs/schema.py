@@ -58,9 +58,6 @@ class ModelConfig(Section):
     path: str = "runs/demo/sft/export"
     """Folder of a Qwen2.5-Omni checkpoint in Hugging Face layout (safetensors), or its hub id with
     a revision, `ORG/NAME@REVISION`, which is read from the hub's cache; docs/hub.md."""
-    adapter: str = ""
-    """Folder or hub id of a peft LoRA adapter that training starts from, on `path`; needs
-    `model.lora` as it was trained. Empty = fresh adapters, if any. See docs/adapters.md."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of weights and activations, in learner and engines."""
     attention: Literal["sdpa", "flex"] = "flex"
@@ -78,6 +75,9 @@ class ModelConfig(Section):
     float32_head: bool = False
     """Project to the vocabulary in float32, in learner and engines, whatever `dtype` is: bfloat16
     logits between 16 and 32 come in steps of 0.125."""
+    adapter: str = ""
+    """Folder or hub id of a peft LoRA adapter that training starts from, on `path`; needs
+    `model.lora` as it was trained. Empty = fresh adapters, if any. See docs/adapters.md."""
     lora: LoraConfig = Field(default_factory=LoraConfig)
 
 

@@ -17,14 +17,14 @@ from tests.hub_server import hub
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 TOKEN = "hf_" + "Ab3" * 12
-LORA = ("model.lora.rank=4", "model.lora.alpha=8")
-SFT = (
-    "name=sft",
-    "loss.kind=sft",
-    "data.train_split=cold_start",
-    "eval.test_split=''",
-    "optim.lr=1e-2",
-)
+LORA = {"model.lora.rank": 4, "model.lora.alpha": 8}
+SFT = {
+    "name": "sft",
+    "loss.kind": "sft",
+    "data.train_split": "cold_start",
+    "eval.test_split": "''",
+    "optim.lr": 1e-2,
+}
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
@@ -40,12 +40,12 @@ def test_rl_from_an_adapter_and_back(
     shell: Shell, write_config: WriteConfig, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     config, runs = write_config(tmp_path), tmp_path / "runs"
-    done = shell.run(*command("sft", config, *LORA, *SFT))
+    done = shell.run(*command("sft", config, LORA | SFT))
     assert done.returncode == 0, done.stderr
-    start = f"model.adapter={runs / 'sft' / 'adapter'}"
-    done = shell.run(*command("rl", config, *LORA, start, "train.num_steps=3"))
+    start = LORA | {"model.adapter": runs / "sft" / "adapter"}
+    done = shell.run(*command("rl", config, start | {"train.num_steps": 3}))
     assert done.returncode == 0, done.stderr  # the gate compared the engine with base and adapter
-    again = command("rl", config, *LORA, start, "checkpoint.push_to_hub=me/it")
+    again = command("rl", config, start | {"checkpoint.push_to_hub": "me/it"})
     with hub(TOKEN) as server:
         variables = {"HF_ENDPOINT": server.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
         done = shell.run(*again, **variables)
