@@ -77,6 +77,7 @@ def push(arguments: argparse.Namespace) -> int:
         arguments.branch,
         arguments.token_env,
     )
+    print(f"checking {len(upload.files)} files", file=sys.stderr, flush=True)
     problems = list(upload.problems())
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
