@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from yaml import YAMLError
 
 from configs.errors import UserError
+from configs.hub import local_folder, with_folders
 from configs.rules import check_rules
 from configs.schema import RunConfig
 from configs.secrets import hide_variables_of, secret_problems
@@ -72,6 +73,8 @@ class ConfigError(UserError):
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the checked configuration of a run, as plain dataclasses.
 
+    Hub ids of checkpoints are replaced by their folders, see `configs.hub`.
+
     Args:
         path: YAML file, or a shipped one, see `configs.shipped`. Its top-level
             `defaults: other.yaml`, relative to it, is read first.
@@ -80,12 +83,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: With every unknown key, wrong type and value out of range of all files and
             overrides; if there is none, with every broken rule of `configs.rules`.
+        UserError: A checkpoint that is named by its hub id is not in the cache.
     """
     config = load_sections(path, RunConfig, overrides)
     broken = check_rules(config)
     if broken:
         raise ConfigError(path, *broken)
-    return config
+    return _with_folders(config)
 
 
 def load_sections(path: str | Path, kind: type[Schema], overrides: Sequence[str] = ()) -> Schema:
@@ -123,6 +127,22 @@ def load_sections(path: str | Path, kind: type[Schema], overrides: Sequence[str]
         raise ConfigError(path or COMMAND_LINE, *problems)
     hide_variables_of(settings)
     return config
+
+
+def _with_folders(config: RunConfig) -> RunConfig:
+    terms = [replace(t, options=with_folders(t.options)) for t in config.rewards.terms]
+    judge, model = config.judge, config.model
+    folders = {"path": local_folder(model.path), "adapter": local_folder(model.adapter)}
+    return replace(
+        config,
+        model=replace(model, **folders),
+        rewards=replace(config.rewards, terms=terms),
+        judge=replace(
+            judge,
+            options=with_folders(judge.options),
+            target_options=with_folders(judge.target_options),
+        ),
+    )
 
 
 def dump_config(config: RunConfig) -> str:

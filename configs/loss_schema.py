@@ -48,6 +48,9 @@ class LossConfig(Section):
     """The probability ratio is clipped above 1 + clip_high."""
     kl_coef: float = Field(default=0.04, ge=0)
     """Weight of the KL term against the frozen start policy; 0 = no reference model at all."""
+    reference: Literal["start", "base"] = "start"
+    """The frozen policy of the KL term: `start`, what the run starts from, `model.adapter`
+    included; `base`, `model.path` alone. The same without `model.adapter`."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
     """Per-token estimator of the KL divergence, as a loss term; `k1` regularizes nothing."""
     entropy_coef: float = Field(default=0.0, ge=0)

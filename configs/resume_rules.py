@@ -38,6 +38,7 @@ FREE = {
     *_keys("log", "samples_every trackers project clips report stall_s"),
     *_keys("log", "class_window alarm_steps alarm_growth alarm_stop"),
     *_keys("early_stop", "metric better patience min_delta"),
+    "checkpoint.push_to_hub",
     *_keys("parity", "num_clips max_gap mean_gap p99_gap min_correlation"),
     "resume.allow",
 }
@@ -46,7 +47,7 @@ FREE = {
 GONE = {"log.tensorboard"}
 """Keys of older versions, in config.yaml of their runs, that decide nothing of what is learned."""
 
-PATHS = {"model.path", "data.manifest", "data.audio_root", "judge.prompt_file"}
+PATHS = {"model.path", "model.adapter", "data.manifest", "data.audio_root", "judge.prompt_file"}
 """Keys that may differ if what they lead to is the same."""
 
 METHOD = {
@@ -64,7 +65,7 @@ METHOD = {
     *_keys("rewards.trust", "enabled one_sided min_judged"),
     *_keys("advantage", "normalize tolerance flat_groups refill_rounds refill_by"),
     "advantage.mask_truncated",
-    *_keys("loss", "kind policy clip_low clip_high kl_coef kl_estimator entropy_coef"),
+    *_keys("loss", "kind policy clip_low clip_high kl_coef reference kl_estimator entropy_coef"),
     *_keys("loss", "aggregation importance_cap epochs minibatches"),
     *_keys("optim", "lr beta1 beta2 eps weight_decay warmup_steps schedule min_lr_frac"),
     *_keys("optim", "grad_clip"),

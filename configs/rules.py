@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, cast
 
+from configs.hub import REPO
 from configs.metric_rules import check_metrics
 from configs.reward_schema import ADAPTERS, TermScheduleConfig
 from configs.schema import RunConfig
@@ -67,6 +68,9 @@ def _run(config: RunConfig) -> Iterator[str]:
         yield f"name: found {config.name!r}; allowed is a folder name that stays below output_dir"
     if not config.output_dir:
         yield "output_dir: is empty; name the folder that holds all runs"
+    repo = config.checkpoint.push_to_hub
+    if repo and not (REPO.fullmatch(repo) and config.checkpoint.export):
+        yield f"checkpoint.push_to_hub: found {repo!r}; needs ORG/NAME and checkpoint.export: true"
 
 
 def _device(config: RunConfig) -> Iterator[str]:

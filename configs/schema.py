@@ -59,7 +59,8 @@ class ModelConfig(Section):
     """The policy and how the learner holds it."""
 
     path: str = "runs/demo/sft/export"
-    """Folder of a Qwen2.5-Omni checkpoint in Hugging Face layout (safetensors)."""
+    """Folder of a Qwen2.5-Omni checkpoint in Hugging Face layout (safetensors), or its hub id with
+    a revision, `ORG/NAME@REVISION`, which is read from the hub's cache; docs/hub.md."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of weights and activations, in learner and engines."""
     attention: Literal["sdpa", "flex"] = "flex"
@@ -77,6 +78,9 @@ class ModelConfig(Section):
     float32_head: bool = False
     """Project to the vocabulary in float32, in learner and engines, whatever `dtype` is: bfloat16
     logits between 16 and 32 come in steps of 0.125."""
+    adapter: str = ""
+    """Folder or hub id of a peft LoRA adapter that training starts from, on `path`; needs
+    `model.lora` as it was trained. Empty = fresh adapters, if any. See docs/adapters.md."""
     lora: LoraConfig = Field(default_factory=LoraConfig)
 
 
@@ -279,6 +283,9 @@ class CheckpointConfig(Section):
     export: bool = True
     """Write a Hugging Face folder at the end, `export`; with `best_metric` another one of the best
     checkpoint, `best`."""
+    push_to_hub: str = ""
+    """Hub repository, `ORG/NAME`, that the export is pushed to once the run has finished, private
+    if it is new; needs a token in HF_TOKEN. Empty = none; see `launch/push.py`."""
 
 
 @dataclass

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import shlex
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from launch.command import (
     EXIT_FAILED,
     EXIT_PREEMPTED,
     EXIT_PREFLIGHT,
+    WHOLE_MODELS,
     add_run_arguments,
     be_quiet,
     fail,
@@ -147,6 +149,8 @@ def check_kind(kind: str, path: str, config: RunConfig) -> None:
         raise ConfigError(
             f"{path}: eval.test_split and eval.benchmarks are empty; name what is evaluated"
         )
+    if kind == "evaluate" and config.model.adapter:
+        raise ConfigError(f"{path}: {WHOLE_MODELS.format(config.model.adapter)}")
     if kind == "judge" and not config.eval.test_split:
         raise ConfigError(f"{path}: eval.test_split is empty; name the split to evaluate")
     if kind == "judge" and config.judge.target:
@@ -221,6 +225,8 @@ def _execute(
         folder.write_status("finished", step, folder.end_reason, command)
         if config.log.report and _report(folder):
             trackers.log_report(folder.report_path)
+    if config.checkpoint.push_to_hub and kind != "evaluate":
+        _push(folder, config.checkpoint.push_to_hub, environment)
     why = f"; {folder.end_reason}" if folder.end_reason else ""
     logger.info(f"finished {step} steps: {folder.root.resolve()}{why}")
     return EXIT_DONE
@@ -280,3 +286,16 @@ def _report(folder: RunFolder) -> bool:
         logger.info(f"the report was not written ({error}); try launch/report.py {folder.root}")
         return False
     return True
+
+
+def _push(folder: RunFolder, repo: str, environment: Mapping[str, str]) -> None:
+    """Push the export; a run that is finished does not fail for the want of a network.
+
+    In a process of its own, with the environment of the start: this one is kept off the hub.
+    """
+    from launch.preflight import ROOT
+
+    script = str(ROOT / "launch" / "push.py")
+    command = [sys.executable, script, "model", str(folder.root), repo, "--yes"]
+    if subprocess.run(command, env=environment, check=False).returncode:
+        logger.warning(f"the export was not pushed; try again: {shlex.join(command)}")

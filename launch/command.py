@@ -19,6 +19,12 @@ EXIT_DONE, EXIT_CONFIG, EXIT_PREFLIGHT, EXIT_FAILED, EXIT_PREEMPTED = 0, 2, 3, 4
 ROOMS = PACKAGES
 """Our packages, whose log lines are shown; of libraries only the warnings are."""
 
+WHOLE_MODELS = (
+    "model.adapter: found {}, but an engine without a learner loads whole checkpoints; merge "
+    "the two (launch/merge.py), and give model.path=MERGED model.adapter=''"
+)
+"""What a command says that starts engines alone."""
+
 QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_OFFLINE": "1",

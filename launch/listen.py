@@ -30,7 +30,15 @@ from configs.errors import UserError
 from configs.load import load_config
 from configs.schema import RunConfig
 from configs.sweep import override
-from launch.command import EXIT_DONE, EXIT_FAILED, EXIT_PREFLIGHT, be_quiet, fail, run_command
+from launch.command import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_PREFLIGHT,
+    WHOLE_MODELS,
+    be_quiet,
+    fail,
+    run_command,
+)
 
 if TYPE_CHECKING:  # heavy: a wrong path should not wait for it
     from data.prompts import PromptBuilder
@@ -146,15 +154,19 @@ def config_of(arguments: argparse.Namespace) -> RunConfig:
     """Return the configuration to ask with: engines alone, and one of them.
 
     Raises:
-        UserError: The run folder holds no configuration, or it cannot be used.
+        UserError: The run folder holds no configuration, it cannot be used, or names an adapter.
     """
     path, given = arguments.config, []
     if arguments.run is not None:
         path = arguments.run / "config.yaml"
         if not path.is_file():
             raise UserError(f"{arguments.run}: holds no config.yaml; name the folder of a run")
-        given = [override("model.path", str(arguments.run / "export"))]
+        # The export has the adapter in it.
+        whole = {"model.path": str(arguments.run / "export"), "model.adapter": ""}
+        given = [override(key, value) for key, value in whole.items()]
     config = load_config(path, [*given, *arguments.overrides])
+    if config.model.adapter:
+        raise UserError(WHOLE_MODELS.format(config.model.adapter))
     return replace(
         config,
         rollout=replace(config.rollout, colocate=False, num_engines=1),

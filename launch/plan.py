@@ -26,7 +26,8 @@ def _training(config: RunConfig, data: Splits) -> str:
     epochs = train.num_steps * train.prompts_per_step / len(data.train)
     lines = [
         f"run folder   {(Path(config.output_dir) / config.name).resolve()}",
-        f"policy       {config.model.path} ({config.model.dtype}, {config.model.attention})",
+        f"policy       {config.model.path} ({config.model.dtype}, {config.model.attention})"
+        + (f" with {config.model.adapter}" if config.model.adapter else ""),
         f"data         {len(data.train)} train{left_out}, {len(data.eval)} eval, "
         f"{len(data.test)} test clips",
         f"steps        {train.num_steps} of {train.prompts_per_step} prompts ({epochs:.1f} epochs)",

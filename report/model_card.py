@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,12 @@ class CardFacts:
     """Name of the checkpoint that the run started from: a hub id or a folder's name."""
     start_header: Mapping[str, Any]
     """YAML header of that checkpoint's own card; empty if it has none."""
+    is_adapter: bool = False
+    """Whether the card is of the adapter alone."""
 
 
 def write_model_card(folder: RunFolder) -> Path:
-    """Write the card of a run's export and return its path.
+    """Write the card of a run's export, and of its adapter if it has one; return the first's path.
 
     Args:
         folder: Of a run whose export is written.
@@ -66,8 +68,10 @@ def write_model_card(folder: RunFolder) -> Path:
         OSError: The card cannot be written.
     """
     run = read_facts(folder.root)
-    path = folder.export_dir / CARD
-    write_atomically(path, model_card(card_facts(run)))
+    path, facts = folder.export_dir / CARD, card_facts(run)
+    write_atomically(path, model_card(facts))
+    if folder.adapter_dir.is_dir():
+        write_atomically(folder.adapter_dir / CARD, model_card(replace(facts, is_adapter=True)))
     return path
 
 
@@ -126,6 +130,7 @@ def model_card(facts: CardFacts) -> str:
         run=run,
         config=run.config,
         start_name=facts.start_name,
+        is_adapter=facts.is_adapter,
         licence=facts.start_header.get("license_name") or facts.start_header.get("license"),
         base_card=BASE_CARD,
         words=describe_run,
@@ -163,7 +168,7 @@ def header(facts: CardFacts) -> ModelCardData:
     return ModelCardData(
         **{key: facts.start_header[key] for key in INHERITED if key in facts.start_header},
         base_model=facts.start_name,
-        library_name="transformers",
+        library_name="peft" if facts.is_adapter else "transformers",
         pipeline_tag=TASK,
         tags=[TAG, "audio", "speech-emotion-recognition", "reasoning", kind],
         model_name=str(run.config["name"]) if results else None,

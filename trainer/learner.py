@@ -22,16 +22,17 @@ import torch.distributed as dist
 from data.files import DiskFullError, full_disk
 from data.records import FloatArray, Microbatch
 from rollout.actors import Failure
+from trainer.adapters import adapter_weights, fill_adapters, holds_to_adapter, write_adapter
 from trainer.learner_spec import LearnerSpec, accumulate
 from trainer.logprobs import PackedPolicy, PackedRow, sampling_options, to_device
 from trainer.losses import FrozenScores, policy_terms, sft_loss
 from trainer.offload import OptimizerOffload
-from trainer.policy import adapters_off, layer_pieces, load_thinker, prepare_thinker
+from trainer.policy import as_reference, layer_pieces, load_thinker, prepare_thinker
 from trainer.resharding import load_state
 from trainer.snapshot import SnapshotWriter
 from trainer.weight_sync import EngineClient, Sender, open_sender
 from trainer.weights import WeightSource
-from trainer.zero import deepspeed_config
+from trainer.zero import adamw, deepspeed_config
 
 CHECKPOINT_TAG = "learner"
 
@@ -87,19 +88,11 @@ class Learner:
         torch.manual_seed(config.seed)
         thinker = load_thinker(config.model.path, config.model.dtype, self._device)
         self._reference = self._build_reference(thinker)
-        prepare_thinker(thinker, config.model)
+        prepare_thinker(thinker, config.model, keeps_start=holds_to_adapter(config))
+        if config.model.adapter:
+            fill_adapters(thinker, Path(config.model.adapter), config.model.lora)
         self._thinker = thinker
-        trained = [weight for weight in thinker.parameters() if weight.requires_grad]
-        optim = config.optim
-        optimizer = torch.optim.AdamW(
-            trained,
-            lr=optim.lr,
-            betas=(optim.beta1, optim.beta2),
-            eps=optim.eps,
-            weight_decay=optim.weight_decay,
-            # Without a temporary copy of the whole gradient's size.
-            fused=cuda,
-        )
+        optimizer = adamw(thinker, config.optim, fused=cuda)
         self._engine = deepspeed.initialize(
             model=self._packed(thinker), optimizer=optimizer, config=deepspeed_config(config)
         )[0]
@@ -267,7 +260,7 @@ class Learner:
         if loss.kl_coef == 0:
             return None
         if self._reference is None:
-            with adapters_off(self._thinker):
+            with as_reference(self._thinker):
                 scores = self._engine(tensors)
                 return scores.logprobs if scores.whole is None else scores.whole
         shared = audio if "audio_tower" in self._config.model.freeze else None
@@ -376,7 +369,9 @@ class Learner:
         return weights
 
     def export(self, folder: str) -> DiskFullError | None:
-        """Write the weights into a copy of the start checkpoint; collective, rank 0 writes.
+        """Write the weights into a copy of the start checkpoint; adapters beside it as `adapter`.
+
+        Collective; rank 0 writes.
 
         Returns:
             What is to be raised if there is no room: a person can mend that, and raised here it
@@ -384,10 +379,13 @@ class Learner:
         """
         from trainer.export import export_checkpoint
 
-        weights = self.full_weights()
+        weights, model = self.full_weights(), self._config.model
+        adapter = {name: w.cpu().clone() for name, w in adapter_weights(self._thinker)}
         if self._spec.rank == 0:
             try:
-                export_checkpoint(Path(self._config.model.path), Path(folder), weights)
+                export_checkpoint(Path(model.path), Path(folder), weights)
+                if adapter:
+                    write_adapter(Path(folder).with_name("adapter"), adapter, model.lora)
             except DiskFullError as full:
                 return full
         return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import peft
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import AutoConfig, Qwen2_5OmniThinkerForConditionalGeneration
 
@@ -47,8 +48,15 @@ def load_thinker(
     return thinker.eval()
 
 
-def prepare_thinker(thinker: nn.Module, config: ModelConfig) -> None:
+TRAINED, START = "default", "start"
+"""Names of the adapter that is trained, and of the frozen one that it started from."""
+
+
+def prepare_thinker(thinker: nn.Module, config: ModelConfig, *, keeps_start: bool = False) -> None:
     """Freeze parts, add adapters and switch gradient checkpointing on, in place.
+
+    Args:
+        keeps_start: Add a frozen second set of adapters, for the reference policy.
 
     Raises:
         ValueError: a `freeze` prefix names no weight, or nothing is left to train.
@@ -62,7 +70,7 @@ def prepare_thinker(thinker: nn.Module, config: ModelConfig) -> None:
         # The audio start/end embedding takes no part in the forward pass.
         parameter.requires_grad_(not frozen and "audio_bos_eos_token" not in name)
     if config.lora.rank:
-        add_adapters(thinker, config.lora)
+        add_adapters(thinker, config.lora, keeps_start=keeps_start)
     if config.gradient_checkpointing:
         thinker.gradient_checkpointing_enable({"use_reentrant": False})
         # The layers recompute only in training mode; nothing else in the model depends on it
@@ -89,8 +97,12 @@ def _has_prefix(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + ".")
 
 
-def add_adapters(thinker: nn.Module, config: LoraConfig) -> None:
-    """Add low-rank adapters to the language model and freeze everything else, in place."""
+def add_adapters(thinker: nn.Module, config: LoraConfig, *, keeps_start: bool = False) -> None:
+    """Add low-rank adapters to the language model and freeze everything else, in place.
+
+    Args:
+        keeps_start: As for `prepare_thinker`.
+    """
     for parameter in thinker.parameters():
         parameter.requires_grad_(False)
     lora = peft.LoraConfig(
@@ -100,17 +112,37 @@ def add_adapters(thinker: nn.Module, config: LoraConfig) -> None:
         target_modules=list(config.targets),
         bias="none",
     )
-    peft.inject_adapter_in_model(lora, thinker.model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft's, of more than one adapter
+        for name in (TRAINED, START) if keeps_start else (TRAINED,):
+            peft.inject_adapter_in_model(lora, thinker.model, adapter_name=name)
+    for layer in _adapted(thinker):
+        layer.set_adapter(TRAINED)
+
+
+def _adapted(thinker: nn.Module) -> list[LoraLayer]:
+    return [module for module in thinker.modules() if isinstance(module, LoraLayer)]
 
 
 @contextmanager
-def adapters_off(thinker: nn.Module) -> Iterator[None]:
-    """Run the frozen base model: inside the block every adapter is skipped."""
-    layers = [module for module in thinker.modules() if isinstance(module, BaseTunerLayer)]
+def as_reference(thinker: nn.Module) -> Iterator[None]:
+    """Run the frozen policy that training is held to.
+
+    Inside the block the base has the adapters that the run started from, if they are kept, and
+    else none. Which weights are trained does not change, as it would by peft's `set_adapter`:
+    ZeRO has its hooks on them.
+    """
+    layers = _adapted(thinker)
     for layer in layers:
-        layer.enable_adapters(False)
+        if START in layer.lora_A:
+            layer._active_adapter = [START]
+        else:
+            layer.enable_adapters(False)
     try:
         yield
     finally:
         for layer in layers:
-            layer.enable_adapters(True)
+            if START in layer.lora_A:
+                layer._active_adapter = [TRAINED]
+            else:
+                layer.enable_adapters(True)

@@ -102,6 +102,8 @@ def input_digests(config: RunConfig) -> dict[str, str]:
     """
     manifest, root = Path(config.data.manifest), Path(config.data.audio_root)
     paths = {"model.path": Path(config.model.path), "data.manifest": manifest}
+    if config.model.adapter:
+        paths["model.adapter"] = Path(config.model.adapter)
     if config.judge.prompt_file:
         paths["judge.prompt_file"] = find_shipped(config.judge.prompt_file)
     for number, term in enumerate(config.rewards.terms):

@@ -65,6 +65,7 @@ class RunFolder:
         self.checkpoints_dir = root / "checkpoints"
         self.export_dir = root / "export"
         self.best_dir = root / "best"
+        self.adapter_dir = root / "adapter"
         self.status_path = root / "run_status.json"
         self.report_path = root / "report.html"
         self.inputs_path = root / "inputs.json"

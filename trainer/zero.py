@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from configs.schema import RunConfig
+import torch
+from torch import nn
+
+from configs.schema import OptimConfig, RunConfig
 
 
 def deepspeed_config(config: RunConfig) -> dict[str, Any]:
@@ -30,3 +33,15 @@ def deepspeed_config(config: RunConfig) -> dict[str, Any]:
         # would choose another optimizer of DeepSpeed's, which was not tried.
         settings["data_types"] = {"grad_accum_dtype": "fp32"}
     return settings
+
+
+def adamw(model: nn.Module, optim: OptimConfig, *, fused: bool) -> torch.optim.AdamW:
+    """Return the optimizer of what a model trains; `fused`, it makes no copy of the gradient."""
+    return torch.optim.AdamW(
+        [weight for weight in model.parameters() if weight.requires_grad],
+        lr=optim.lr,
+        betas=(optim.beta1, optim.beta2),
+        eps=optim.eps,
+        weight_decay=optim.weight_decay,
+        fused=fused,
+    )

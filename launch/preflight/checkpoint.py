@@ -37,6 +37,8 @@ def check_checkpoint(config: RunConfig) -> Iterator[Problem]:
     broken = [path.name for path in sorted(folder.glob("*.json")) if _read(path) is None]
     if broken:
         yield Problem("error", f"model.path: {folder}: no JSON in {', '.join(broken)}", again)
+    if adapter := config.model.adapter:
+        yield from _adapter(Path(adapter), config)
     longest = model_length(folder)
     if config.loss.kind == "policy" and longest and config.rollout.max_model_len > longest:
         yield Problem(
@@ -45,6 +47,19 @@ def check_checkpoint(config: RunConfig) -> Iterator[Problem]:
             f"for {longest} (max_position_embeddings)",
             f"set rollout.max_model_len to {longest} or less",
         )
+
+
+def _adapter(folder: Path, config: RunConfig) -> Iterator[Problem]:
+    from trainer.adapters import AdapterError, check_settings
+
+    if not folder.is_dir():
+        yield Problem("error", f"model.adapter: no folder {folder}", how_to_get(str(folder)))
+        return
+    try:
+        check_settings(folder, config.model.lora)
+    except AdapterError as error:
+        what, _, to_do = str(error).rpartition("; ")
+        yield Problem("error", what, to_do)
 
 
 def _missing_weights(folder: Path) -> list[str]:

@@ -215,3 +215,18 @@ def test_a_run_or_a_configuration_is_needed(capsys: pytest.CaptureFixture[str]) 
         main(["mine.wav"])
     assert ended.value.code == 2
     assert "one of the arguments --run --config is required" in capsys.readouterr().err
+
+
+def test_a_run_is_asked_without_its_adapter_and_others_must_be_merged(
+    run_folder: Path, tmp_path: Path, answers: Callable[[str], list[Any]], capsys: Any
+) -> None:
+    settings = "model: {adapter: somewhere/adapter}\n"
+    with (run_folder / "config.yaml").open("a") as file:
+        file.write(settings)
+    asked = answers("<think>x</think><answer>sad</answer>")
+    clip = str(clip_in(tmp_path))
+    assert main([clip, "--run", str(run_folder)]) == 0
+    ((config, _),) = asked
+    assert config.model.adapter == "" and config.model.path == str(run_folder / "export")
+    assert main([clip, "--config", str(run_folder / "config.yaml")]) == 2
+    assert "model.adapter: found somewhere/adapter, but an engine" in capsys.readouterr().err

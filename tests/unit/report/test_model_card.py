@@ -286,3 +286,16 @@ def test_alarms_are_found_again_in_the_metrics():
     assert found[0][1].startswith("for 3 steps the judge of 'reasoning' has scored wrong answers")
     assert "- Alarm at step 5: for 3 steps the judge of 'reasoning'" in card(run)
     assert alarms_of(facts()) == []
+
+
+def test_the_card_of_an_adapter_says_how_peft_loads_it():
+    start = "Qwen/Qwen2.5-Omni-7B"
+    text = model_card(CardFacts(facts(), start, {"license": "mit"}, is_adapter=True))
+    head = front_matter(text)
+    assert (head["library_name"], head["base_model"]) == ("peft", start)
+    assert head["model-index"][0]["results"]
+    assert f'base, folder = "{start}", "."' in text
+    assert "PeftModel.from_pretrained(model, folder, key_mapping=names)" in text
+    assert "README.base.md" not in text and "This is the adapter alone" in text
+    whole = model_card(CardFacts(facts(), start, {"license": "mit"}))
+    assert "peft" not in whole and "(its card is kept as `README.base.md`)." in whole

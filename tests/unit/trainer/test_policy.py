@@ -16,7 +16,7 @@ from configs.schema import LoraConfig, ModelConfig
 from tests.unit.make_samples import make_clip_sample
 from trainer.logprobs import PackedPolicy, PackedRow, to_device
 from trainer.packing import build_row
-from trainer.policy import adapters_off, load_thinker, prepare_thinker
+from trainer.policy import as_reference, load_thinker, prepare_thinker
 
 LORA = LoraConfig(rank=2, alpha=6.0, targets=["q_proj", "v_proj"])
 NUM_LAYERS = 4
@@ -158,14 +158,14 @@ def gradients(policy: PackedPolicy, row: PackedRow, *, look_at_base: bool) -> di
     policy.thinker.zero_grad()
     scores = policy(row)
     if look_at_base:
-        with torch.no_grad(), adapters_off(policy.thinker):
+        with torch.no_grad(), as_reference(policy.thinker):
             policy(row)
     scores.logprobs.sum().backward()
     weights = policy.thinker.named_parameters()
     return {name: weight.grad.clone() for name, weight in weights if weight.requires_grad}
 
 
-def test_adapters_off_gives_the_base_policy_and_changes_nothing(thinker, row: PackedRow):
+def test_as_reference_gives_the_base_policy_and_changes_nothing(thinker, row: PackedRow):
     base = policy_of(thinker)(row).logprobs
     prepare_thinker(thinker, model_config(checkpointing=True, lora=LORA))
     policy = policy_of(thinker)
@@ -174,7 +174,7 @@ def test_adapters_off_gives_the_base_policy_and_changes_nothing(thinker, row: Pa
     adapted = policy(row).logprobs
     assert (adapted - base).abs().max() > 1e-3
     trained = trained_names(thinker)
-    with adapters_off(thinker):
+    with as_reference(thinker):
         assert torch.equal(policy(row).logprobs, base)
     assert torch.equal(policy(row).logprobs, adapted)
     assert trained_names(thinker) == trained
@@ -190,6 +190,6 @@ def test_adapters_come_back_after_an_error(thinker, row: PackedRow):
     set_adapters(thinker)
     policy = policy_of(thinker)
     adapted = policy(row).logprobs
-    with pytest.raises(RuntimeError, match="stop"), adapters_off(thinker):
+    with pytest.raises(RuntimeError, match="stop"), as_reference(thinker):
         raise RuntimeError("stop")
     assert torch.equal(policy(row).logprobs, adapted)
