@@ -1,21 +1,19 @@
 """A synthetic emotional speech corpus, made in seconds and hard enough to learn something from.
 
 A label is a distribution over deliveries (speaking rate, pitch, liveliness, energy, breathiness,
-final rise), and these overlap. Three labels each share rate and energy, so that only pitch and its
-contour (or the breath of a whisper) tell them apart: who does not listen to them is right in 44 %.
-Speakers differ in voice, accent, usual pitch, rate and loudness;
-every split has its own speakers and accents. Every clip has its own noise and recording gain.
+final rise), and these overlap; `demo.designs` has the numbers. Speakers differ in voice, accent,
+usual pitch, rate and loudness; every split has its own speakers and accents. Every clip has its own
+noise and recording gain.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import soxr
@@ -23,6 +21,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from data.audio import SAMPLE_RATE_HZ, wav_bytes
+from demo.designs import DEMO, VARIANTS, Design, Style
 from demo.speech import Synthesizer
 from demo.texts import (
     ENERGY_LEVELS,
@@ -30,63 +29,15 @@ from demo.texts import (
     NUM_PHRASINGS,
     PITCH_LEVELS,
     RATE_LEVELS,
-    SENTENCES,
     describe,
 )
 
 MIN_DURATION_S = 0.8
-MAX_DURATION_S = 2.7
-
-Samples = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """How a label tends to be delivered; everything relative to the speaker's usual."""
-
-    rate: float
-    """Mean speaking rate, as a factor."""
-    pitch: float
-    """Mean pitch, in steps of the synthesizer's scale of 100."""
-    liveliness: float
-    """Mean pitch range, 0 (monotone) to 99."""
-    energy_db: float
-    """Mean energy in dB."""
-    breath: tuple[float, float]
-    """Range of the share of whispered sound, 0 to 1."""
-    rise_frac: float
-    """Share of the clips that end like a question."""
-
-
-STYLES = {
-    "neutral": Style(1.00, 0, 35, 0, (0.0, 0.1), 0.0),
-    "happy": Style(1.28, 9, 85, 7, (0.0, 0.1), 0.0),
-    "sad": Style(0.77, -18, 15, -7, (0.0, 0.1), 0.0),
-    "angry": Style(1.28, -18, 45, 7, (0.0, 0.1), 0.0),
-    "contempt or disgust": Style(0.77, -7, 70, -7, (0.0, 0.1), 0.0),
-    "confused": Style(1.00, 14, 60, 0, (0.0, 0.1), 1.0),
-    "whisper": Style(1.00, 0, 45, 0, (0.75, 1.0), 0.0),
-    "surprise": Style(1.28, 31, 70, 7, (0.0, 0.1), 1.0),
-    "fear": Style(0.77, 27, 20, -7, (0.0, 0.1), 0.0),
-}
-"""The nine labels: fast and loud, slow and quiet, and between; within each three it is pitch, its
-range and its end that differ, or a whisper's breath."""
-
-RATE_SPREAD = 0.06
-PITCH_SPREAD = 4.0
-LIVELINESS_SPREAD = 8.0
-ENERGY_SPREAD_DB = 1.5
-"""Standard deviations around a style's means, the same for all labels: what makes them overlap."""
-MAX_GAIN_DB = 2.5
-"""Gain of a recording, up or down at most."""
+SHORTEST_MARGIN_S = 0.05
 SNR_DB = (15.0, 35.0)
 """Range of the speech-to-noise ratio."""
 
-RATE_CUTS = (0.885, 1.135)
-PITCH_CUTS = (-6.0, 11.0)
-ENERGY_CUTS_DB = (-3.5, 3.5)
-LIVELINESS_CUTS = (35.0, 60.0)
-"""Below the first the level is low, from the second on high; about a third of the clips each."""
+Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +71,21 @@ class Speaker:
 
 
 SPLITS = ("train", "cold_start", "eval", "test")
-_VARIANTS = ("m1", "m3", "m5", "m7", "f1", "f2", "f4", "f5")
 _ACCENTS = {
     "train": ("en-us", "en-gb-scotland", "en-gb-x-gbclan"),
     "cold_start": ("en-029",),
     "eval": ("en-gb-x-gbcwmd",),
     "test": ("en-gb-x-rp",),
 }
-"""Accents of each split; every one is spoken in all variants, four men's and four women's, each
-being a speaker. A policy that has heard too few voices goes by who speaks, not by how."""
+"""Accents of each split; every one is spoken in all variants (`designs.VARIANTS`), each being a
+speaker, but for the cold start, whose voices are the design's."""
 
 
-def speakers(split: str) -> list[Speaker]:
+def speakers(split: str, design: Design = DEMO) -> list[Speaker]:
     """Return the speakers of a split; the same ones for every seed."""
+    variants = design.cold_start_variants if split == "cold_start" else VARIANTS
     cast = []
-    for accent, variant in product(_ACCENTS[split], _VARIANTS):
+    for accent, variant in product(_ACCENTS[split], variants):
         voice = f"{accent}+{variant}"
         rng = np.random.default_rng(list(voice.encode()))
         habits = {
@@ -146,14 +97,14 @@ def speakers(split: str) -> list[Speaker]:
     return cast
 
 
-def draw_delivery(style: Style, rng: Generator) -> Delivery:
+def draw_delivery(style: Style, rng: Generator, design: Design = DEMO) -> Delivery:
     """Draw how a clip of this style is spoken and recorded."""
-    gain_db = rng.uniform(-MAX_GAIN_DB, MAX_GAIN_DB)
+    gain_db = rng.uniform(-design.max_gain_db, design.max_gain_db)
     return Delivery(
-        rate=float(np.clip(rng.normal(style.rate, RATE_SPREAD), 0.65, 1.5)),
-        pitch=float(np.clip(rng.normal(style.pitch, PITCH_SPREAD), -38, 44)),
-        liveliness=float(np.clip(rng.normal(style.liveliness, LIVELINESS_SPREAD), 0, 99)),
-        energy_db=float(rng.normal(style.energy_db, ENERGY_SPREAD_DB) + gain_db),
+        rate=float(np.clip(rng.normal(style.rate, design.rate_spread), 0.65, 1.5)),
+        pitch=float(np.clip(rng.normal(style.pitch, design.pitch_spread), -38, 44)),
+        liveliness=float(np.clip(rng.normal(style.liveliness, design.liveliness_spread), 0, 99)),
+        energy_db=float(rng.normal(style.energy_db, design.energy_spread_db) + gain_db),
         breath=float(rng.uniform(*style.breath)),
         rises=bool(rng.random() < style.rise_frac),
     )
@@ -164,18 +115,18 @@ def _level(value: float, cuts: tuple[float, float], names: Sequence[str]) -> str
     return names[int(value >= cuts[0]) + int(value >= cuts[1])]
 
 
-def prosody_levels(delivery: Delivery) -> dict[str, str]:
+def prosody_levels(delivery: Delivery, design: Design = DEMO) -> dict[str, str]:
     """Name the prosody of a clip in words, each relative to what is usual for its speaker.
 
     Returns:
         `pitch` and `energy` (low, normal, high), `rate` (slow, normal, fast) and `intonation`
         (flat, falling, expressive; rising if it ends like a question).
     """
-    contour = _level(delivery.liveliness, LIVELINESS_CUTS, INTONATIONS[:3])
+    contour = _level(delivery.liveliness, design.liveliness_cuts, INTONATIONS[:3])
     return {
-        "pitch": _level(delivery.pitch, PITCH_CUTS, PITCH_LEVELS),
-        "energy": _level(delivery.energy_db, ENERGY_CUTS_DB, ENERGY_LEVELS),
-        "rate": _level(delivery.rate, RATE_CUTS, RATE_LEVELS),
+        "pitch": _level(delivery.pitch, design.pitch_cuts, PITCH_LEVELS),
+        "energy": _level(delivery.energy_db, design.energy_cuts_db, ENERGY_LEVELS),
+        "rate": _level(delivery.rate, design.rate_cuts, RATE_LEVELS),
         "intonation": INTONATIONS[3] if delivery.rises else contour,
     }
 
@@ -206,9 +157,9 @@ def _whispered(samples: Samples, rng: Generator) -> Samples:
     return output.ravel()[size : size + len(samples)]
 
 
-def _noise(num_samples: int, rng: Generator) -> Samples:
-    """Noise of unit power, from white to pink; at most MAX_DURATION_S."""
-    size = int(MAX_DURATION_S * SAMPLE_RATE_HZ)
+def _noise(num_samples: int, longest: int, rng: Generator) -> Samples:
+    """Noise of unit power, from white to pink; cut from one of the longest clip's samples."""
+    size = longest
     spectrum = np.fft.rfft(rng.standard_normal(size, np.float32))
     tilt = np.arange(1, len(spectrum) + 1, dtype=np.float32) ** np.float32(-rng.uniform(0, 0.5))
     shaped = np.fft.irfft(spectrum * tilt)[:num_samples]
@@ -216,7 +167,7 @@ def _noise(num_samples: int, rng: Generator) -> Samples:
 
 
 def _record(
-    speech: Samples, level_db: float, breath: float, rng: Generator
+    speech: Samples, level_db: float, breath: float, rng: Generator, design: Design
 ) -> tuple[Samples, float]:
     """Turn clean 16 kHz speech into a clip: breathiness, level, margins, noise.
 
@@ -229,10 +180,12 @@ def _record(
     speech = speech / _rms(speech)
     whispered = _whispered(speech, rng)
     speech = np.sqrt(1 - breath) * speech + np.sqrt(breath) * whispered / _rms(whispered)
-    before, after = rng.integers(800, 6400, size=2)
+    margins = [round(SAMPLE_RATE_HZ * s) for s in (SHORTEST_MARGIN_S, design.longest_margin_s)]
+    before, after = rng.integers(*margins, size=2)
+    longest = int(design.max_duration_s * SAMPLE_RATE_HZ)
     after = max(after, int(MIN_DURATION_S * SAMPLE_RATE_HZ) - before - len(speech))
-    clip = np.pad(speech / _rms(speech), (before, after))[: int(MAX_DURATION_S * SAMPLE_RATE_HZ)]
-    clip = clip + 10 ** (-rng.uniform(*SNR_DB) / 20) * _noise(len(clip), rng)
+    clip = np.pad(speech / _rms(speech), (before, after))[:longest]
+    clip = clip + 10 ** (-rng.uniform(*SNR_DB) / 20) * _noise(len(clip), longest, rng)
     clip = clip * 10 ** (level_db / 20)
     clip = (clip * min(1.0, 0.99 / np.abs(clip).max())).astype(np.float32)
     return clip, (int(before) - cut) / SAMPLE_RATE_HZ
@@ -257,18 +210,18 @@ def _write_split(
     num_clips: int,
     seed: int,
     synthesizer: Synthesizer,
-    styles: Mapping[str, Style],
+    design: Design,
 ) -> list[dict[str, object]]:
     """Write the clips of a split; returns their manifest rows, labels in turn."""
     rows: list[dict[str, object]] = []
-    cast = speakers(split)
-    labels = list(styles)
+    cast = speakers(split, design)
+    labels = list(design.styles)
     for index in range(num_clips):
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
         label = labels[index % len(labels)]
         speaker = cast[rng.integers(len(cast))]
-        sentence = SENTENCES[rng.integers(len(SENTENCES))]
-        delivery = draw_delivery(styles[label], rng)
+        sentence = design.sentences[rng.integers(len(design.sentences))]
+        delivery = draw_delivery(design.styles[label], rng, design)
         speech, rate_hz = synthesizer.say(
             sentence + ("?" if delivery.rises else "."),
             speaker.voice,
@@ -279,11 +232,11 @@ def _write_split(
         )
         speech = soxr.resample(speech, rate_hz, SAMPLE_RATE_HZ)
         clip, shift_s = _record(
-            speech, speaker.loudness_db + delivery.energy_db, delivery.breath, rng
+            speech, speaker.loudness_db + delivery.energy_db, delivery.breath, rng, design
         )
         name = f"{split}-{index:05d}"
         (folder / "audio" / f"{name}.wav").write_bytes(wav_bytes(clip))
-        levels = prosody_levels(delivery)
+        levels = prosody_levels(delivery, design)
         rows.append(
             {
                 "id": name,
@@ -309,7 +262,7 @@ def build_corpus(
     num_test: int,
     num_cold_start: int,
     seed: int,
-    styles: Mapping[str, Style] = MappingProxyType(STYLES),
+    design: Design = DEMO,
 ) -> Path:
     """Write a corpus: `root/audio/*.wav` (16 kHz, 16 bit, mono) and `root/manifest.jsonl`.
 
@@ -319,7 +272,7 @@ def build_corpus(
 
     Args:
         seed: draws the clips; the same numbers and seed give the same files to the last bit.
-        styles: label -> how its clips tend to be delivered.
+        design: labels, deliveries, voices and recordings.
 
     Returns:
         The manifest's path.
@@ -338,7 +291,7 @@ def build_corpus(
         rows = [
             row
             for split, size in sizes.items()
-            for row in _write_split(folder, split, size, seed, synthesizer, styles)
+            for row in _write_split(folder, split, size, seed, synthesizer, design)
         ]
         lines = (json.dumps(row) + "\n" for row in rows)
         (folder / "manifest.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -12,18 +12,20 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 from data.files import write_atomically
-from demo.corpus import Style, build_corpus
+from demo.corpus import build_corpus
+from demo.designs import TRIPLETS, Style
 from demo.material import annotate_manifest
 from demo.texts import ENERGY_LEVELS, PITCH_LEVELS, RATE_LEVELS
 
 PITCHES = dict(zip(PITCH_LEVELS, (-18.0, 2.0, 24.0), strict=True))
 ENERGIES_DB = dict(zip(ENERGY_LEVELS, (-7.0, 0.0, 7.0), strict=True))
 RATES = dict(zip(RATE_LEVELS, (0.77, 1.0, 1.28), strict=True))
-"""Means of the levels, in the units of `demo.corpus.Style`."""
+"""Means of the levels, in the units of `demo.designs.Style`."""
 
 
 def label_of(levels: Mapping[str, str]) -> str:
@@ -67,7 +69,7 @@ def prepare27(
             num_test=num_test,
             num_cold_start=num_cold_start,
             seed=seed,
-            styles=STYLES27,
+            design=replace(TRIPLETS, styles=STYLES27),
         )
         rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
         for row in rows:

@@ -17,6 +17,7 @@ from configs.schema import NINE_LABELS, DataConfig
 from data.manifest import read_manifest
 from data.workers import worker_pool
 from demo.corpus import build_corpus
+from demo.designs import DEMO, DESIGNS, Design
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +36,17 @@ def prepare(
     num_train: int = 1000,
     num_eval: int = 180,
     num_test: int = 540,
-    num_cold_start: int = 288,
+    num_cold_start: int | None = None,
     seed: int = 0,
+    design: Design = DEMO,
 ) -> Material:
-    """Build `root/checkpoint` and `root/corpus`, each only if its folder is absent.
+    """Build `root/checkpoint` and the design's corpus, each only if its folder is absent.
 
     The corpus is annotated as any other would be: its `prosody` is measured from the clips.
     Folders appear complete or not at all, so one that exists is taken as it is, whatever sizes and
     seed it was built with; remove it to build it anew.
     """
-    material = Material(checkpoint=root / "checkpoint", corpus=root / "corpus")
+    material = Material(checkpoint=root / "checkpoint", corpus=root / design.folder)
     root.mkdir(parents=True, exist_ok=True)
     # One beside the other: the corpus keeps one core busy, as espeak's next clip depends on its
     # last.
@@ -60,8 +62,11 @@ def prepare(
                     num_train=num_train,
                     num_eval=num_eval,
                     num_test=num_test,
-                    num_cold_start=num_cold_start,
+                    num_cold_start=design.num_cold_start
+                    if num_cold_start is None
+                    else num_cold_start,
                     seed=seed,
+                    design=design,
                 )
                 annotate_manifest(manifest, corpus)
                 corpus.rename(material.corpus)
@@ -99,7 +104,9 @@ def main() -> None:
     """Build both into the folder given on the command line."""
     parser = argparse.ArgumentParser(description="Build the demo's checkpoint and corpus.")
     parser.add_argument("root", type=Path, help="folder to build into")
-    print(prepare(parser.parse_args().root))
+    parser.add_argument("--design", choices=DESIGNS, default="demo", help="corpus to build")
+    parsed = parser.parse_args()
+    print(prepare(parsed.root, design=DESIGNS[parsed.design]))
 
 
 if __name__ == "__main__":

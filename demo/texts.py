@@ -52,6 +52,10 @@ SENTENCES = (
     "we bought bread and milk",
     "his name is on the list",
     "the kitchen is on the left",
+)
+"""What is said in the clips: neutral in content, so that only the delivery tells the emotion."""
+
+SHORT_SENTENCES = (
     "it is late",
     "come in here",
     "this is mine",
@@ -67,8 +71,7 @@ SENTENCES = (
     "they saw us",
     "we can wait",
 )
-"""What is said in the clips: neutral in content, so that only the delivery tells the emotion, and
-of 3 to 6 words, so that the length of a clip says little of its rate."""
+"""Shorter ones of the same kind."""
 
 PITCH_LEVELS = ("low", "normal", "high")
 ENERGY_LEVELS = ("low", "normal", "high")

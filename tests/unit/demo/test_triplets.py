@@ -1,4 +1,4 @@
-"""The corpus cannot be solved without listening to pitch, and can be with it."""
+"""The design `TRIPLETS` cannot be solved without listening to pitch, and can be with it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from demo.corpus import SPLITS, STYLES, draw_delivery, speakers
-from demo.texts import SENTENCES
+from demo.corpus import SPLITS, draw_delivery, speakers
+from demo.designs import TRIPLETS
 
 CUES = {
     "energy and length": ("energy_db", "length_s"),
@@ -19,11 +19,11 @@ CUES = {
 
 def draw(num_of_label: int, seed: int) -> tuple[list[dict[str, float]], list[str]]:
     rng = np.random.default_rng(seed)
-    labels = [label for label in STYLES for _ in range(num_of_label)]
+    labels = [label for label in TRIPLETS.styles for _ in range(num_of_label)]
     clips = []
     for label in labels:
-        delivery = draw_delivery(STYLES[label], rng)
-        letters = len(SENTENCES[rng.integers(len(SENTENCES))].replace(" ", ""))
+        delivery = draw_delivery(TRIPLETS.styles[label], rng, TRIPLETS)
+        letters = len(TRIPLETS.sentences[rng.integers(len(TRIPLETS.sentences))].replace(" ", ""))
         # As the synthesizer speaks: 16 letters a second, and 0.1 to 0.8 s around them.
         length_s = letters / (16 * delivery.rate) + rng.uniform(0.05, 0.4, 2).sum()
         clips.append(
@@ -59,7 +59,7 @@ def test_all_cues_are(accuracy: dict[str, float]):
 
 def test_three_labels_each_share_energy_and_rate():
     groups: dict[tuple[float, float], list[str]] = {}
-    for label, style in STYLES.items():
+    for label, style in TRIPLETS.styles.items():
         groups.setdefault((style.rate, style.energy_db), []).append(label)
     assert sorted(map(len, groups.values())) == [3, 3, 3]
     # Rate and energy go together: one of them says no more than the other.
@@ -67,13 +67,13 @@ def test_three_labels_each_share_energy_and_rate():
 
 
 def test_length_says_little_of_rate():
-    letters = [len(sentence.replace(" ", "")) for sentence in SENTENCES]
-    rates = [style.rate for style in STYLES.values()]
+    letters = [len(sentence.replace(" ", "")) for sentence in TRIPLETS.sentences]
+    rates = [style.rate for style in TRIPLETS.styles.values()]
     assert max(letters) / min(letters) > 2 > max(rates) / min(rates)
 
 
 def test_every_split_has_voices_of_both_sexes_that_no_other_has():
-    voices = [{speaker.voice for speaker in speakers(split)} for split in SPLITS]
+    voices = [{speaker.voice for speaker in speakers(split, TRIPLETS)} for split in SPLITS]
     assert sum(map(len, voices)) == len(set.union(*voices))
     for cast in voices:
         sexes = [voice.split("+")[1][0] for voice in cast]
