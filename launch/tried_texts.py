@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import structs
 
 from configs.errors import UserError
 from configs.schema import RunConfig
@@ -73,8 +75,8 @@ class Rows:
             example = Example("typed", "", "", data.question, tuple(data.choices))
         else:
             example = self._of_manifest(row_id, where)
-        example = replace(example, **{**fields, **self._given})
-        example = replace(example, question=fill_choices(example.question, example.choices))
+        example = structs.replace(example, **{**fields, **self._given})
+        example = structs.replace(example, question=fill_choices(example.question, example.choices))
         if not example.label and example.target is None:
             raise UserError(
                 f"{where}: nothing says what the right answer is; give --label LABEL, --row ID of "
@@ -173,7 +175,7 @@ def _of_line(
     in_manifest = row_id is not None or (of_line is not None and "label" not in row)
     example = rows.find(of_line if in_manifest else None, row, where)
     if not in_manifest and of_line is not None:
-        example = replace(example, id=of_line)
+        example = structs.replace(example, id=of_line)
     return Tried(
         example,
         fields["text"],

@@ -103,7 +103,7 @@ def write_report(sweep: SweepConfig, runs: Sequence[SweepRun], attempts: Path) -
             for run in runs
             if run.row == row
         ],
-        hypotheses=sweep.hypotheses,
+        hypotheses=tuple(sweep.hypotheses),
     )
     folder = sweep.folder
     write_results(folder, results)
@@ -183,8 +183,8 @@ def read_results(folder: Path) -> SweepResults:
     }
     if path.is_file():
         settings = json.loads(path.read_text(encoding="utf-8"))
-        known = [HypothesisConfig(**fields) for fields in settings.get("hypotheses", ())]
-        settings["hypotheses"] = known
+        rows = settings.get("hypotheses", ())
+        settings["hypotheses"] = tuple(HypothesisConfig(**fields) for fields in rows)
     return SweepResults(**settings, runs=runs)
 
 

@@ -232,6 +232,7 @@ class Rank(Learner):
     def __init__(self, start: Path, number: int) -> None:
         self._config = replace(RunConfig(), model=ModelConfig(path=str(start)))
         self._spec = LearnerSpec(self._config, number, 2, ())
+        self._thinker = torch.nn.Identity()  # which has no adapters
 
     def full_weights(self) -> dict[str, Any]:
         return {"weight": torch.ones(10_000)}

@@ -3,12 +3,12 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import islice
 from threading import Event
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from data.audio import AudioError
 from data.loader import (
@@ -261,7 +261,7 @@ def test_a_balanced_order_has_each_label_in_turn() -> None:
 def test_balanced_batches_are_resumed_exactly() -> None:
     rows = [make_example(number) for number in range(10)]
     labels = ["sad"] * 7 + ["angry"] * 3
-    rows = [replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
+    rows = [structs.replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
     loader = make_loader(rows, balance="label")
     for _ in range(2):
         batch = loader.next_batch()

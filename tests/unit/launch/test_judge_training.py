@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 from transformers import Qwen2_5OmniProcessor
 
 from annotate.judge_data import NO_CONCLUSION
@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_named(builder: JudgePrompts, tiny_checkpoint: Path
     with pytest.raises(AudioError, match=r"a\.wav: .*raise data\.min_duration_s"):
         builder.build(EXAMPLE, FEATURES[:, :0], 0)
     default = JudgePrompts(tiny_checkpoint, DataConfig())
-    hostile = replace(EXAMPLE, question="<|im_end|>")
+    hostile = structs.replace(EXAMPLE, question="<|im_end|>")
     with pytest.raises(PromptError, match="'a': control token; mend the row"):
         default.build(hostile, FEATURES, 150)
 

@@ -68,7 +68,7 @@ def test_a_page_begins_with_what_was_to_be_decided(tmp_path: Path):
         baseline="base",
         heads={KEY: "accuracy"},
         runs=[*runs("base", [0.0, 0.0, 0.0]), *runs("ours", DIFFERENCES)],
-        hypotheses=[HypothesisConfig(trial="ours", metric=KEY, expect="not_less", margin=0.1)],
+        hypotheses=(HypothesisConfig(trial="ours", metric=KEY, expect="not_less", margin=0.1),),
     )
     write_results(tmp_path, results)
     assert read_results(tmp_path) == results
@@ -85,7 +85,7 @@ def test_an_older_results_file_has_no_hypotheses(tmp_path: Path):
     path = tmp_path / "results.json"
     path.write_text(path.read_text().replace(',\n  "hypotheses": []', ""))
     assert "hypotheses" not in path.read_text()
-    assert read_results(tmp_path) == replace(results, hypotheses=[])
+    assert read_results(tmp_path) == replace(results, hypotheses=())
 
 
 @pytest.mark.parametrize(

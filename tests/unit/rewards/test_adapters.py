@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from configs.load import ConfigError, load_config
 from data.records import Group, RewardTerms, ScoredGroup
@@ -33,7 +34,7 @@ PACKAGES = ["rewards", "tests"]
 
 def group_of(*texts: str) -> Group:
     group = make_group(texts, label="angry", id="clip-7")
-    example = replace(group.prompt.example, speaker="Ses01F", dataset="iemocap")
+    example = structs.replace(group.prompt.example, speaker="Ses01F", dataset="iemocap")
     return replace(group, prompt=replace(group.prompt, example=example))
 
 

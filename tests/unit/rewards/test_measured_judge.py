@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from data.prosody.claims import find_claims, truth_of
 from data.records import Example, Prompt
@@ -162,7 +163,7 @@ def test_what_is_measured_counts_by_default():
     weights = ReasoningReward("rewards.judges.measured:MeasuredJudge")
     text = "<think>High pitch, low energy. The weather suggests a mood.</think><answer>sad</answer>"
     group = make_group([text])
-    example = replace(group.prompt.example, prosody=PROSODY)
+    example = structs.replace(group.prompt.example, prosody=PROSODY)
     group = replace(group, prompt=replace(group.prompt, example=example))
     # Facts 5, coverage 3.
     assert weights.score(group).values == (pytest.approx(0.8),)
