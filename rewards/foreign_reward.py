@@ -21,7 +21,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 COLUMNS: Mapping[str, str] = MappingProxyType({"ground_truth": "label", "solution": "label"})
 """Columns of other trainers' data sets -> fields of our rows that they are here."""
 
-FIELDS = tuple(Example.__slots__)
+FIELDS = Example.__struct_fields__
 """Fields of a row, which are columns by their own names."""
 
 MAX_FACT_CHARS = 1000
