@@ -71,8 +71,8 @@ def test_what_the_shift_says_of_a_policy():
     by_hand = np.mean(
         [
             WORDS.index(after) - WORDS.index(before)
-            for befores, afters in zip(levels, moved, strict=True)
-            for before, after in zip(befores, afters, strict=True)
+            for before_them, afters in zip(levels, moved, strict=True)
+            for before, after in zip(before_them, afters, strict=True)
         ]
     )
     assert hears.shift == pytest.approx(by_hand) and by_hand > 0.5

@@ -91,7 +91,7 @@ def test_an_older_results_file_has_no_hypotheses(tmp_path: Path):
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        ("{trial: fulll, metric: test_after/accuracy}", "hypotheses.0.trial: found fulll"),
+        ("{trial: fully, metric: test_after/accuracy}", "hypotheses.0.trial: found fully"),
         ("{trial: full, against: full, metric: test_after/accuracy}", "with itself"),
         ("{trial: full, metric: accuracy}", "hypotheses.0.metric: found accuracy; name one of"),
         ("{trial: full, metric: test_after/accuracy, expect: equal}", "need one"),
