@@ -122,7 +122,8 @@ MAX_ROOM_LINES = {
     # on texts; one clip in, answer and reasoning out; a report that follows its run; prosody on the
     # nodes of a cluster; packages and keys of trackers; pushes to the hub, adapters merged.
     "launch": 6530,
-    "demo": 2230,  # null baselines, a judge with a known lean, a task of 27 labels
+    # Null baselines, a judge with a known lean, a task of 27 labels, a corpus that needs pitch.
+    "demo": 2330,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
     # exploits of the judge, pictures of pages, prosody over Ray, stages of the data pipeline.
     "benchmarks": 6340,
