@@ -32,22 +32,6 @@ MAX_NAMED = 20
 """Names that one message lists."""
 
 
-def assign_splits(
-    rows: Sequence[Row],
-    *,
-    by: str,
-    test: Sequence[str] = (),
-    eval_: Sequence[str] = (),
-    test_frac: float = 0.2,
-    eval_frac: float = 0.1,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """Return new rows, in the same order, whose `split` is as `draw_splits` says."""
-    fracs = {"test_frac": test_frac, "eval_frac": eval_frac}
-    splits = draw_splits(rows, by=by, test=test, eval_=eval_, **fracs, seed=seed)
-    return [{**row, "split": SPLITS[place]} for row, place in zip(rows, splits, strict=True)]
-
-
 def draw_splits(
     rows: Sequence[Row],
     *,

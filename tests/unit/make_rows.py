@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from annotate.splits import SPLITS, draw_splits
 from configs.schema import NINE_LABELS
 from data.prosody.levels import INTONATIONS, LEVELS
 from demo.texts import SENTENCES
@@ -50,3 +52,9 @@ def draw_rows(num_rows: int, seed: int, **options: float) -> list[dict[str, Any]
         }
         for number in range(num_rows)
     ]
+
+
+def assign_splits(rows: Sequence[Mapping[str, Any]], **options: Any) -> list[dict[str, Any]]:
+    """Return the rows, in the same order, with the `split` that `draw_splits` draws."""
+    splits = draw_splits(rows, **options)
+    return [{**row, "split": SPLITS[place]} for row, place in zip(rows, splits, strict=True)]

@@ -10,9 +10,9 @@ import pytest
 
 from annotate.corpora.convert import build_rows
 from annotate.corpora.table import CORPORA
-from annotate.splits import assign_splits
 from configs.errors import UserError
 from tests.unit.corpus_files import write_clip, write_lines
+from tests.unit.make_rows import assign_splits
 
 CASIA = [
     f"{s}/{e}/{n}" for s in ("wangzhe", "liuchanhg") for e in ("angry", "sad") for n in (201, 250)

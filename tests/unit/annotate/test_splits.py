@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import annotate.splits as splits_module
-from annotate.splits import assign_splits
 from configs.errors import UserError
+from tests.unit.make_rows import assign_splits
 
 Row = dict[str, Any]
 
