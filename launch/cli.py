@@ -178,24 +178,45 @@ def _execute(
     environment: Mapping[str, str],
     stop: StopRequest,
 ) -> int:
-    """Open the folder, connect Ray, run, and write the outcome down."""
+    """Open the folder, run, and write the outcome down."""
     from launch.build import open_folder
-    from launch.cluster import NodeAddress, connect, describe_lost_nodes
-    from launch.watchdog import Watchdog
-    from trainer.guard import AlarmError, NoSignalError
     from trainer.run_folder import RunFolder
-    from trainer.sealed import CheckpointFullError
     from trainer.stop import Stopped
-    from trainer.trackers.sink import Trackers
 
     folder = RunFolder(Path(config.output_dir) / config.name)
     restarts = Restarts.of(environment)
     folder.restart = (restarts.number, restarts.reason)
+    stop.hold()  # from here on the folder says how the run has ended
     open_folder(config, folder)
-    folder.write_status("running", 0, "", command)
-    logger.info(f"run folder: {folder.root.resolve()}")
+    try:
+        with stop.interruptible():
+            folder.write_status("running", 0, "", command)
+            logger.info(f"run folder: {folder.root.resolve()}")
+            stop.watch(folder.stop_path)
+            return _run_in(folder, kind, config, data, command, environment, stop)
+    except Stopped:
+        return _stopped(folder, folder.last_step(), command)
+
+
+def _run_in(
+    folder: RunFolder,
+    kind: str,
+    config: RunConfig,
+    data: Data,
+    command: str,
+    environment: Mapping[str, str],
+    stop: StopRequest,
+) -> int:
+    """Connect Ray, run, and write the outcome down."""
+    from launch.cluster import NodeAddress, connect, describe_lost_nodes
+    from launch.watchdog import Watchdog
+    from trainer.guard import AlarmError, NoSignalError
+    from trainer.sealed import CheckpointFullError
+    from trainer.stop import Stopped
+    from trainer.trackers.sink import Trackers
+
     nodes: list[NodeAddress] = []
-    stop.watch(folder.stop_path)
+    restarts = Restarts.of(environment)
     with Trackers(config, folder) as trackers:
         try:
             with stop.lent():
@@ -203,6 +224,7 @@ def _execute(
                 nodes = connect(config, learns=kind != "evaluate")
             Watchdog(config.log.stall_s)
             step = _body(kind)(config, folder, data, stop, trackers)
+            stop.hold()
         except BaseException as error:
             if isinstance(error, Stopped) or (isinstance(error, KeyboardInterrupt) and stop()):
                 return _stopped(folder, getattr(error, "step", folder.last_step()), command)

@@ -1,4 +1,4 @@
-"""How a command ends: what it leaves in the folder of a run that fails."""
+"""How a command ends: what it leaves in the folder of a run that fails or is asked to stop."""
 
 from __future__ import annotations
 
@@ -54,3 +54,64 @@ def test_a_full_disk_leaves_the_step_and_the_reason(tmp_path: Path) -> None:
     shown = subprocess.run(report, cwd=ROOT, capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
     assert "File too large" in (tmp_path / "full" / "report.html").read_text()
+
+
+SIGNALLED = """
+import json, os, signal, sys
+from pathlib import Path
+from configs.load import load_config
+import launch.build, launch.cli, launch.cluster, launch.watchdog
+import trainer.trackers.sink
+from trainer.stop import StopRequest
+
+launch.cluster.connect = lambda config, learns: []
+launch.build.run_rl = lambda config, *_: config.train.num_steps
+states = {75: "preempted", 0: "finished"}
+
+def run(line):
+    global left
+    left = line
+    config = load_config("configs/tiny.yaml", [f"output_dir={sys.argv[1]}", f"name={line}"])
+    stop = StopRequest()
+
+    def trace(frame, event, _):
+        global left
+        if frame.f_code not in (launch.cli._execute.__code__, launch.cli._run_in.__code__):
+            return None
+        left -= event == "line"
+        if event == "line" and not left:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return trace
+
+    sys.settrace(trace)
+    try:
+        code = launch.cli._execute("policy", config, None, "again", {}, stop)
+    except KeyboardInterrupt:
+        code = 75
+    sys.settrace(None)
+    status = Path(sys.argv[1], str(line), "run_status.json")
+    state = json.loads(status.read_text())["state"] if status.exists() else "preempted"
+    assert state == states[code], f"line {line}: exit code {code}, {state}"
+
+for line in range(1, 200):
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            run(line)
+            code = 2 if left > 0 else 0
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        break
+print(code, line)
+"""
+
+
+def test_a_request_at_any_line_leaves_the_state_of_its_exit_code(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SIGNALLED, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    code, line = map(int, done.stdout.split("\n")[-2].split())
+    assert code == 2, f"line {line}: {done.stderr}"
+    assert line > 30, "the lines of a run without a request"
