@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +43,7 @@ def write_review(
             }
         )
     page = environment.from_string(template)
-    path.write_text(
-        page.render(title=path.parent.name, items=items, total=len(rows)), encoding="utf-8"
-    )
+    script = template.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    facts = {"title": path.parent.name, "items": items, "total": len(rows)}
+    path.write_text(page.render(facts, script_sha256=digest), encoding="utf-8")

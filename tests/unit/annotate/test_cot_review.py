@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -76,6 +78,14 @@ def sheet(tmp_path: Path):
         return path.read_text(encoding="utf-8")
 
     return write
+
+
+def test_only_the_sheets_own_script_may_run(sheet):
+    text = sheet({**ROW, "reasoning": "<script>alert(1)</script>"})
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.split("; ")[:2] == ["default-src 'none'", f"script-src 'sha256-{digest}'"]
 
 
 def test_claims_are_coloured_by_what_was_measured(sheet):
