@@ -107,7 +107,7 @@ def write_report(sweep: SweepConfig, runs: Sequence[SweepRun], attempts: Path) -
     )
     folder = sweep.folder
     write_results(folder, results)
-    page = render("sweep_results.md.j2", name=results.name, blocks=result_blocks(results))
+    page = render("sweep_results.md.j2", name=results.name, depth=2, blocks=result_blocks(results))
     write_atomically(folder / "results.md", page)
     draw_results(results.name, _panels(results), folder / "results.png")
     return [folder / f"results.{suffix}" for suffix in ("md", "csv", "png")]

@@ -11,6 +11,7 @@ from scipy import stats
 
 from configs.sweep import MetricConfig, load_sweep
 from launch.sweep_plan import plan_runs, results_of
+from report.docs_tables import with_tables
 from report.seeds import estimate, interval_factor
 from report.sweep_results import read_result, write_report
 from tests.unit.launch.test_sweep import leave_behind, write_sweep
@@ -97,6 +98,15 @@ def test_the_report_leaves_empty_what_is_missing(tmp_path: Path):
     assert "| untrained | WA | 2 | +0.105 | +0.041 to +0.169 | 0.030 |" in page
     assert "above 2.5 standard deviations" in page
     assert figure_path.read_bytes().startswith(b"\x89PNG")
+
+    block = f"before\n<!-- sweep: {sweep.folder.name} -->\nold\n<!-- end of sweep -->\nafter\n"
+    once = with_tables(block, sweep.folder.parent)
+    assert "| plain | 3 | 0.510 [0.485, 0.535] | 2m00s |" in once
+    assert (
+        "#### Differences to plain" in once and "Wall time of the 1 runs together: 2m00s." in once
+    )
+    assert "old" not in once and "results.png" not in once and once.endswith("-->\nafter\n")
+    assert with_tables(once, sweep.folder.parent) == once
 
 
 def test_an_empty_sweep_has_a_report_too(tmp_path: Path):
