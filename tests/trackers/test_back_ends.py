@@ -7,7 +7,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import soundfile as sf
 
 from configs.load import dump_config, load_config
 from tests.fixtures import tone, write_tone
+from tests.trackers import stores
+from tests.trackers.stores import Rows
 from trainer.metrics_writer import MetricsWriter
 from trainer.run_folder import RunFolder
 from trainer.trackers.sink import Trackers
@@ -31,7 +33,6 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(__file__).parents[2]
 SAMPLED = (2, 4, 6, 8)
 KEY = "0123456789abcdef0123456789abcdef01234567"
-Rows = dict[int, dict[str, float]]
 
 
 def sample(step: int, group: int) -> dict[str, Any]:
@@ -108,10 +109,14 @@ def written(folder: RunFolder) -> Rows:
     return {row.pop("step"): row for row in folder.rows()}
 
 
-def check(stored: list[tuple[int, dict[str, float]]], folder: RunFolder, other: str = "?") -> None:
+def check(
+    stored: list[tuple[int, dict[str, float]]],
+    folder: RunFolder,
+    named: Callable[[str], str] = str,
+) -> None:
     """All metrics of all steps, each step once and in order."""
     expected = {
-        step: {key.replace("?", other): np.float32(value) for key, value in row.items()}
+        step: {named(key): np.float32(value) for key, value in row.items()}
         for step, row in written(folder).items()
     }
     assert [step for step, _ in stored] == list(range(1, 9))
@@ -125,33 +130,19 @@ def check_clip(content: bytes, number: int) -> None:
 
 
 def test_wandb(folder: RunFolder) -> None:
-    from swanlab.converter.wb.wbdatastore import WBDataStoreReader
-    from wandb.proto.wandb_internal_pb2 import Record
-
     files = sorted((folder.root / "trackers" / "wandb").glob("wandb/offline-run-*/*.wandb"))
     assert len({file.name for file in files}) == 1 and len(files) == 2, "one run, two lives"
-    stored: dict[int, dict[str, Any]] = {}
     artifacts: list[tuple[str, dict[str, Path]]] = []
     settings: dict[str, Any] = {}
-    for file in files:
-        with WBDataStoreReader() as reader:
-            reader.open(file)
-            while (content := reader.scan()) is not None:
-                record = Record.FromString(content)
-                if record.HasField("run"):
-                    update = record.run.config.update
-                    settings |= {entry.key: json.loads(entry.value_json) for entry in update}
-                if record.HasField("artifact"):
-                    contents = record.artifact.manifest.contents
-                    files_in = {entry.path: Path(entry.local_path) for entry in contents}
-                    artifacts.append((record.artifact.name, files_in))
-                if record.HasField("history"):
-                    step = record.history.step.num
-                    assert step not in stored
-                    stored[step] = {
-                        ":".join(item.nested_key): json.loads(item.value_json)
-                        for item in record.history.item
-                    }
+    for record in stores.wandb_records(folder.root):
+        if record.HasField("run"):
+            update = record.run.config.update
+            settings |= {entry.key: json.loads(entry.value_json) for entry in update}
+        if record.HasField("artifact"):
+            contents = record.artifact.manifest.contents
+            files_in = {entry.path: Path(entry.local_path) for entry in contents}
+            artifacts.append((record.artifact.name, files_in))
+    stored = stores.wandb_steps(folder.root)
     assert settings["log"]["clips"] == 2 and artifacts[-1][0].startswith("report-")
     assert artifacts[-1][1]["report.html"].read_text() == "<p>all of it</p>"
     keys = ("reward/mean", "eval/recall_what?")
@@ -171,18 +162,11 @@ def test_wandb(folder: RunFolder) -> None:
 
 
 def test_mlflow(folder: RunFolder, tmp_path: Path) -> None:
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{folder.root}/trackers/mlflow/mlflow.db")
-    (experiment,) = client.search_experiments(filter_string="name = 'cadence'")
-    (run,) = client.search_runs([experiment.experiment_id])
+    client, run = stores.mlflow_run(folder.root)
     assert run.info.run_name == "voice" and run.info.status == "FINISHED"
     assert run.data.params["log.clips"] == "2"
-    keys = ("reward/mean", "eval/recall_what_")
-    histories = {key: client.get_metric_history(run.info.run_id, key) for key in keys}
-    steps = [metric.step for metric in histories["reward/mean"]]
-    rows = [{k: histories[k][n].value for k in keys} for n in range(len(steps))]
-    check(list(zip(steps, rows, strict=True)), folder, other="_")
+    steps = stores.mlflow_steps(folder.root)
+    check(list(steps.items()), folder, stores.mlflow_name)
     place = Path(client.download_artifacts(run.info.run_id, "", str(tmp_path)))
     assert (place / "report.html").read_text() == "<p>all of it</p>"
     assert (place / "config.yaml").read_text() == folder.config_path.read_text()
@@ -202,7 +186,7 @@ def test_trackio(folder: RunFolder) -> None:
 
     (name,) = SQLiteStorage.get_runs("cadence")
     assert name.startswith("voice-")
-    logs = SQLiteStorage.get_logs("cadence", name)
+    logs = stores.trackio_logs()
     tables = [log["samples/completions"] for log in logs if "samples/completions" in log]
     scalars = [log for log in logs if "reward/mean" in log]
     keys = ("reward/mean", "eval/recall_what?")
@@ -218,31 +202,18 @@ def test_trackio(folder: RunFolder) -> None:
 
 
 def test_swanlab(folder: RunFolder) -> None:
-    from swanlab.proto.swanlab.record.v1.record_pb2 import Record
-    from swanlab.sdk.internal.core_python.store import DataStoreReader
-
     home = folder.root / "trackers" / "swanlab"
     files = sorted(home.glob("run-*/*.swanlab"))
     assert len({file.name for file in files}) == 1 and len(files) == 2, "one run, two lives"
-    stored: dict[int, dict[str, float]] = {}
     media: dict[tuple[str, int], list[str]] = {}
     saved: list[str] = []
-    for file in files:
-        reader = DataStoreReader()
-        reader.open(file)
-        for content in reader:
-            record = Record.FromString(content)
-            if record.HasField("scalar"):
-                scalar = record.scalar
-                assert scalar.key not in stored.setdefault(scalar.step, {})
-                stored[scalar.step][scalar.key] = scalar.value.number
-            elif record.HasField("media"):
-                names = [item.filename for item in record.media.value.items]
-                media[record.media.key, record.media.step] = names
-            elif record.HasField("save"):
-                saved.append(record.save.name)
-        reader.close()
-    check(list(stored.items()), folder)
+    for record in stores.swanlab_records(folder.root):
+        if record.HasField("media"):
+            names = [item.filename for item in record.media.value.items]
+            media[record.media.key, record.media.step] = names
+        elif record.HasField("save"):
+            saved.append(record.save.name)
+    check(list(stores.swanlab_steps(folder.root).items()), folder)
     assert "report.html" in saved
     assert [step for key, step in media if key == "samples/completions"] == list(SAMPLED)
     (table,) = media["samples/completions", 2]
