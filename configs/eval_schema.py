@@ -54,6 +54,9 @@ class EvalConfig(Section):
     """Split that is evaluated once before the first step and once after the last; empty = none."""
     judged: bool = False
     """Have the judged reward terms, if there are any, score the greedy answers too."""
+    other_clips: bool = False
+    """Have them score each text beside another clip of its label as well, which doubles their
+    work; needs `eval.judged`."""
     mode: Literal["reasoned", "direct"] = "reasoned"
     """How `launch/evaluate.py` asks: `reasoned` leaves the whole answer to the policy; `direct`
     begins it with `<answer>`, so that it answers without reasoning, and nothing is judged."""

@@ -30,7 +30,7 @@ FREE = {
     *_keys("rewards", "max_missing_frac on_missing packages"),
     *_keys("learner", "num_ranks tokens_per_microbatch cpu_threads timeout_s"),
     *_keys("train", "num_steps stop_grace_s trial_step max_restarts"),
-    *_keys("eval", "split every_steps max_examples test_split judged mode samples"),
+    *_keys("eval", "split every_steps max_examples test_split judged other_clips mode samples"),
     *_keys("eval", "latency_clips controls control_samples benchmarks"),
     *_keys("eval.benchmarks.0", "name manifest audio_root split choices"),
     *_keys("judge", "options target target_options concurrency gpus"),

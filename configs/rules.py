@@ -169,6 +169,8 @@ def _splits(config: RunConfig) -> Iterator[str]:
     ):
         if split and split == train:
             yield f"{key}: {split} is data.train_split; clips of the training are no evaluation"
+    if config.eval.other_clips and not config.eval.judged:
+        yield "eval.other_clips: needs eval.judged: true"
 
 
 def _benchmarks(config: RunConfig) -> Iterator[str]:

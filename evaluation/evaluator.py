@@ -13,6 +13,7 @@ from data.loader import usable_in_threads
 from data.records import Example, Group, Prompt, RewardTerms
 from evaluation.answer_reader import AnswerReader
 from evaluation.answers import evaluate
+from evaluation.other_clips import beside_other_clips, other_clip_metrics
 from evaluation.summary import AnsweredSet
 from rewards.pool import RewardPool
 from rollout.pool import EnginePool
@@ -68,6 +69,10 @@ class Evaluator:
         if config.eval.judged and judged:
             terms = ask_judges(self.rewards, config.rewards.terms, answers.groups)
             metrics |= judged_evaluation(prefix, judged, list(terms.values()))
+            if config.eval.other_clips:
+                moved = beside_other_clips(answers.groups)
+                others = ask_judges(self.rewards, config.rewards.terms, moved)
+                metrics |= other_clip_metrics(prefix, judged, terms, others)
             rows = [row | judge_fields(terms[row["id"]], judged) for row in rows]
         self.answered[prefix] = AnsweredSet(
             name=prefix,

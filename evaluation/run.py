@@ -40,6 +40,7 @@ from evaluation.efficiency import (
 from evaluation.evaluator import ask_judges, example_fields, judge_fields
 from evaluation.faithfulness import claims_of, evaluated, faithfulness_metrics
 from evaluation.grounding import control_metrics
+from evaluation.other_clips import beside_other_clips, other_clip_metrics
 from evaluation.self_consistency import vote_metrics, vote_row, votes_of
 from evaluation.shift import Levels, level_shifts, sampled_levels, shift_metrics
 from evaluation.summary import AnsweredSet
@@ -194,8 +195,12 @@ class SetEvaluator:
         names = [term.name for term in terms]
         if not (self.config.eval.judged and names) or self._is_direct or questions.is_probe:
             return {}, {}
-        by_id = ask_judges(self.judges, terms, [self._rooted(g, questions) for g in groups])
+        rooted = [self._rooted(group, questions) for group in groups]
+        by_id = ask_judges(self.judges, terms, rooted)
         metrics = judged_evaluation("eval", names, list(by_id.values()))
+        if self.config.eval.other_clips:
+            others = ask_judges(self.judges, terms, beside_other_clips(rooted))
+            metrics |= other_clip_metrics("eval", names, by_id, others)
         return (
             {key.partition("/")[2]: value for key, value in metrics.items()},
             {name: judge_fields(scores, names) for name, scores in by_id.items()},

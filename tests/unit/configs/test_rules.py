@@ -95,6 +95,7 @@ RULES = [
     (("data.train_split=''",), "data.train_split: is empty"),
     (("eval.split=''",), "eval.split: is empty, but eval.every_steps is above 0"),
     (("eval.split=train",), "eval.split: train is data.train_split"),
+    (("eval.other_clips=true", "eval.judged=false"), "eval.other_clips: needs eval.judged"),
     (("eval.test_split=train",), "eval.test_split: train is data.train_split"),
     (("rollout.max_completion_tokens=512",), "rollout.max_completion_tokens: 512 leaves no room"),
     (("parity.mean_gap=0.1",), "parity.mean_gap: 0.1 is above parity.max_gap: 0.002"),
