@@ -144,7 +144,8 @@ class Job:
         """Return a loader of clips that are made when they are asked for, none twice."""
         names = [f"{self._step}-{n}" for n in range(num_steps * num_prompts)]
 
-        def build(example: Example) -> Prompt:
+        def build(example: Example, epoch: int) -> Prompt:
+            del epoch
             draw = np.random.default_rng([int(part) for part in example.id.split("-")])
             return make_prompt(self._builder, example, make_clip(duration_s, draw), shared=True)
 

@@ -57,6 +57,7 @@ METHOD = {
     *_keys("model.lora", "rank alpha dropout targets"),
     *_keys("data", "train_split tasks system_prompt question choices balance"),
     *_keys("rollout", "group_size temperature top_p top_k max_completion_tokens allow_truncated"),
+    *_keys("rollout.counterfactual", "moves pitch_st rate energy_db"),
     *_keys("rewards.terms.0", "name target weight judged options"),
     *_keys("rewards.terms.0.schedule", "kind begin_step num_steps start_frac end_frac"),
     *_keys("rewards.terms.0.schedule", "threshold ema_decay window flatness min_steps"),

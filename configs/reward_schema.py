@@ -13,6 +13,9 @@ from configs.section import Section
 ADAPTERS = "rewards.adapters:"
 """What the targets of rewards of other trainers begin with."""
 
+COUNTERFACTUAL_TARGET = "rewards.counterfactual:CounterfactualReward"
+"""The reward that pays claims which follow a moved clip."""
+
 
 @dataclass
 class TermScheduleConfig(Section):

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from configs.hub import REPO
 from configs.metric_rules import check_metrics
+from configs.pair_rules import check_pairs
 from configs.reward_schema import ADAPTERS, TermScheduleConfig
 from configs.schema import RunConfig
 from configs.section import keys_below
@@ -43,6 +44,7 @@ def check_rules(config: RunConfig) -> list[str]:
         *_reward_gpus(config),
         *_gates(config),
         *_courses(config),
+        *check_pairs(config),
     )
     return [
         *_run(config),

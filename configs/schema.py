@@ -126,6 +126,29 @@ class DataConfig(Section):
     large manifest."""
 
 
+MoveName = Literal["pitch", "rate", "energy"]
+
+
+@dataclass
+class CounterfactualConfig(Section):
+    """Counterfactual pairs: half of a group hears its clip moved; docs/rewards.md."""
+
+    moves: list[MoveName] = Field(default=[])
+    """What is moved, one of these for each prompt, drawn from the seed like up or down; empty = no
+    pairs. Both halves hear the clip through a vocoder."""
+    pitch_st: float = Field(default=4.0, ge=1, le=12)
+    """Size of a move of `pitch`, in semitones."""
+    rate: float = Field(default=1.25, ge=1.05, le=2)
+    """Size of a move of `rate`, as a factor of the speed."""
+    energy_db: float = Field(default=6.0, ge=1, le=20)
+    """Size of a move of `energy`, in dB."""
+
+    @property
+    def max_stretch(self) -> float:
+        """Factor by which a clip gets longer at most."""
+        return self.rate if "rate" in self.moves else 1.0
+
+
 @dataclass
 class RolloutConfig(Section):
     """The vLLM engines."""
@@ -173,6 +196,7 @@ class RolloutConfig(Section):
     max_engine_restarts: int = Field(default=8, ge=0)
     """Engines that may be replaced because they died or hung; one more ends the run. 20 steps in a
     row without such a failure start the count anew. 0 = the first one ends the run."""
+    counterfactual: CounterfactualConfig = Field(default_factory=CounterfactualConfig)
 
 
 @dataclass

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -113,17 +113,77 @@ class ClipFeatures:
     num_bytes: int
     """Size of the array."""
 
+    @classmethod
+    def of(cls, features: FloatArray, publish: Callable[[FloatArray], Any]) -> ClipFeatures:
+        """Publish [M, F] float32 features."""
+        return cls(publish(features), features.shape[1], features.nbytes)
+
 
 def keep_array(features: FloatArray) -> Any:
     """Return the features as they are: the `publish` of a cache within one process."""
     return features
 
 
-class FeatureCache:
-    """Features of the most recently used clips, one copy per clip; threads may share it.
+class Kept(Protocol):
+    """What a cache keeps."""
 
-    A clip that several threads ask for at a time is computed once.
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it takes."""
+        ...
+
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value", bound=Kept)
+
+
+class ClipCache(Generic[Key, Value]):
+    """What was computed of the most recently used clips; threads may share it.
+
+    What several threads ask for at a time is computed once.
     """
+
+    def __init__(self, max_mb: int, compute: Callable[[Key], Value]) -> None:
+        """Make an empty cache.
+
+        Args:
+            max_mb: memory, in MB; what was not used for longest goes first.
+            compute: key -> what is kept; its errors reach the caller of `get`.
+        """
+        self._max_bytes = max_mb * 1_000_000
+        self._compute = compute
+        self._kept: OrderedDict[Key, Value] = OrderedDict()
+        self._num_bytes = 0
+        self._lock = Lock()
+        self._clip_locks = [Lock() for _ in range(_NUM_CLIP_LOCKS)]
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of what is kept, in bytes."""
+        return self._num_bytes
+
+    def get(self, key: Key) -> Value:
+        """Return what belongs to a key, computed now unless it is kept.
+
+        Raises:
+            AudioError: or whatever else `compute` raises; a failure is not remembered.
+        """
+        with self._clip_locks[hash(key) % _NUM_CLIP_LOCKS]:
+            with self._lock:
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    return self._kept[key]
+            value = self._compute(key)
+            with self._lock:
+                self._kept[key] = value
+                self._num_bytes += value.num_bytes
+                while self._num_bytes > self._max_bytes:
+                    self._num_bytes -= self._kept.popitem(last=False)[1].num_bytes
+            return value
+
+
+class FeatureCache(ClipCache[Path, ClipFeatures]):
+    """Features of the most recently used clips, one copy per clip."""
 
     def __init__(
         self,
@@ -134,39 +194,8 @@ class FeatureCache:
         """Make an empty cache.
 
         Args:
-            max_mb: memory for features, in MB; the clip that was not used for longest goes first.
-            compute: path of a clip -> [M, F] float32; its errors reach the caller of `get`.
+            max_mb: memory for features, in MB.
+            compute: path of a clip -> [M, F] float32.
             publish: called once per computed clip; what it returns is kept and handed out.
         """
-        self._max_bytes = max_mb * 1_000_000
-        self._compute = compute
-        self._publish = publish
-        self._kept: OrderedDict[Path, ClipFeatures] = OrderedDict()
-        self._num_bytes = 0
-        self._lock = Lock()
-        self._clip_locks = [Lock() for _ in range(_NUM_CLIP_LOCKS)]
-
-    @property
-    def num_bytes(self) -> int:
-        """Memory of the features that are kept, in bytes."""
-        return self._num_bytes
-
-    def get(self, path: Path) -> ClipFeatures:
-        """Return the features of a clip, computed now unless they are kept.
-
-        Raises:
-            AudioError: or whatever else `compute` raises; a failure is not remembered.
-        """
-        with self._clip_locks[hash(path) % _NUM_CLIP_LOCKS]:
-            with self._lock:
-                if path in self._kept:
-                    self._kept.move_to_end(path)
-                    return self._kept[path]
-            array = self._compute(path)
-            features = ClipFeatures(self._publish(array), array.shape[1], array.nbytes)
-            with self._lock:
-                self._kept[path] = features
-                self._num_bytes += features.num_bytes
-                while self._num_bytes > self._max_bytes:
-                    self._num_bytes -= self._kept.popitem(last=False)[1].num_bytes
-            return features
+        super().__init__(max_mb, lambda path: ClipFeatures.of(compute(path), publish))

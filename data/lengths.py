@@ -27,6 +27,7 @@ class LengthCheck:
         limit: str,
         fix: str,
         *,
+        stretch: float = 1.0,
         answer_tokens: Callable[[Example, int], int] | None = None,
         key: Callable[[Example], Hashable] = lambda row: (
             row.question,
@@ -41,6 +42,7 @@ class LengthCheck:
             room: Most tokens of a prompt, and of the answers that are trained on.
             limit: What makes the room, and a verb: "KEY allows".
             fix: What to do about a row that is longer.
+            stretch: Factor by which the run may make a clip longer.
             answer_tokens: Example, room that is left -> tokens of its answers, or any number within
                 the room if they surely fit; None if the policy writes them. It raises PromptError
                 for a row without a usable answer.
@@ -50,6 +52,7 @@ class LengthCheck:
         self._room = room
         self._limit = limit
         self._fix = fix
+        self._stretch = stretch
         self._answer_tokens = answer_tokens
         self._key = key
         self._around: dict[Hashable, int | str] = {}
@@ -65,7 +68,8 @@ class LengthCheck:
             return around
         clip = 0
         if header is not None:
-            num_samples = round(header.num_samples * SAMPLE_RATE_HZ / header.sample_rate)
+            rate_hz = SAMPLE_RATE_HZ * self._stretch
+            num_samples = round(header.num_samples * rate_hz / header.sample_rate)
             clip = num_audio_tokens(max(MIN_FRAMES, -(-num_samples // HOP_SAMPLES)))
         try:
             answer = (
@@ -107,6 +111,7 @@ def policy_lengths(config: RunConfig) -> LengthCheck:
         rollout.max_model_len - rollout.max_completion_tokens,
         "rollout.max_model_len less rollout.max_completion_tokens leaves",
         "shorten the question or the clip, or raise rollout.max_model_len",
+        stretch=rollout.counterfactual.max_stretch,
     )
 
 

@@ -127,7 +127,7 @@ class PromptLoader:
     def __init__(
         self,
         examples: Sequence[Example],
-        build: Callable[[Example], Prompt],
+        build: Callable[[Example, int], Prompt],
         *,
         prompts_per_step: int,
         seed: int,
@@ -142,7 +142,7 @@ class PromptLoader:
         Args:
             examples: all rows, those that are left out too: the order is drawn over all of them, so
                 that a row which is mended or left out later moves no other.
-            build: example -> prompt; called in threads.
+            build: example and epoch in which it is drawn -> prompt; called in threads.
             prompts_per_step: P, prompts of a batch.
             bad_clips: on an `AudioError`, stop with it (`error`), or draw the next example instead
                 and count (`skip`).
@@ -274,7 +274,7 @@ class PromptLoader:
             if example.id in self._left_out:
                 num_left_out += 1
                 continue
-            prompt = self._pool.submit(self._build, example)
+            prompt = self._pool.submit(self._build, example, self._draw_epoch)
             self._ahead.append(
                 _Draw(example, self._draw_epoch, self._draw_position, num_left_out, prompt)
             )

@@ -61,6 +61,20 @@ class Example(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """What one half of a counterfactual pair hears of its clip; see `data.counterfactual`."""
+
+    attribute: str
+    """What is moved in one of the halves: `pitch`, `energy` or `rate`."""
+    direction: int
+    """Of this half's clip: +1 = up, -1 = down, 0 = as it is (through the vocoder too)."""
+    size: float
+    """Semitones, dB, or factor of the speed."""
+    clean: bool
+    """Whether the clip, measured, moves as it should and in nothing else, either way."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """An example as the models see it."""
 
@@ -73,6 +87,16 @@ class Prompt:
     """[M, F] float32 log-mel features, or a reference to them: one copy per node."""
     num_frames: int
     """F, in 10 ms frames."""
+    move: Move | None = None
+    """Of one half of a counterfactual pair."""
+    counterpart: Prompt | None = None
+    """The pair's moved half, where this is the one with the clip as it is; sampled as a prompt of
+    its own (`trainer.pairs`)."""
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether its clip is another one than the example's label and measurements are about."""
+        return self.move is not None and self.move.direction != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +141,9 @@ class Group:
     completions: tuple[Completion, ...]
     index: int = 0
     """Place of the prompt among those that were sampled together, such as those of a step."""
+    others: tuple[Completion, ...] = ()
+    """Of one half of a counterfactual pair: the completions of the other, for rewards to compare
+    with."""
 
 
 @dataclass(frozen=True, slots=True)

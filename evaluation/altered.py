@@ -34,7 +34,7 @@ class AlteredPrompts(NamedTuple):
     control: str
     prompts: list[Prompt]
     clean: frozenset[str]
-    """Ids of those whose clip moved cleanly (`evaluation.controls.is_clean`)."""
+    """Ids of those whose clip moved cleanly (`data.prosody.renditions.is_clean`)."""
 
 
 def altered_prompts(

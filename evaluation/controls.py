@@ -5,7 +5,6 @@ Source: the question of the paper's reviewers whether the reasoning follows the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,15 +14,20 @@ import numpy as np
 from msgspec import structs
 
 from data.audio import read_audio
-from data.prosody.measure import Prosody, measure
-from data.prosody.renditions import Change, Voice, analyse, render
+from data.prosody.measure import measure
+from data.prosody.renditions import (
+    UNCHANGED,
+    Change,
+    Voice,
+    analyse,
+    change_by,
+    is_clean,
+    render,
+)
 from data.records import Example, FloatArray
 
 PITCH_ST, ENERGY_DB, RATE = 4.0, 6.0, 1.25
 """Size of the changes: semitones, dB, factor of the speed."""
-
-TOLERANCE: Mapping[str, float] = {"pitch": 1 / 4, "energy": 1 / 6, "rate": 1 / 4}
-"""By how much of its size a move may be off, and anything else may move, and still be clean."""
 
 SILENCE_PEAK = 1e-5
 """Peak of the noise that stands for silence."""
@@ -59,6 +63,8 @@ class Control:
     """Control that it is compared with; empty = the clips as they are. Pitch and rate are compared
     with clips that were taken apart and put together unchanged, so that the sound of that does not
     count."""
+    change: Change = UNCHANGED
+    """What it moves, by how much."""
 
 
 def _silent(clip: Clip) -> FloatArray:
@@ -74,16 +80,23 @@ def _rendered(change: Change) -> Alter:
     return lambda clip: render(clip.voice, change)
 
 
+def _move(attribute: str, direction: int, size: float) -> Control:
+    change = change_by(attribute, direction, size)
+    if attribute == "energy":
+        return Control(_gain(change.energy_db), attribute, direction, change=change)
+    return Control(_rendered(change), attribute, direction, "resynthesis", change)
+
+
 CONTROLS: Mapping[str, Control] = {
     "silence": Control(_silent),
     "shuffle": Control(lambda clip: clip.samples),
-    "resynthesis": Control(_rendered(Change())),
-    "pitch_up": Control(_rendered(Change(pitch_st=PITCH_ST)), "pitch", 1, "resynthesis"),
-    "pitch_down": Control(_rendered(Change(pitch_st=-PITCH_ST)), "pitch", -1, "resynthesis"),
-    "energy_up": Control(_gain(ENERGY_DB), "energy", 1),
-    "energy_down": Control(_gain(-ENERGY_DB), "energy", -1),
-    "rate_up": Control(_rendered(Change(rate=RATE)), "rate", 1, "resynthesis"),
-    "rate_down": Control(_rendered(Change(rate=1 / RATE)), "rate", -1, "resynthesis"),
+    "resynthesis": Control(_rendered(UNCHANGED)),
+    "pitch_up": _move("pitch", 1, PITCH_ST),
+    "pitch_down": _move("pitch", -1, PITCH_ST),
+    "energy_up": _move("energy", 1, ENERGY_DB),
+    "energy_down": _move("energy", -1, ENERGY_DB),
+    "rate_up": _move("rate", 1, RATE),
+    "rate_down": _move("rate", -1, RATE),
 }
 """Name -> control. `shuffle` gives every example the clip of another one: `shuffled`."""
 
@@ -107,7 +120,7 @@ class AlteredClip:
     samples: Mapping[str, FloatArray]
     """Control -> [S] float32 at 16 kHz."""
     clean: frozenset[str]
-    """Controls whose move was clean (`is_clean`); empty if it was not measured."""
+    """Controls whose move was clean (`renditions.is_clean`); empty if it was not measured."""
 
 
 def alter_clip(
@@ -136,28 +149,9 @@ def alter_clip(
     heard = {"": clip.samples, **altered}
     wanted = {*moves, *(CONTROLS[name].baseline for name in moves)}
     voices = {name: measure(heard[name], None) for name in wanted}
-    clean = (n for n in moves if is_clean(voices[CONTROLS[n].baseline], voices[n], CONTROLS[n]))
+    controls = {name: CONTROLS[name] for name in moves}
+    clean = (n for n, c in controls.items() if is_clean(voices[c.baseline], voices[n], c.change))
     return AlteredClip(altered, frozenset(clean))
-
-
-def is_clean(before: Prosody, after: Prosody, control: Control) -> bool:
-    """Whether pitch, energy and rate of a clip moved as a control says, and by nothing else.
-
-    Pitch within 1 semitone, energy within 1 dB, speech within 6 % of its length: a quarter of what
-    the controls move at most. Rate goes by the length of the speech, since a clip has too few
-    syllables for their number to tell 6 %. What is not measured is not clean.
-    """
-    if before.f0_median_hz is None or after.f0_median_hz is None:
-        return False
-    if before.energy_dbfs is None or after.energy_dbfs is None:
-        return False
-    moved = {
-        "pitch": 12 * math.log2(after.f0_median_hz / before.f0_median_hz) / PITCH_ST,
-        "energy": (after.energy_dbfs - before.energy_dbfs) / ENERGY_DB,
-        "rate": math.log(before.speech_s / after.speech_s) / math.log(RATE),
-    }
-    asked = {**dict.fromkeys(moved, 0.0), control.attribute: float(control.direction)}
-    return all(abs(moved[name] - asked[name]) <= TOLERANCE[name] for name in moved)
 
 
 def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from data.files import Row
 from data.parsing import parse_output
-from data.prosody.claims import LEVELS, find_claims
+from data.prosody.claims import single_levels
 from evaluation.controls import CONTROLS
 
 
@@ -25,18 +25,8 @@ class ClaimShift:
 
 
 def claimed_levels(text: str) -> dict[str, int | None]:
-    """Return the level that a completion claims of each of `LEVELS`: 0, 1 or 2.
-
-    None if it claims none, denies one, claims several, or leaves open which ("moderate to high").
-    """
-    claims = find_claims(parse_output(text).think or "")
-    levels: dict[str, int | None] = {}
-    for attribute, names in LEVELS.items():
-        of_it = [claim for claim in claims if claim.attribute == attribute]
-        claimed = {level for claim in of_it for level in claim.levels}
-        plain = len(claimed) == 1 and not any(claim.negated for claim in of_it)
-        levels[attribute] = names.index(claimed.pop()) if plain else None
-    return levels
+    """Return the level that a completion claims of each attribute, as `single_levels`."""
+    return single_levels(parse_output(text).think or "")
 
 
 def claimed_level(text: str, attribute: str) -> int | None:

@@ -52,7 +52,7 @@ class ControlShift:
     num_clips: int
     """Clips that were sampled before and after."""
     num_unclean: int
-    """Those of them that did not move as they should (`controls.is_clean`), and are left out."""
+    """Those of them that did not move as they should (`renditions.is_clean`), and are left out."""
     attributes: Mapping[str, LevelShift]
     """Attribute -> shift: of the one that was moved, and across, of those that were not."""
 

@@ -15,6 +15,7 @@ import ray
 
 from configs.load import config_differences, dump_config
 from configs.schema import RewardTermConfig, RunConfig
+from data.counterfactual import PairBuilder
 from data.loader import PromptLoader, usable_in_threads, usable_prompts
 from data.prompts import PromptBuilder, prompt_function
 from data.records import Example, GroupSample, Prompt
@@ -65,7 +66,8 @@ def run_rl(
     Ray is connected, folder and trackers are opened. Returns the step reached.
     """
     builder = PromptBuilder(config.model.path, config.data)
-    build_prompt, loader = _loader(config, data, builder)
+    pairs = PairBuilder(builder, config, ray.put) if config.rollout.counterfactual.moves else None
+    build_prompt, loader = _loader(config, data, builder, pairs)
     terms = with_run_options(config)
     engines, learner, rewards = _start_actors(config, builder, terms)
     first = next(usable_prompts(data.train, build_prompt, config.data.bad_clips))
@@ -108,7 +110,7 @@ def run_rl(
     ended_early = step < config.train.num_steps and not stop_requested()
     folder.end_reason = watched["early_stop"].reason if ended_early else ""
     _finish(config, folder, store, learner, step)
-    for part in (loader, rewards, engines, learner, *([refill] if refill else [])):
+    for part in (loader, rewards, engines, learner, *filter(None, (refill, pairs))):
         part.close()
     return step
 
@@ -261,13 +263,17 @@ def open_folder(config: RunConfig, folder: RunFolder) -> bool:
 
 
 def _loader(
-    config: RunConfig, data: Splits, builder: PromptBuilder, stream: int = 0
+    config: RunConfig,
+    data: Splits,
+    builder: PromptBuilder,
+    pairs: PairBuilder | None = None,
+    stream: int = 0,
 ) -> tuple[Callable[[Example], Prompt], PromptLoader]:
     # In shared memory: one copy of a clip's features per node, whoever reads them.
     build_prompt = prompt_function(builder, config.data, ray.put)
     loader = PromptLoader(
         data.all_train,
-        build_prompt,
+        pairs or (lambda example, _: build_prompt(example)),
         prompts_per_step=config.train.prompts_per_step,
         seed=config.seed,
         num_workers=config.data.num_workers,

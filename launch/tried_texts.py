@@ -209,6 +209,8 @@ def texts_of_run(run: Path, step: int | None, rows: Rows, row_id: str | None) ->
         samples = read_rows(paths[-1])
     except (OSError, ValueError) as error:
         raise UserError(f"{paths[-1]}: cannot be read: {error}") from error
+    # A clip that was moved has another label and other levels than its row says.
+    samples = [sample for sample in samples if sample.get("correct", False) is not None]
     wanted = [sample for sample in samples if row_id in (None, sample["id"])]
     if not wanted:
         raise UserError(f"{paths[-1]}: has no completion of {row_id!r}")

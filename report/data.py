@@ -165,11 +165,11 @@ def _evaluation(run: Path) -> dict[str, Any] | None:
 
 
 def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a completion as the browser shows it.
+    """Return a completion as the browser shows it; of a moved clip with how it was moved.
 
     Args:
         sample: Row of a sample file, or of an evaluation's answers.
-        prosody: Measurements of its clip, where known.
+        prosody: Measurements of its clip as it is, where known.
 
     Returns:
         The row's facts without those that it lacks, and `pieces`: the text cut at its claims, each
@@ -177,6 +177,7 @@ def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, An
     """
     kept = ("id", "step", "group", "label", "answer", "correct")
     credit = ("trust", "reward", "advantage", "weights")
+    moved = _moved(sample.get("move"))
     scores = {
         name: detail["scores"]
         for name, detail in (sample.get("details") or {}).items()
@@ -188,8 +189,15 @@ def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, An
         **{key: _rounded(sample[key]) for key in credit if key in sample},
         **({"scores": scores} if scores else {}),
         "terms": _rounded(sample.get("terms") or {}),
-        "pieces": claim_pieces(sample["text"], prosody or {}),
+        "pieces": claim_pieces(sample["text"], {} if moved else prosody or {}),
+        **({"move": moved} if moved else {}),
     }
+
+
+def _moved(move: Mapping[str, Any] | None) -> str:
+    """Return what was moved of the clip of a counterfactual pair; empty if nothing was."""
+    way = {1: "up", -1: "down"}.get((move or {}).get("direction", 0))
+    return f"{move['attribute']} {way} by {move['size']:g}" if move and way else ""
 
 
 def _rounded(value: Any) -> Any:

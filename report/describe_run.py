@@ -54,12 +54,17 @@ def method_words(run: RunFacts) -> str:
 
 
 def sampling_words(config: Config) -> str:
-    """Say which prompts are trained on, if not all in turn; configs of old runs lack the keys."""
+    """Say which prompts are trained on, if not all in turn and as they are.
+
+    Configs of old runs lack the keys.
+    """
     rounds, by = (config["advantage"].get(f"refill_{key}") for key in ("rounds", "by"))
     words = " Prompts balanced by label." if config["data"].get("balance") == "label" else ""
     if rounds:
         flat = f"equal rewards or equal {by}" if by else "equal rewards"
         words += f" Groups of {flat} replaced by others, up to {rounds} times a step."
+    if moves := config.get("rollout", {}).get("counterfactual", {}).get("moves"):
+        words += f" Half of each group hears its clip with another {' or '.join(moves)}."
     return words
 
 

@@ -52,7 +52,7 @@ function textBox(sample) {
 }
 const lowerText = sample => sample.pieces.map(piece => piece[0]).join("").toLowerCase();
 const answered = sample => "answered " + (sample.answer === null ? "nothing readable" : sample.answer) + " \u00b7 " +
-  (sample.correct ? "right" : "wrong");
+  (sample.move ? "clip moved, " + sample.move : sample.correct ? "right" : "wrong");
 function scoreWords(sample) {
   const terms = Object.entries(sample.terms).map(([name, raw]) => {
     const weight = sample.weights ? sample.weights[name] : undefined;

@@ -10,7 +10,7 @@ const groupOf = sample => sample.step + ":" + sample.group;
 function chosen(want) {
   const kept = data.samples.filter(sample =>
     (!want.label || sample.label === want.label) &&
-    (want.right === "" || Boolean(sample.correct) === (want.right === "1")) &&
+    (want.right === "" || sample.correct === (want.right === "1")) &&
     (!want.claims || claimsOf(sample) === want.claims) &&
     (group === null || groupOf(sample) === group) &&
     (!want.text || (sample.lower ??= lowerText(sample)).includes(want.text.toLowerCase())));

@@ -135,7 +135,7 @@ def confusion(
     for sample in samples:
         gold = place.get(canonical_label(str(sample["label"]), aliases))
         answer = canonical_label(str(sample["answer"] or ""), aliases)
-        if gold is not None:
+        if gold is not None and "move" not in sample:
             counts[gold, place.get(answer, len(choices))] += 1
     return choices, counts.tolist()
 

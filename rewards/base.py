@@ -40,13 +40,20 @@ class Scores:
     """[G] JSON facts for the logs; may be left empty. Numbers below the key `metrics` become
     metrics of the step, as means; `not_applicable` says that a missing score is no failure."""
 
+    @classmethod
+    def not_applicable(cls, num: int) -> Scores:
+        """Return the scores of completions of which a term has nothing to say."""
+        return cls((None,) * num, ({"not_applicable": True},) * num)
+
 
 class Reward(Protocol):
     """A reward term: built with keyword options from the config, then asked for a group at a time.
 
     Weight, schedule and trust are applied elsewhere and never reach it. A class that reads the clip
     says `needs_features = True` in its body; to others the clip is not sent. One whose values may
-    lie outside [0, 1] has `limits = (lowest, highest)`; a judged term may not.
+    lie outside [0, 1] has `limits = (lowest, highest)`; a judged term may not. One that goes
+    neither by the label nor by measurements of the clip says `scores_moved = True`; others are not
+    asked about the half of a counterfactual pair whose clip was moved.
     """
 
     def score(self, group: Group) -> Scores:
@@ -164,6 +171,11 @@ def load_reward(target: str, options: Mapping[str, Any], allowed_packages: Seque
 def reads_features(kind: type[Reward]) -> bool:
     """Return whether a reward class asks for the clip's features (False unless it says so)."""
     return bool(getattr(kind, "needs_features", False))
+
+
+def scores_moved(kind: type[Reward]) -> bool:
+    """Return whether a reward class is asked about moved clips (False unless it says so)."""
+    return bool(getattr(kind, "scores_moved", False))
 
 
 def limits_of(reward: Reward) -> tuple[float, float]:

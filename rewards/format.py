@@ -12,6 +12,8 @@ class FormatReward:
     Source: EmotionThinker, `R_f` in {0, 1}; the rules are those of `data.parsing.parse_output`.
     """
 
+    scores_moved = True
+
     def score(self, group: Group) -> Scores:
         """Return G zeros and ones; each detail holds the `reason` of the parser."""
         parsed = [completion.parsed for completion in group.completions]

@@ -18,6 +18,7 @@ class OverlongPenalty:
     """
 
     limits = (-1.0, 0.0)
+    scores_moved = True
 
     def __init__(self, cache_tokens: int, max_tokens: int) -> None:
         """Keep the two lengths.

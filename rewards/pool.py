@@ -28,6 +28,7 @@ from rewards.base import (
     load_reward,
     reads_features,
     reward_class,
+    scores_moved,
 )
 from rewards.base import validate_scores as validated
 from rewards.calls import MAX_TRIES, Batch, Call, WorkerCalls, unscored
@@ -108,7 +109,8 @@ class RewardPool:
         Raises:
             RewardError: A target is refused, as in `rewards.base.reward_class`.
         """
-        features = {t.name: reads_features(reward_class(t.target, packages)) for t in terms}
+        kinds = {term.name: reward_class(term.target, packages) for term in terms}
+        self._scores_moved = {name for name, kind in kinds.items() if scores_moved(kind)}
         self._packages = list(packages)
         self._start_timeout_s = start_timeout_s
         self._terms = {term.name: term for term in terms}
@@ -117,7 +119,7 @@ class RewardPool:
         self._closed = False
         self._workers = {
             term.name: [
-                WorkerCalls(term, features[term.name], options, _start(term, options))
+                WorkerCalls(term, reads_features(kinds[term.name]), options, _start(term, options))
                 for options in (places or {}).get(term.name, [{}] * term.workers)
             ]
             for term in terms
@@ -157,8 +159,9 @@ class RewardPool:
         """Yield each group with its raw scores, in the order in which they are complete.
 
         Groups are taken as they arrive and sent on at once to the least busy worker of every term
-        that has a weight; what is finished is yielded between two arrivals. Leaving the iterator
-        early or after an error leaves work behind: close the pool then.
+        that has a weight, but for those terms that have nothing to say of a moved clip; what is
+        finished is yielded between two arrivals. Leaving the iterator early or after an error
+        leaves work behind: close the pool then.
 
         Args:
             groups: May block, as an engine's output does.
@@ -181,7 +184,9 @@ class RewardPool:
             self._harvest(batch, wait_s=0.0)
             batch.groups[index], batch.scores[index] = group, {}
             for name in batch.names:
-                if name in computed:
+                if name in computed and group.prompt.is_moved and name not in self._scores_moved:
+                    batch.scores[index][name] = Scores.not_applicable(len(group.completions))
+                elif name in computed:
                     self._submit(batch, name, Call(index, group))
             yield from batch.finished()
         while workers := [worker for worker in self._all_workers() if worker.calls]:

@@ -41,6 +41,8 @@ class ClassWindow:
         """
         counts: Counter[tuple[str, str]] = Counter()
         for item in drawn:
+            if item.group.prompt.is_moved:
+                continue  # the label may be another one now
             label = canonical_label(item.group.prompt.example.label, self._aliases)
             for completion in item.group.completions:
                 counts[label, answer_of(completion.parsed, self._aliases) or ""] += 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from data.records import Completion, GroupSample, ScoredGroup
@@ -84,15 +85,17 @@ def sample_rows(
         aliases: answer -> label it counts as.
 
     Returns:
-        Rows with id, group, step, audio, label, text, answer (None = unreadable), correct, terms
-        (raw values, None = not scored), details (what a term says of its value), trust, weights,
-        reward, advantage, finish_reason and policy_version.
+        Rows with id, group, step, audio, label, text, answer (None = unreadable), correct (None of
+        a moved clip, whose label may be another), terms (raw values, None = not scored), details
+        (what a term says of its value), trust, weights, reward, advantage, finish_reason and
+        policy_version; of counterfactual pairs also move.
     """
     advantages = {sample.group.index: sample.advantages for sample in samples}
     assert len(advantages) == len(samples), "two groups of a step have the same index"
     rows: list[dict[str, Any]] = []
     for position, item in enumerate(scored):
-        example = item.group.prompt.example
+        prompt = item.group.prompt
+        example = prompt.example
         credit = advantages.get(item.group.index)
         names = list(dict.fromkeys([*item.weights, *item.terms.values]))
         for i, completion in enumerate(item.group.completions):
@@ -106,7 +109,9 @@ def sample_rows(
                     "label": example.label,
                     "text": completion.text,
                     "answer": answer_of(completion.parsed, aliases),
-                    "correct": is_correct(completion.parsed, example.label, aliases),
+                    "correct": None
+                    if prompt.is_moved
+                    else is_correct(completion.parsed, example.label, aliases),
                     "terms": {n: None if v is None else v[i] for n, v in values.items()},
                     "details": {
                         name: dict(found[i])
@@ -119,6 +124,7 @@ def sample_rows(
                     "advantage": 0.0 if credit is None else float(credit[i]),
                     "finish_reason": completion.finish_reason,
                     "policy_version": completion.policy_version,
+                    **({"move": asdict(prompt.move)} if prompt.move else {}),
                 }
             )
     return rows

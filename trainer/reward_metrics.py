@@ -132,10 +132,11 @@ def judge_metrics(
 
     Args:
         prefix: Of the keys.
-        scored: The groups of the step.
+        scored: The groups of the step; judges have nothing to say of moved clips.
         name: The judged term.
         outcome: The term that tells right from wrong.
     """
+    scored = [item for item in scored if not item.group.prompt.is_moved]
     metrics = detail_metrics(prefix, [item.terms for item in scored], name)
     well_formed = [
         completion.parsed.well_formed for item in scored for completion in item.group.completions

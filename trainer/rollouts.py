@@ -21,6 +21,7 @@ from rewards.schedule import Schedule
 from rollout.pool import EnginePool
 from trainer.clock import StepClock
 from trainer.metrics import throughput
+from trainer.pairs import halves, joined
 from trainer.refill import Refill, Refilled
 from trainer.sampled import pack_groups, unpack_groups
 
@@ -102,6 +103,9 @@ class Rollouts:
         self._config = config
         self._staleness = config.async_.max_staleness
         self._in_flight = config.async_.in_flight
+        num_halves = 2 if config.rollout.counterfactual.moves else 1
+        self._size = config.rollout.group_size // num_halves
+        """Completions of a prompt."""
         self._loader = loader
         self._engines = engines
         self._rewards = rewards
@@ -126,14 +130,11 @@ class Rollouts:
         end = min(step + self._staleness, self._config.train.num_steps - 1)
         for number in range(max(self._steps, default=step - 1) + 1, end + 1):
             position = self._loader.state_dict()
-            prompts = self._loader.next_batch()
+            prompts = halves(self._loader.next_batch())
             groups = self._restored(number, prompts)
             if groups is None:
-                size, seed = (
-                    self._config.rollout.group_size,
-                    rollout_seed(self._config.seed, number),
-                )
-                groups = self._engines.generate(prompts, seed=seed, num_completions=size)
+                seed = rollout_seed(self._config.seed, number)
+                groups = self._engines.generate(prompts, seed=seed, num_completions=self._size)
             ahead = _Ahead(prompts, position, self._loader.num_skipped, Future())
             ahead.sampling = self._takes.submit(self._take, ahead, groups)
             self._steps[number] = ahead
@@ -169,7 +170,7 @@ class Rollouts:
 
         scored = [
             combine(group, terms, ahead.weights, self._rules)
-            for group, terms in self._rewards.score(arriving(), ahead.weights)
+            for group, terms in self._rewards.score(joined(arriving()), ahead.weights)
         ]
         # The order of completion is one that no run repeats.
         return sorted(scored, key=lambda item: item.group.index)
@@ -218,11 +219,10 @@ class Rollouts:
         clock.lap("reward")
 
         def sample(prompts: Sequence[Prompt], number: int) -> list[ScoredGroup]:
-            size, seed = self._config.rollout.group_size, rollout_seed(self._config.seed, step)
             # 64 bits above: no step of a run has such a seed.
-            seed += number << 64
+            seed = rollout_seed(self._config.seed, step) + (number << 64)
             further = self._engines.generate(
-                prompts, seed=seed, num_completions=size, may_lack=True
+                prompts, seed=seed, num_completions=self._size, may_lack=True
             )
             ahead = _Ahead(prompts, {}, 0, Future(), weights=weights)
             self._further = ahead

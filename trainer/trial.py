@@ -26,14 +26,15 @@ def longest_prompt(
 ) -> Prompt:
     """Return the longest prompt that a run can meet: the longest question, the longest clip.
 
-    The clip is silence of `data.max_duration_s`, or as much of it as leaves room for
-    `rollout.max_completion_tokens` in `rollout.max_model_len`.
+    The clip is silence of `data.max_duration_s`, slowed down if pairs do that, or as much of it as
+    leaves room for `rollout.max_completion_tokens` in `rollout.max_model_len`.
 
     Args:
         examples: the training rows; at least one.
     """
     example = max(examples, key=lambda row: (bool(row.audio), len(row.question)))
-    num_frames = int(config.data.max_duration_s * SAMPLE_RATE_HZ) // HOP_SAMPLES
+    longest_s = config.data.max_duration_s * config.rollout.counterfactual.max_stretch
+    num_frames = int(longest_s * SAMPLE_RATE_HZ) // HOP_SAMPLES
     if not example.audio:
         num_frames = 0
     elif config.loss.kind == "policy":

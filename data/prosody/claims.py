@@ -26,6 +26,7 @@ __all__ = [
     "claim_pieces",
     "find_claims",
     "language_of",
+    "single_levels",
     "truth_of",
 ]
 
@@ -74,6 +75,21 @@ def find_claims(text: str) -> tuple[Claim, ...]:
     if len(lowered) != len(told):  # a letter whose lower case is longer would shift the places
         lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in told)
     return tuple(find_english(lowered))
+
+
+def single_levels(text: str) -> dict[str, int | None]:
+    """Return the level that a reasoning claims of each of `LEVELS`: 0, 1 or 2.
+
+    None if it claims none, denies one, claims several, or leaves open which ("moderate to high").
+    """
+    claims = find_claims(text)
+    levels: dict[str, int | None] = {}
+    for attribute, names in LEVELS.items():
+        of_it = [claim for claim in claims if claim.attribute == attribute]
+        claimed = {level for claim in of_it for level in claim.levels}
+        plain = len(claimed) == 1 and not any(claim.negated for claim in of_it)
+        levels[attribute] = names.index(claimed.pop()) if plain else None
+    return levels
 
 
 def truth_of(claim: Claim, prosody: Mapping[str, Any], margin: float) -> float | None:

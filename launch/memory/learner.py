@@ -85,7 +85,8 @@ def longest_row(config: RunConfig) -> tuple[RowShape, int]:
     one group needs it, as in the trial step. The text of a prompt is a guess.
     """
     rollout = config.rollout
-    frames = int(config.data.max_duration_s * FRAMES_PER_S)
+    longest_s = config.data.max_duration_s * config.rollout.counterfactual.max_stretch
+    frames = int(longest_s * FRAMES_PER_S)
     completions, length = 1, TEXT_TOKENS
     if config.loss.kind == "policy":
         completions, length = rollout.group_size, rollout.max_completion_tokens

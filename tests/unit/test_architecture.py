@@ -97,18 +97,21 @@ MAX_ROOM_LINES = {
     # Of each room, what it has been raised for.
     "cadence_rl": 200,  # the command of an installed copy
     # Which settings may change on resume, keys that stay out of what is written; hypotheses,
-    # metrics by name, trackers, hub ids.
-    "configs": 2710,
+    # metrics by name, trackers, hub ids; what counterfactual pairs go with.
+    "configs": 2790,
     # Checkpoints, a million rows that stay on disk, containers whose headers and bytes disagree,
-    # links into stores, claims in ordinary prose, batches balanced by label.
-    "data": 7000,
-    # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers.
-    "rewards": 4140,
+    # links into stores, claims in ordinary prose, batches balanced by label, clips that are moved
+    # for counterfactual pairs.
+    "data": 7260,
+    # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers, claims that
+    # follow a moved clip.
+    "rewards": 4240,
     "rollout": 1540,  # engines that are replaced, weights that come while one samples
     # Rescue, audit, alarms, requests to stop, saving in the background, resharding; steps ahead,
     # rows by cost, the vocabulary head as one function, truncated sampling; null values; dynamic
-    # sampling, early stop, classes over a window; five trackers; adapters from and to files.
-    "trainer": 7870,
+    # sampling, early stop, classes over a window; five trackers; adapters from and to files; halves
+    # of counterfactual pairs.
+    "trainer": 7920,
     # Comparisons over speakers, benchmarks of others by their rules, null baselines, whether a
     # policy hears and its answer depends on its claims.
     "evaluation": 4500,
@@ -116,12 +119,12 @@ MAX_ROOM_LINES = {
     # million rows in bounded memory, near copies among them.
     "annotate": 9960,
     # Two runs side by side, pages of runs that go on, curves of long runs; hypotheses of sweeps;
-    # cards of corpora and adapters.
-    "report": 2500,
+    # cards of corpora and adapters; clips that were moved.
+    "report": 2510,
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
     # on texts; one clip in, answer and reasoning out; a report that follows its run; prosody on the
     # nodes of a cluster; packages and keys of trackers; pushes to the hub, adapters merged.
-    "launch": 6530,
+    "launch": 6560,
     # Null baselines, a judge with a known lean, a task of 27 labels, a corpus that needs pitch.
     "demo": 2330,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,

@@ -147,7 +147,7 @@ def completions_text(rows: Sequence[Mapping[str, Any]]) -> str:
     lines: list[str] = []
     for number, row in enumerate(rows, start=1):
         answer = "nothing readable" if row["answer"] is None else row["answer"]
-        verdict = "right" if row["correct"] else "wrong"
+        verdict = {True: "right", False: "wrong", None: "the clip was moved"}[row["correct"]]
         terms = ", ".join(
             f"{name} {'not scored' if value is None else f'{value:.3f}'}"
             for name, value in row["terms"].items()

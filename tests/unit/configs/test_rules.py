@@ -18,6 +18,13 @@ TINY = ROOT / "configs" / "tiny.yaml"
 UNUSED = ("rewards.terms.2.weight=0", "rewards.terms.2.schedule.kind=constant")
 """Without the judge, which needs an outcome."""
 
+PAIRS = (
+    "rollout.counterfactual.moves=[pitch]",
+    "rewards.terms.2={target: 'rewards.counterfactual:CounterfactualReward', judged: false, "
+    "schedule: {kind: constant}}",
+)
+"""Pairs, and the reward for them in the place of the judge."""
+
 
 def off(index: int) -> tuple[str, ...]:
     """Overrides that keep a term at 0 throughout."""
@@ -164,6 +171,35 @@ RULES = [
     (("optim.warmup_steps=141",), "optim.warmup_steps: 141 is above train.num_steps: 140"),
     (("model.lora={rank: 4, targets: []}",), "model.lora.targets: is empty"),
     (("loss.minibatches=33",), "train.prompts_per_step: 32 prompts do not fill"),
+    (
+        (*PAIRS, "rollout.group_size=5"),
+        "rollout.group_size: found 5; rollout.counterfactual.moves cuts every group in two",
+    ),
+    ((*PAIRS, "rollout.group_size=2"), "rollout.group_size: found 2; rollout.counterfactual"),
+    (
+        (*PAIRS, "advantage.refill_rounds=1"),
+        "advantage.refill_rounds: found 1; rollout.counterfactual.moves needs 0",
+    ),
+    (
+        (*PAIRS, "rollout.counterfactual.moves=[rate, pitch, rate]"),
+        "rollout.counterfactual.moves: found rate, pitch, rate; name each move once",
+    ),
+    (
+        (PAIRS[0],),
+        "rollout.counterfactual.moves: no reward term scores the moved half",
+    ),
+    (
+        (PAIRS[1],),
+        "rewards.terms: 'reasoning' scores counterfactual pairs, and there are none",
+    ),
+    (
+        (*PAIRS, "rewards.terms.2.judged=true"),
+        "rewards.terms: 'reasoning' is judged, and trust needs right and wrong answers",
+    ),
+    (
+        (*PAIRS, "rollout.counterfactual.moves=[rate]", "data.max_duration_s=250"),
+        "data.max_duration_s: 250 s slowed down by rollout.counterfactual.rate are 312.5 s",
+    ),
     (("name=../elsewhere",), "name: found '../elsewhere'"),
     (("name=/runs/a",), "name: found '/runs/a'"),
     (("output_dir=''",), "output_dir: is empty"),
@@ -196,6 +232,9 @@ def test_rules_that_hold_at_the_edge() -> None:
     )
     colocated = ["rollout.colocate=true", "sync.transport=ipc", "rollout.num_engines=4"]
     load_config(ROOT / "configs" / "omni_7b.yaml", colocated)
+    load_config(TINY, [*PAIRS, "rollout.group_size=4", "data.max_duration_s=300"])
+    shadow = "rewards.terms.2={weight: 0, shadow: true, judged: false, schedule: {kind: constant}}"
+    load_config(TINY, [*PAIRS, shadow])
 
 
 def test_sft_needs_no_rewards() -> None:

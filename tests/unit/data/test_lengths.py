@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs.load import load_config
-from configs.schema import RunConfig
+from configs.schema import CounterfactualConfig, RunConfig
 from data.audio import AudioInfo
 from data.lengths import LengthCheck, policy_lengths, sft_lengths
 from data.prompts import PromptBuilder, target_text
@@ -42,6 +42,16 @@ def test_a_prompt_may_fill_its_room_and_not_a_token_more(tiny_checkpoint: Path, 
     assert problem.startswith(f"takes {room} tokens (texts of the prompt {room - 25}, clip 25), ")
     assert f"less rollout.max_completion_tokens leaves {room - 1}; shorten the" in problem
     assert short(make_example(), AudioInfo(rate * 24 // 25, rate, 1)) == ""
+
+
+def test_a_clip_that_pairs_slow_down_takes_more_room(tiny_checkpoint: Path) -> None:
+    room = prompt_tokens(tiny_checkpoint)
+    plain = config(tiny_checkpoint, max_model_len=room + 48)
+    for moves, size, tokens in ((["rate"], 1.6, 40), (["rate"], 1.25, 31), (["pitch"], 1.6, 25)):
+        pairs = CounterfactualConfig(moves=moves, rate=size)
+        check = policy_lengths(replace(plain, rollout=replace(plain.rollout, counterfactual=pairs)))
+        problem = check(make_example(), SECOND)
+        assert (f"clip {tokens})" in problem) if tokens > 25 else not problem
 
 
 def test_rows_of_one_question_are_tokenized_once(tiny_checkpoint: Path) -> None:

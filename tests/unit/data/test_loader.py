@@ -39,7 +39,14 @@ def make_loader(
     examples: list[Example] = EXAMPLES, num_prompts: int = 4, seed: int = 5, **options: object
 ) -> PromptLoader:
     options = {"build": build, "num_workers": 2} | options
-    return PromptLoader(examples, prompts_per_step=num_prompts, seed=seed, **options)
+    of_example = options.pop("build")
+    return PromptLoader(
+        examples,
+        lambda example, epoch: of_example(example),
+        prompts_per_step=num_prompts,
+        seed=seed,
+        **options,
+    )
 
 
 def take(loader: PromptLoader, num_batches: int) -> list[list[str]]:
@@ -101,6 +108,21 @@ def test_the_next_batch_is_built_while_one_is_in_use() -> None:
     assert all(built[id].wait(timeout=10) for id in expected_stream()[4:8])
     assert not any(built[id].is_set() for id in expected_stream()[8:10])
     loader.close()
+
+
+def test_a_prompt_is_built_for_the_epoch_in_which_it_is_drawn() -> None:
+    drawn: list[tuple[int, str]] = []
+
+    def record(example: Example, epoch: int) -> Prompt:
+        drawn.append((epoch, example.id))
+        return build(example)
+
+    loader = PromptLoader(EXAMPLES, record, prompts_per_step=4, seed=5, num_workers=1)
+    for _ in range(4):
+        loader.next_batch()
+    loader.close()
+    ids = expected_stream()
+    assert drawn[:16] == [(n // 10, ids[n]) for n in range(16)]
 
 
 def test_bad_clips_stop_the_run_by_default_and_name_the_example() -> None:

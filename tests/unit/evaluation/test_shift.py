@@ -11,8 +11,9 @@ import pytest
 from scipy import stats
 
 from data.prosody.measure import measure
+from data.prosody.renditions import change_by, is_clean
 from data.records import Completion, Group, Prompt
-from evaluation.controls import CONTROLS, Clip, is_clean
+from evaluation.controls import CONTROLS, Clip
 from evaluation.shift import LevelShift, level_shifts, sampled_levels, shift_metrics
 from tests.fixtures import make_example
 from tests.unit.data.prosody.test_measure import voice
@@ -178,9 +179,11 @@ def test_clean_is_what_was_asked_and_nothing_else():
         if not control.attribute:
             continue
         before, after = plain[control.baseline], measure(control.alter(clip), None)
-        assert is_clean(before, after, control), name
-        assert not is_clean(before, before, control), name
-        opposite = replace(control, direction=-control.direction)
+        assert is_clean(before, after, control.change), name
+        assert not is_clean(before, before, control.change), name
+        size = {"pitch": 4.0, "energy": 6.0, "rate": 1.25}[control.attribute]
+        assert control.change == change_by(control.attribute, control.direction, size)
+        opposite = change_by(control.attribute, -control.direction, size)
         assert not is_clean(before, after, opposite), name
         assert after.energy_dbfs is not None and after.f0_median_hz is not None
         louder = replace(after, energy_dbfs=after.energy_dbfs + 1.5)
@@ -188,4 +191,4 @@ def test_clean_is_what_was_asked_and_nothing_else():
         longer = replace(after, speech_s=after.speech_s * 1.1)
         whispered = replace(after, f0_median_hz=None)
         for spoilt in (louder, higher, longer, whispered):
-            assert not is_clean(before, spoilt, control), name
+            assert not is_clean(before, spoilt, control.change), name

@@ -20,7 +20,7 @@ SHIPPED = [
     ROOT / "configs" / "sweeps" / f"{name}.yaml"
     for name in (
         *("ablation", "judge_weight", "group_size", "trust_inverted"),
-        *("trust_dose", "judge_facts", "schedule", "levels27"),
+        *("trust_dose", "judge_facts", "schedule", "levels27", "counterfactual"),
     )
 ]
 SWEEP = """\

@@ -175,6 +175,8 @@ def test_samples_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
             for group, name in enumerate(("c1", "c2"))
             for answer in answers
         ]
+        # Of a clip that was moved, which the row says nothing of.
+        samples.append({**samples[0], "group": 2, "correct": None})
         text = "".join(json.dumps(sample) + "\n" for sample in samples)
         (run_folder / "samples" / f"step_{step:06d}.jsonl").write_text(text)
     found = rows(capsys, "--run", str(run_folder), *settings)

@@ -22,4 +22,6 @@ def test_dynamic_sampling_and_balanced_batches_are_said() -> None:
         "up to 3 times a step."
     )
     assert sampling_words(tree_of(load_config("configs/tiny.yaml"))) == ""
+    pairs = sampling_words(tree_of(load_config("configs/sweeps/pairs.yaml")))
+    assert pairs == " Half of each group hears its clip with another pitch."
     assert sampling_words({"advantage": {}, "data": {}}) == ""

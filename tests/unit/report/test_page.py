@@ -246,6 +246,20 @@ def test_confusion_of_sampled_answers_is_called_so(tmp_path: Path):
     assert sorted(counts) == ["1", "1", "2"]
 
 
+def test_a_moved_clip_has_neither_a_right_answer_nor_measured_claims(tmp_path: Path):
+    move = {"attribute": "pitch", "direction": -1, "size": 4.0, "clean": True}
+    plain = sample(0, move={**move, "direction": 0})
+    page = write_report(make_run(tmp_path, [plain, sample(1, move=move, correct=None)])).read_text()
+    first, second = data_of(page)["samples"]
+    assert "move" not in first and second["move"] == "pitch down by 4"
+    assert [[kind for _, kind in each["pieces"] if kind] for each in (first, second)] == [
+        ["true", "half", "unknown"],
+        ["unknown"] * 3,
+    ]
+    figure = page[page.index("<figcaption>Confusion") :]
+    assert re.findall(r"<text[^>]*>(\d+)</text>", figure[: figure.index("</svg>")]) == ["1"]
+
+
 def write_evaluation(run: Path) -> None:
     """An evaluation of two clips, one wrong."""
     (run / "evaluation").mkdir()

@@ -14,6 +14,7 @@ import ray
 import torch
 
 from configs.schema import RewardTermConfig
+from data.records import Move
 from rewards.base import RewardError, Scores, load_reward, validate_scores
 from rewards.format import FormatReward
 from rewards.pool import RewardPool
@@ -162,6 +163,22 @@ def test_terms_of_weight_zero_are_not_computed_and_not_scored(start):
     ((_, terms),) = pool.score(groups[1:], {"said": 0.0, "half": 0.0})
     assert terms.values == {"said": (None,) * 3, "half": (None,) * 3}
     assert list(pool.score([], {"said": 1.0, "half": 0.2})) == []
+
+
+def test_of_a_moved_clip_only_terms_that_say_so_are_asked(start):
+    pool = start(
+        RewardTermConfig(name="format", target="rewards.format:FormatReward"),
+        toy("half", "Constant", value=0.5),
+    )
+    plain = make_group(["a", "<think>b</think><answer>sad</answer>"])
+    for direction, half in ((0, (0.5, 0.5)), (1, (None, None))):
+        move = Move("pitch", direction, 4.0, clean=True)
+        group = replace(plain, prompt=replace(plain.prompt, move=move))
+        ((_, terms),) = pool.score([group], {"format": 0.3, "half": 1.0})
+        assert terms.values == {"format": (0.0, 1.0), "half": half}
+        assert [d.get("not_applicable", False) for d in terms.details["half"]] == [direction] * 2
+    ((_, terms),) = pool.score([group], {"format": 0.0, "half": 1.0})
+    assert terms.values == {"format": (None, None), "half": (None, None)}
 
 
 def test_order_of_arrival_does_not_change_a_score(start):

@@ -19,7 +19,7 @@ from trainer.refill import Refill, is_flat
 MIXED, RIGHT, WRONG = (1.3, 0.3), (1.3, 1.3), (0.3, 0.3)
 
 
-def build(example: Example) -> Prompt:
+def build(example: Example, epoch: int) -> Prompt:
     return Prompt(example, "", np.arange(3), None, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs.load import load_config
-from configs.schema import RunConfig
+from configs.schema import CounterfactualConfig, RunConfig
 from data.prompts import PromptBuilder
 from data.records import Example
 from launch.preflight import ROOT
@@ -53,6 +54,13 @@ def test_a_clip_that_leaves_room_for_the_completion(tiny_checkpoint: Path) -> No
     config = run(tiny_checkpoint, "rollout.max_model_len=512", "rollout.max_completion_tokens=48")
     prompt, _ = longest(config)
     assert len(prompt.token_ids) == 512 - 48
+
+
+def test_a_clip_that_pairs_slow_down(tiny_checkpoint: Path) -> None:
+    config = run(tiny_checkpoint, "rollout.max_model_len=2048")
+    slowed = CounterfactualConfig(moves=["rate"], rate=1.5)
+    config = replace(config, rollout=replace(config.rollout, counterfactual=slowed))
+    assert longest(config)[0].num_frames == 1.5 * FRAMES_OF_30_S
 
 
 def test_text_only_rows_have_no_clip(tiny_checkpoint: Path) -> None:
