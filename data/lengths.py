@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from configs.schema import RunConfig
@@ -11,13 +11,13 @@ from data.audio import SAMPLE_RATE_HZ, AudioError, AudioInfo
 from data.checkpoint import model_length
 from data.features import HOP_SAMPLES, MIN_FRAMES, num_audio_tokens
 from data.prompts import PromptBuilder, PromptError, target_text
-from data.records import Example
+from data.records import ClipFeatures, Example
 
 
 class LengthCheck:
     """Says what is wrong with the texts and the length of a row, by the checkpoint's tokenizer.
 
-    A clip's share follows from its header. Texts that many rows share are tokenized once.
+    A clip's share follows from its header. Questions that many rows share are tokenized once.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class LengthCheck:
         key: Callable[[Example], Hashable] = lambda row: (
             row.question,
             row.choices,
-            row.audio > "",
+            len(row.clips),
         ),
     ) -> None:
         """Make a check.
@@ -44,7 +44,8 @@ class LengthCheck:
             answer_tokens: Example, room that is left -> tokens of its answers, or any number within
                 the room if they surely fit; None if the policy writes them. It raises PromptError
                 for a row without a usable answer.
-            key: Example -> what its prompt depends on, but for the length of the clip.
+            key: Example -> what its prompt depends on, but for the length of the clips and the
+                turns, which hardly two rows share.
         """
         self._builder = builder
         self._room = room
@@ -52,21 +53,18 @@ class LengthCheck:
         self._fix = fix
         self._answer_tokens = answer_tokens
         self._key = key
-        self._around: dict[Hashable, int | str] = {}
+        self._around: dict[Hashable, int] = {}
 
-    def __call__(self, example: Example, header: AudioInfo | None) -> str:
+    def __call__(self, example: Example, headers: Sequence[AudioInfo]) -> str:
         """Return what is wrong with a row and what to do; empty if it fits.
 
         Args:
-            header: Of its clip; None for a row without one.
+            headers: Of its clips.
         """
-        around = self._tokens_around_clip(example)
+        around = self._tokens_around_clips(example)
         if isinstance(around, str):
             return around
-        clip = 0
-        if header is not None:
-            num_samples = round(header.num_samples * SAMPLE_RATE_HZ / header.sample_rate)
-            clip = num_audio_tokens(max(MIN_FRAMES, -(-num_samples // HOP_SAMPLES)))
+        clip = sum(map(_clip_tokens, headers))
         try:
             answer = (
                 self._answer_tokens(example, self._room - around - clip)
@@ -78,21 +76,38 @@ class LengthCheck:
         total = around + clip + answer
         if total <= self._room:
             return ""
-        parts = {"texts of the prompt": around, "clip": clip, "answer": answer}
+        what = "clip" if len(headers) < 2 else f"{len(headers)} clips"
+        parts = {"texts of the prompt": around, what: clip, "answer": answer}
         listed = ", ".join(f"{name} {n}" for name, n in parts.items() if n)
         return f"takes {total} tokens ({listed}), and {self._limit} {self._room}; {self._fix}"
 
-    def _tokens_around_clip(self, example: Example) -> int | str:
-        """Return the tokens of a prompt without its clip, or why there is none."""
+    def _tokens_around_clips(self, example: Example) -> int | str:
+        """Return the tokens of a prompt without its clips, or why there is none."""
+        if example.turns:
+            return self._count_around_clips(example)
         key = self._key(example)
         if key not in self._around:
-            try:
-                prompt = self._builder.build(example, None, MIN_FRAMES if example.audio else 0)
-            except (PromptError, AudioError) as error:
+            around = self._count_around_clips(example)
+            if isinstance(around, str):
                 # Not remembered: the message names this example.
-                return str(error)
-            self._around[key] = len(prompt.token_ids) - bool(example.audio)
+                return around
+            self._around[key] = around
         return self._around[key]
+
+    def _count_around_clips(self, example: Example) -> int | str:
+        shortest = ClipFeatures(None, MIN_FRAMES, 0)
+        frames = MIN_FRAMES if example.audio else 0
+        beside = [shortest] * len(example.others)
+        try:
+            prompt = self._builder.build(example, None, frames, beside)
+        except (PromptError, AudioError) as error:
+            return str(error)
+        return len(prompt.token_ids) - len(example.clips)
+
+
+def _clip_tokens(header: AudioInfo) -> int:
+    num_samples = round(header.num_samples * SAMPLE_RATE_HZ / header.sample_rate)
+    return num_audio_tokens(max(MIN_FRAMES, -(-num_samples // HOP_SAMPLES)))
 
 
 def policy_lengths(config: RunConfig) -> LengthCheck:
