@@ -109,11 +109,11 @@ MAX_ROOM_LINES = {
     "rollout": 1540,  # engines that are replaced, weights that come while one samples
     # Rescue, audit, alarms, requests to stop, saving in the background, resharding; steps ahead,
     # rows by cost, the vocabulary head as one function, truncated sampling; null values; dynamic
-    # sampling, early stop, classes over a window; five trackers; adapters from and to files; rows of
-    # several clips.
+    # sampling, early stop, classes over a window; five trackers; adapters from and to files;
+    # several clips in a row.
     "trainer": 7910,
     # Comparisons over speakers, benchmarks of others by their rules, null baselines, whether a
-    # policy hears and its answer depends on its claims.
+    # policy hears and its answer depends on its claims; controls of one clip among several.
     "evaluation": 4510,
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments; a
     # million rows in bounded memory, near copies among them.
