@@ -79,6 +79,8 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     @property
     def earlier(self) -> tuple[str, ...]:
         """The clips that come before `audio`: of the turns, then of the question."""
+        if not self.turns:  # of a million rows, most
+            return self.before
         return (*(turn.audio for turn in self.turns if turn.audio), *self.before)
 
     @property
