@@ -29,6 +29,7 @@ from data.files import Row, iterate_rows, json_lines, replacing
 from data.labels import alike_labels
 from data.manifest import ManifestError, check_manifest, refuse_tables, without_aliases
 from data.progress import reported
+from data.row_clips import clips_in
 from data.stored import StoredRows, text_column
 
 logger = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class CorpusFile:
         check_manifest(path, audio_root=config.root, choices=choices, follow_links=follow)
         _log(*(f"{path}: {warning}" for warning in alike_labels(choices)))
         rows = StoredRows.of(path).changed(without_aliases)
-        paths = (Path(config.root) / row["audio"] for row in rows)
+        paths = (Path(config.root) / _only_clip(path, row) for row in rows)
         facts = facts_of(paths, self.files.facts, config.workers)
         hashed = reported(facts, len(rows), "hashed {} of {} clips")
         # A clip that cannot be used keeps its row; measuring it will say why.
@@ -171,6 +172,22 @@ class CorpusFile:
         )
         order = np.argsort(text_column(row["id"] for row in rows), kind="stable")
         return _with_splits(rows.chosen(order), places[order])
+
+
+def _only_clip(manifest: Path, row: Row) -> str:
+    """Return the one clip of a row.
+
+    Raises:
+        ManifestError: It has none or several, or turns.
+    """
+    audio = row.get("audio")
+    if isinstance(audio, str) and not row.get("turns"):
+        return audio
+    raise ManifestError(
+        f"{manifest}: row {row['id']!r} has {len(clips_in(row))} clips in a list or in turns, and "
+        "each row is measured, split and given reasoning by one clip; annotate rows of one clip "
+        "each, and add lists of clips and turns to the manifest that this writes"
+    )
 
 
 def _with_splits(rows: StoredRows, places: SmallArray) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """Counterfactual pairs: a prompt's clip twice, as it is and with one attribute moved.
 
+Of several clips it is the one that the row is about; the others stay as they are.
+
 Both go through the same vocoder, so that its sound tells nothing. What is moved and which way is
 drawn from the seed of the run, the epoch and the example alone: a resumed run meets the same pairs,
 and nothing of the clip says which way it was moved.
@@ -15,7 +17,7 @@ from typing import Any
 
 from configs.schema import RunConfig
 from data.features import ClipCache, ClipFeatures, keep_array
-from data.prompts import PromptBuilder, PromptError
+from data.prompts import PromptBuilder, feature_cache
 from data.prosody.renditions import move_clip
 from data.records import Example, FloatArray, Move, Prompt
 from data.workers import worker_pool
@@ -64,24 +66,22 @@ class PairBuilder:
         self._publish = publish
         self._pool = worker_pool(config.data.num_workers)
         self._clips = ClipCache(config.data.feature_cache_mb, self._renditions)
+        self._others = feature_cache(builder, config.data, publish)
 
     def __call__(self, example: Example, epoch: int) -> Prompt:
         """Return the half that hears the clip as it is; its `counterpart` hears it moved.
 
         Raises:
             AudioError: The clip cannot be used.
-            PromptError: As `PromptBuilder.build`, or the example has no clip.
+            PromptError: As `PromptBuilder.build`.
         """
-        if not example.audio:
-            raise PromptError(
-                f"example {example.id!r} has no clip, and rollout.counterfactual.moves needs one; "
-                "leave such rows out (data.tasks)"
-            )
         attribute, direction = draw_move(self._seed, epoch, example.id, self._moves)
         clip = self._clips.get((example.audio, attribute))
+        root = Path(self._data.audio_root)
+        beside = [self._others.get(root / audio) for audio in example.others]
         plain, moved = (
             replace(
-                self._builder.build(example, features.value, features.num_frames),
+                self._builder.build(example, features.value, features.num_frames, beside),
                 move=Move(attribute, way, self._sizes[attribute], clip.clean),
             )
             for way, features in ((way, clip.features[way]) for way in (0, direction))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from data.audio import SAMPLE_RATE_HZ
-from data.records import FloatArray
+from data.records import ClipFeatures, FloatArray
 
 if TYPE_CHECKING:
     from transformers import WhisperFeatureExtractor
@@ -100,23 +99,6 @@ class FeatureExtractor:
         )
         num_frames = -(-len(samples) // HOP_SAMPLES)
         return np.ascontiguousarray(batch["input_features"][0][:, :num_frames], dtype=np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class ClipFeatures:
-    """The features of one clip, as the cache hands them out."""
-
-    value: Any
-    """What `publish` made of the [M, F] float32 array: the array itself, or a reference to it."""
-    num_frames: int
-    """F, in 10 ms frames."""
-    num_bytes: int
-    """Size of the array."""
-
-    @classmethod
-    def of(cls, features: FloatArray, publish: Callable[[FloatArray], Any]) -> ClipFeatures:
-        """Publish [M, F] float32 features."""
-        return cls(publish(features), features.shape[1], features.nbytes)
 
 
 def keep_array(features: FloatArray) -> Any:

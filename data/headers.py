@@ -55,7 +55,7 @@ def read_headers(
             return str(error)
         return info
 
-    clips = list(dict.fromkeys(example.audio for example in examples if example.audio))
+    clips = list(dict.fromkeys(clip for example in examples for clip in example.clips))
     what = "decoded {} of {} clips" if deep else "read the headers of {} of {} clips"
     # A million clips as a future each would take a gigabyte.
     lots = [clips[i : i + _LOT] for i in range(0, len(clips), _LOT)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from configs.schema import RunConfig
@@ -11,13 +11,13 @@ from data.audio import SAMPLE_RATE_HZ, AudioError, AudioInfo
 from data.checkpoint import model_length
 from data.features import HOP_SAMPLES, MIN_FRAMES, num_audio_tokens
 from data.prompts import PromptBuilder, PromptError, target_text
-from data.records import Example
+from data.records import ClipFeatures, Example
 
 
 class LengthCheck:
     """Says what is wrong with the texts and the length of a row, by the checkpoint's tokenizer.
 
-    A clip's share follows from its header. Texts that many rows share are tokenized once.
+    A clip's share follows from its header. Questions that many rows share are tokenized once.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class LengthCheck:
         key: Callable[[Example], Hashable] = lambda row: (
             row.question,
             row.choices,
-            row.audio > "",
+            len(row.clips),
         ),
     ) -> None:
         """Make a check.
@@ -42,11 +42,12 @@ class LengthCheck:
             room: Most tokens of a prompt, and of the answers that are trained on.
             limit: What makes the room, and a verb: "KEY allows".
             fix: What to do about a row that is longer.
-            stretch: Factor by which the run may make a clip longer.
+            stretch: Factor by which the run may make `example.audio` longer.
             answer_tokens: Example, room that is left -> tokens of its answers, or any number within
                 the room if they surely fit; None if the policy writes them. It raises PromptError
                 for a row without a usable answer.
-            key: Example -> what its prompt depends on, but for the length of the clip.
+            key: Example -> what its prompt depends on, but for the length of the clips and the
+                turns, which hardly two rows share.
         """
         self._builder = builder
         self._room = room
@@ -55,22 +56,22 @@ class LengthCheck:
         self._stretch = stretch
         self._answer_tokens = answer_tokens
         self._key = key
-        self._around: dict[Hashable, int | str] = {}
+        self._around: dict[Hashable, int] = {}
 
-    def __call__(self, example: Example, header: AudioInfo | None) -> str:
+    def __call__(self, example: Example, headers: Sequence[AudioInfo]) -> str:
         """Return what is wrong with a row and what to do; empty if it fits.
 
         Args:
-            header: Of its clip; None for a row without one.
+            headers: Of its clips.
         """
-        around = self._tokens_around_clip(example)
+        around = self._tokens_around_clips(example)
         if isinstance(around, str):
             return around
-        clip = 0
-        if header is not None:
-            rate_hz = SAMPLE_RATE_HZ * self._stretch
-            num_samples = round(header.num_samples * rate_hz / header.sample_rate)
-            clip = num_audio_tokens(max(MIN_FRAMES, -(-num_samples // HOP_SAMPLES)))
+        target = len(example.earlier) if example.audio else -1
+        clip = sum(
+            _clip_tokens(header, self._stretch if place == target else 1.0)
+            for place, header in enumerate(headers)
+        )
         try:
             answer = (
                 self._answer_tokens(example, self._room - around - clip)
@@ -82,21 +83,38 @@ class LengthCheck:
         total = around + clip + answer
         if total <= self._room:
             return ""
-        parts = {"texts of the prompt": around, "clip": clip, "answer": answer}
+        what = "clip" if len(headers) < 2 else f"{len(headers)} clips"
+        parts = {"texts of the prompt": around, what: clip, "answer": answer}
         listed = ", ".join(f"{name} {n}" for name, n in parts.items() if n)
         return f"takes {total} tokens ({listed}), and {self._limit} {self._room}; {self._fix}"
 
-    def _tokens_around_clip(self, example: Example) -> int | str:
-        """Return the tokens of a prompt without its clip, or why there is none."""
+    def _tokens_around_clips(self, example: Example) -> int | str:
+        """Return the tokens of a prompt without its clips, or why there is none."""
+        if example.turns:
+            return self._count_around_clips(example)
         key = self._key(example)
         if key not in self._around:
-            try:
-                prompt = self._builder.build(example, None, MIN_FRAMES if example.audio else 0)
-            except (PromptError, AudioError) as error:
+            around = self._count_around_clips(example)
+            if isinstance(around, str):
                 # Not remembered: the message names this example.
-                return str(error)
-            self._around[key] = len(prompt.token_ids) - bool(example.audio)
+                return around
+            self._around[key] = around
         return self._around[key]
+
+    def _count_around_clips(self, example: Example) -> int | str:
+        shortest = ClipFeatures(None, MIN_FRAMES, 0)
+        frames = MIN_FRAMES if example.audio else 0
+        beside = [shortest] * len(example.others)
+        try:
+            prompt = self._builder.build(example, None, frames, beside)
+        except (PromptError, AudioError) as error:
+            return str(error)
+        return len(prompt.token_ids) - len(example.clips)
+
+
+def _clip_tokens(header: AudioInfo, stretch: float) -> int:
+    num_samples = round(header.num_samples * SAMPLE_RATE_HZ * stretch / header.sample_rate)
+    return num_audio_tokens(max(MIN_FRAMES, -(-num_samples // HOP_SAMPLES)))
 
 
 def policy_lengths(config: RunConfig) -> LengthCheck:

@@ -85,6 +85,8 @@ def manifest_digest(examples: Sequence[Example]) -> str:
     for example in examples:
         # json.dumps of the three, at a quarter of its time.
         row = f"[{quote(example.id)}, {quote(example.label)}, {quote(example.audio)}]\n"
+        if example.others:
+            row = f"{json.dumps([example.id, example.label, example.audio, *example.others])}\n"
         digest.update(row.encode("ascii"))
     return digest.hexdigest()
 

@@ -21,8 +21,9 @@ import numpy as np
 
 from configs.errors import UserError
 from data.links import ClipRoot
-from data.manifest_row import ALIASES, RowReader, is_unicode
+from data.manifest_row import ALIASES, RowReader
 from data.records import Example
+from data.row_clips import clips_in, is_unicode, target_of
 from data.spelling import spelled_on_disk
 from data.workers import worker_map
 
@@ -55,6 +56,9 @@ MAX_LISTED = 20
 
 TEXTS = ("id", "audio", "label", "split", "speaker", "session", "text", "sha256")
 """Fields that `read_leniently` makes text of."""
+
+OTHER_CLIPS = "other_clips"
+"""Field in which `read_leniently` puts the clips that a row has besides the one it is about."""
 
 
 class ManifestError(UserError):
@@ -164,8 +168,9 @@ def read_leniently(
 
     `read_manifest` says what is wrong with a manifest. Here, lines that are no object or name no
     clip inside the audio root are left out, a row without an id is called by its line, aliases are
-    replaced, null and blank fields are left out, and other `TEXTS` are made text. Links below the
-    root may lead out of it with `follow_links`.
+    replaced, null and blank fields are left out, and other `TEXTS` are made text. Of several clips,
+    `audio` is the one that the row is about, and `OTHER_CLIPS` the list of the rest. Links below
+    the root may lead out of it with `follow_links`.
 
     Raises:
         OSError: The manifest cannot be opened.
@@ -180,23 +185,42 @@ def read_leniently(
         if not isinstance(fields, dict):
             continue
         row = without_aliases({key: value for key, value in fields.items() if value is not None})
+        row = _with_one_clip(row)
         row |= {name: str(row[name]) for name in TEXTS if name in row}
         row = {key: value for key, value in row.items() if str(value).strip()}
         row.setdefault("id", f"line {number}")
-        audio = row.get("audio", "")
-        if audio and "\0" not in audio and is_unicode(audio):
-            row["audio"] = audio = spelled_on_disk(root.folder, audio)
-            if root.may_read(audio):
-                rows.append(row)
+        clips = [row.get("audio", ""), *row.pop(OTHER_CLIPS, ())]
+        if all(clip and "\0" not in clip and is_unicode(clip) for clip in clips):
+            clips = [spelled_on_disk(root.folder, clip) for clip in clips]
+            row["audio"] = clips[0]
+            if all(map(root.may_read, clips)):
+                rows.append(row | ({OTHER_CLIPS: clips[1:]} if clips[1:] else {}))
     return rows
+
+
+def _with_one_clip(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose `audio` is one clip, beside `OTHER_CLIPS`; empty if it makes no sense.
+
+    A row that is about none of its clips has the last one in that place.
+    """
+    row = {key: value for key, value in row.items() if key != OTHER_CLIPS}
+    if not isinstance(row.get("audio"), list) and "turns" not in row:
+        return row
+    try:
+        clips = list(map(str, clips_in(row)))
+        target = str(target_of(row)) or (clips[-1] if clips else "")
+        clips.remove(target)
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return {**row, "audio": ""}
+    return {**row, "audio": target, OTHER_CLIPS: clips}
 
 
 def clips_of(path: Path) -> Iterator[str]:
     """Yield the clips of a manifest that was checked before; a row of text alone has none."""
-    decode = msgspec.json.Decoder(_Clip).decode
+    decode = msgspec.json.Decoder(_Clips).decode
     for _, line in _numbered(path, (0, path.stat().st_size)):
-        if line.strip() and (clip := decode(line).audio):
-            yield clip
+        if line.strip():
+            yield from clips_in(msgspec.structs.asdict(decode(line)))
 
 
 def refuse_tables(path: str | Path, audio_root: str | Path) -> None:
@@ -244,10 +268,11 @@ def _table_kind(head: bytes) -> str:
     return ""
 
 
-class _Clip(msgspec.Struct):
+class _Clips(msgspec.Struct):
     """What `clips_of` takes from a row."""
 
-    audio: str | None = None
+    audio: str | list[str] | None = None
+    turns: list[dict[str, Any]] | None = None
 
 
 def without_aliases(row: Mapping[str, Any]) -> dict[str, Any]:

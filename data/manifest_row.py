@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -14,8 +13,8 @@ import msgspec
 from configs.rules import PLACEHOLDER
 from data.links import ClipRoot
 from data.packed import Packed
-from data.records import Example
-from data.spelling import spelled_on_disk
+from data.records import Example, Turn
+from data.row_clips import checked_audio, is_unicode, read_clips, read_turns, shown
 
 ALIASES = {"audio": "audio_path", "label": "emotion", "text": "transcription"}
 """Field -> other name that is accepted for it, as in the EmotionCoT release."""
@@ -35,9 +34,6 @@ FOREIGN = {
 _UNUSUAL = frozenset(ALIASES.values()) | FOREIGN.keys()
 """Fields that few manifests have."""
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(enc_hook=lambda packed: None).encode
 
@@ -47,11 +43,6 @@ Value = TypeVar("Value")
 def fill_choices(question: str, choices: Sequence[str]) -> str:
     """Return the question with `{choices}` replaced by the labels, separated by commas."""
     return question.replace("{choices}", ", ".join(choices))
-
-
-def is_unicode(text: str) -> bool:
-    """Return whether a text holds no half of a surrogate pair."""
-    return text.isascii() or not _SURROGATE.search(text)
 
 
 class RowReader:
@@ -158,9 +149,7 @@ class _Row:
         identifier = self.text("id", required=True)
         target = self.text("target")
         # A row with a target is a task of its own: any answer, and perhaps without a clip.
-        audio = self.text("audio", required=target is None)
-        if audio is not None:
-            audio = self.checked_audio(audio)
+        audio, before, after = self.clips(required=target is None)
         choices = self.choices(free=target is not None)
         label = self.text("label", required=target is None)
         if label is not None and label not in choices and target is None:
@@ -179,7 +168,7 @@ class _Row:
         reader = self.reader
         return Example(
             id=identifier,
-            audio=audio or "",
+            audio=audio,
             label=reader.shared(label or ""),
             question=reader.asked(question or reader.question, choices),
             choices=choices,
@@ -192,7 +181,28 @@ class _Row:
             split=split,
             dataset=dataset,
             scoring=self.scoring(),
+            turns=self.turns(),
+            before=before,
+            after=after,
         )
+
+    def clips(self, *, required: bool) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        """Return the clip that the row is about, and those before and behind it."""
+        if isinstance(self.fields.get("audio"), list):
+            if ALIASES["audio"] in self.fields:
+                self.problems.append("has both 'audio' and 'audio_path'; keep one of them")
+            return read_clips(self.fields, self.reader.root, self.problems)
+        if self.fields.get("target_clip") is not None:
+            self.problems.append("has 'target_clip', which is for a list of clips; take it out")
+        audio = self.text("audio", required=required)
+        if audio is None:
+            return "", (), ()
+        return checked_audio(self.reader.root, audio, self.problems), (), ()
+
+    def turns(self) -> tuple[Turn, ...]:
+        """Return the dialogue before the question."""
+        turns = self.fields.get("turns")
+        return () if turns is None else read_turns(turns, self.reader.root, self.problems)
 
     def scoring(self) -> Mapping[str, str] | None:
         """Return how a public benchmark scores the row, if it is of one."""
@@ -205,7 +215,7 @@ class _Row:
             or not all(isinstance(text, str) for text in value.values())
         ):
             self.problems.append(
-                f"'scoring' is {_shown(value)}; write an object of texts with a 'rule'"
+                f"'scoring' is {shown(value)}; write an object of texts with a 'rule'"
             )
             return None
         return value
@@ -229,7 +239,7 @@ class _Row:
                 self.problems.append(f"has both {name!r} and {alias!r}; keep one of them")
             value = self.fields[alias] if value is None else value
         if value is not None and not isinstance(value, str):
-            self.problems.append(f"{name!r} is {_shown(value)}; write it as text in quotes")
+            self.problems.append(f"{name!r} is {shown(value)}; write it as text in quotes")
             return None
         if value is None or not value.strip():
             if required:
@@ -250,10 +260,10 @@ class _Row:
         if free and own == []:
             return ()
         if not isinstance(own, list) or not own or not all(isinstance(c, str) for c in own):
-            self.problems.append(f"'choices' is {_shown(own)}; write a list of labels")
+            self.problems.append(f"'choices' is {shown(own)}; write a list of labels")
             return allowed
         if len(set(own)) < len(own):
-            self.problems.append(f"'choices' is {_shown(own)}; name each label once")
+            self.problems.append(f"'choices' is {shown(own)}; name each label once")
         for choice in own:
             if choice not in allowed and not free:
                 self.problems.append(_unknown_label("choice", choice, allowed))
@@ -263,7 +273,7 @@ class _Row:
         """Return the measured prosody, if it is an object."""
         value = self.fields.get("prosody")
         if value is not None and not isinstance(value, dict | Packed):
-            self.problems.append(f"'prosody' is {_shown(value)}; write an object")
+            self.problems.append(f"'prosody' is {shown(value)}; write an object")
             return None
         return value
 
@@ -272,49 +282,17 @@ class _Row:
         for name in sorted(self.fields.keys() & FOREIGN.keys()):
             self.problems.append(
                 f"has {name!r}, {FOREIGN[name]}, which is not read; write the user's text as "
-                "'question', the answer as 'target' (or as 'reasoning' and 'label') and the path "
-                "of the one clip as 'audio', and take the field out"
+                "'question' (earlier messages as 'turns'), the answer as 'target' (or as "
+                "'reasoning' and 'label') and the path of the clip, or a list of paths, as "
+                "'audio', and take the field out"
             )
-
-    def checked_audio(self, audio: str) -> str:
-        """Return the clip's path as it is spelled on disk, and note what is wrong with it.
-
-        Nothing outside the root may be read.
-        """
-        root = self.reader.root
-        if "\0" in audio:
-            self.problems.append("audio path holds a NUL byte; write a plain file name")
-            return audio
-        if _SCHEME.match(audio):
-            self.problems.append(
-                f"audio {_shown(audio)} is a URL or has a drive letter; download the clip and "
-                "write its path relative to the audio root"
-            )
-            return audio
-        if audio.startswith("/") or ".." in audio.split("/"):
-            self.problems.append(
-                f"audio {_shown(audio)} is absolute or climbs with '..'; write a path relative "
-                f"to the audio root {root.folder}"
-            )
-            return audio
-        if root.is_clip(audio):
-            return audio
-        audio = spelled_on_disk(root.folder, audio)
-        if problem := root.problem(audio):
-            self.problems.append(f"audio {_shown(audio)} {problem}")
-        return audio
 
 
 def _unknown_label(what: str, label: str, choices: Sequence[str]) -> str:
     names = {choice.casefold(): choice for choice in choices}
     near = difflib.get_close_matches(label.strip().casefold(), names, n=1)
     hint = f"did you mean {names[near[0]]!r}? " if near else ""
-    return f"{what} {_shown(label)} is not allowed; {hint}choose from: {', '.join(choices)}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return f"{what} {shown(label)} is not allowed; {hint}choose from: {', '.join(choices)}"
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -322,7 +300,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"has the key {_shown(twice)} twice; keep one of them")
+        raise ValueError(f"has the key {shown(twice)} twice; keep one of them")
     return fields
 
 

@@ -26,7 +26,7 @@ from data.features import (
 )
 from data.manifest_row import fill_choices
 from data.parsing import TAGS
-from data.records import Example, FloatArray, IntArray, Prompt
+from data.records import ClipFeatures, Example, FloatArray, IntArray, Prompt
 
 FORBIDDEN_LOGIT = -100.0
 """Added to the logits of tokens that a completion may not contain, in engine and learner alike."""
@@ -141,17 +141,22 @@ class PromptBuilder:
         self._system_prompt = config.system_prompt
 
     def render(self, example: Example) -> str:
-        """Return the chat-formatted prompt of an example, with one placeholder if it has a clip.
+        """Return the chat-formatted prompt of an example, with one placeholder per clip.
 
-        The question's `{choices}` is filled, should the example still carry the template.
+        Its turns come first, then the question with the other clips before it. The question's
+        `{choices}` is filled, should the example still carry the template.
 
         Raises:
-            PromptError: the question holds a control token.
+            PromptError: the question or a turn holds a control token.
         """
         question = fill_choices(example.question, example.choices)
         self._refuse_control_tokens(question, f"the question of example {example.id!r}")
-        content = [{"type": "audio"}] if example.audio else []
-        messages = [{"role": "user", "content": [*content, {"type": "text", "text": question}]}]
+        messages: list[dict[str, Any]] = []
+        for number, turn in enumerate(example.turns, start=1):
+            self._refuse_control_tokens(turn.text, f"turn {number} of example {example.id!r}")
+            messages.append(_message(turn.role, bool(turn.audio), turn.text))
+        num_clips = len(example.before) + bool(example.audio) + len(example.after)
+        messages.append(_message("user", num_clips, question))
         if self._system_prompt:
             system = [{"type": "text", "text": self._system_prompt}]
             messages.insert(0, {"role": "system", "content": system})
@@ -159,34 +164,48 @@ class PromptBuilder:
             messages, chat_template=self._template, tokenize=False, add_generation_prompt=True
         )
 
-    def build(self, example: Example, features: Any, num_frames: int) -> Prompt:
+    def build(
+        self,
+        example: Example,
+        features: Any,
+        num_frames: int,
+        beside: Sequence[ClipFeatures] = (),
+    ) -> Prompt:
         """Return the prompt of an example.
 
         Args:
-            features: [M, F] float32 log-mel features or a reference to them; kept as it is.
+            features: [M, F] float32 log-mel features of `example.audio`, or a reference to them;
+                kept as it is.
+            num_frames: their F; 0 if there is no such clip.
+            beside: features of `example.others`.
 
         Raises:
-            PromptError: the question holds a control token, or the chat template does not place
-                the clip exactly once.
-            AudioError: the clip is too short for the audio encoder.
+            PromptError: question or turns hold a control token, or the chat template does not place
+                every clip exactly once.
+            AudioError: a clip is too short for the audio encoder.
         """
         text = self.render(example)
         token_ids = self._token_ids(text)
         places = np.flatnonzero(token_ids == self.audio_token_id)
-        if not example.audio and not len(places):
-            return Prompt(example, text, token_ids, features, 0)
-        if len(places) != 1:
+        frames = [clip.num_frames for clip in beside]
+        if example.audio:
+            frames.insert(len(example.earlier), num_frames)
+        if len(places) != len(frames):
+            what, times = "clips", f"{len(frames)} times"
+            if len(frames) == 1:
+                what, times = "clip", "once"
             raise PromptError(
-                f"the chat template places the clip of example {example.id!r} {len(places)} times "
-                "instead of once; use the template of a Qwen2.5-Omni checkpoint"
+                f"the chat template places the {what} of example {example.id!r} {len(places)} "
+                f"times instead of {times}; use the template of a Qwen2.5-Omni checkpoint"
             )
-        try:
-            num_tokens = num_audio_tokens(num_frames)
-        except ValueError as error:
-            raise AudioError(f"{example.audio}: {error}; raise data.min_duration_s") from error
-        before, after = token_ids[: places[0]], token_ids[places[0] + 1 :]
-        clip = np.full(num_tokens, self.audio_token_id, dtype=np.int64)
-        return Prompt(example, text, np.concatenate([before, clip, after]), features, num_frames)
+        repeats = np.ones(len(token_ids), np.int64)
+        for place, clip, length in zip(places, example.clips, frames, strict=True):
+            try:
+                repeats[place] = num_audio_tokens(length)
+            except ValueError as error:
+                raise AudioError(f"{clip}: {error}; raise data.min_duration_s") from error
+        expanded = np.repeat(token_ids, repeats)
+        return Prompt(example, text, expanded, features, sum(frames), tuple(beside))
 
     def encode_target(self, text: str) -> IntArray:
         """Return [C] int64: the tokens of an answer and the end token.
@@ -229,12 +248,34 @@ class PromptBuilder:
                 raise PromptError(f"{where} holds the control token {token}; remove it")
 
 
+def _message(role: str, num_clips: int, text: str) -> dict[str, Any]:
+    """Return a message of a chat: its clips, then its text."""
+    clips: list[dict[str, str]] = [{"type": "audio"}] * num_clips
+    return {"role": role, "content": [*clips, *([{"type": "text", "text": text}] if text else [])]}
+
+
+def feature_cache(
+    builder: PromptBuilder,
+    config: DataConfig,
+    publish: Callable[[FloatArray], Any] = keep_array,
+) -> FeatureCache:
+    """Return the features of a run's clips by path; arguments as those of `prompt_function`."""
+
+    def compute(path: Path) -> FloatArray:
+        samples = read_audio(
+            path, min_duration_s=config.min_duration_s, max_duration_s=config.max_duration_s
+        )
+        return builder.extract_features(samples)
+
+    return FeatureCache(config.feature_cache_mb, compute, publish)
+
+
 def prompt_function(
     builder: PromptBuilder,
     config: DataConfig,
     publish: Callable[[FloatArray], Any] = keep_array,
 ) -> Callable[[Example], Prompt]:
-    """Return the way from an example to its prompt: read the clip, compute or recall its features.
+    """Return the way from an example to its prompt: read clips, compute or recall their features.
 
     Args:
         publish: features -> what prompts carry, such as a reference into shared memory.
@@ -244,23 +285,15 @@ def prompt_function(
         PromptError for a question that cannot.
     """
     root = Path(config.audio_root)
-
-    def compute(path: Path) -> FloatArray:
-        samples = read_audio(
-            path, min_duration_s=config.min_duration_s, max_duration_s=config.max_duration_s
-        )
-        return builder.extract_features(samples)
-
-    clips = FeatureCache(config.feature_cache_mb, compute, publish)
+    clips = feature_cache(builder, config, publish)
 
     @cache
-    def nothing() -> Any:
-        return publish(np.zeros((NUM_MEL_BINS, 0), np.float32))
+    def nothing() -> ClipFeatures:
+        return ClipFeatures.of(np.zeros((NUM_MEL_BINS, 0), np.float32), publish)
 
     def build(example: Example) -> Prompt:
-        if not example.audio:
-            return builder.build(example, nothing(), 0)
-        features = clips.get(root / example.audio)
-        return builder.build(example, features.value, features.num_frames)
+        beside = [clips.get(root / audio) for audio in example.others]
+        clip = clips.get(root / example.audio) if example.audio else nothing()
+        return builder.build(example, clip.value, clip.num_frames, beside)
 
     return build

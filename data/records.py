@@ -11,8 +11,8 @@ Axis letters, used in every docstring of the project:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -26,6 +26,17 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 
+class Turn(msgspec.Struct, frozen=True, gc=False):
+    """A message of the dialogue before the question."""
+
+    role: str
+    """`user` or `assistant`."""
+    text: str
+    """Empty where there is nothing but a clip."""
+    audio: str = ""
+    """Path of the clip that comes before the text, relative to the audio root; empty for none."""
+
+
 class Example(msgspec.Struct, frozen=True, gc=False):
     """One line of a manifest.
 
@@ -35,7 +46,7 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     id: str
     """Unique in its manifest."""
     audio: str
-    """Path of the clip, relative to the audio root; empty for a text-only task."""
+    """Path of the clip that the row is about, relative to the audio root; empty for none."""
     label: str
     """Gold answer; one of `choices` unless the row has a `target`."""
     question: str
@@ -58,6 +69,46 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     scoring: Mapping[str, str] | None = None
     """Of a row of a public benchmark: its `rule` (`evaluation.benchmark_rules`), and name -> value
     of the groups that it reports."""
+    turns: tuple[Turn, ...] = ()
+    """The dialogue before the question."""
+    before: tuple[str, ...] = ()
+    """Clips with the question, before `audio`."""
+    after: tuple[str, ...] = ()
+    """Clips with the question, behind `audio`."""
+
+    @property
+    def earlier(self) -> tuple[str, ...]:
+        """The clips that come before `audio`: of the turns, then of the question."""
+        if not self.turns:  # of a million rows, most
+            return self.before
+        return (*(turn.audio for turn in self.turns if turn.audio), *self.before)
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """All clips but `audio`, in the order of the prompt."""
+        return (*self.earlier, *self.after)
+
+    @property
+    def clips(self) -> tuple[str, ...]:
+        """All clips, in the order of the prompt."""
+        return (*self.earlier, *((self.audio,) if self.audio else ()), *self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFeatures:
+    """The features of one clip."""
+
+    value: Any
+    """[M, F] float32 log-mel features, or a reference to them: one copy per node."""
+    num_frames: int
+    """F, in 10 ms frames."""
+    num_bytes: int
+    """Size of the array."""
+
+    @classmethod
+    def of(cls, features: FloatArray, publish: Callable[[FloatArray], Any]) -> ClipFeatures:
+        """Publish [M, F] float32 features."""
+        return cls(publish(features), features.shape[1], features.nbytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +131,16 @@ class Prompt:
 
     example: Example
     text: str
-    """The chat-formatted prompt with one audio placeholder, as the engine takes it."""
+    """The chat-formatted prompt with one placeholder per clip, as the engine takes it."""
     token_ids: IntArray
-    """[L] the same prompt tokenized, its placeholder expanded to one token per audio embedding."""
+    """[L] the same prompt tokenized, placeholders expanded to one token per audio embedding."""
     features: Any
-    """[M, F] float32 log-mel features, or a reference to them: one copy per node."""
+    """[M, F] float32 log-mel features of `example.audio`, or a reference to them: one copy per
+    node. F is 0 where there is no such clip."""
     num_frames: int
-    """F, in 10 ms frames."""
+    """F of all clips together, in 10 ms frames."""
+    beside: tuple[ClipFeatures, ...] = ()
+    """The features of `example.others`."""
     move: Move | None = None
     """Of one half of a counterfactual pair."""
     counterpart: Prompt | None = None
@@ -97,6 +151,20 @@ class Prompt:
     def is_moved(self) -> bool:
         """Whether its clip is another one than the example's label and measurements are about."""
         return self.move is not None and self.move.direction != 0
+
+    @property
+    def clips(self) -> tuple[Any, ...]:
+        """`features` and those of the other clips, in the order of the prompt."""
+        place, values = len(self.example.earlier), [clip.value for clip in self.beside]
+        return (*values[:place], self.features, *values[place:])
+
+    def with_clips(self, values: Sequence[Any]) -> Prompt:
+        """Return the prompt with other `clips`, such as the arrays that references lead to."""
+        place, others = len(self.example.earlier), list(values)
+        features = others.pop(place)
+        pairs = zip(self.beside, others, strict=True)
+        beside = tuple(replace(clip, value=value) for clip, value in pairs)
+        return replace(self, features=features, beside=beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +258,7 @@ class GroupSample:
 
 @dataclass(frozen=True, slots=True)
 class Microbatch:
-    """Whole groups packed into one row: each prompt and clip once, then its completions.
+    """Whole groups packed into one row: each prompt with its clips once, then its completions.
 
     A token sees its own segment and, if it belongs to a completion, the prompt of its group,
     always causally.
@@ -219,4 +287,4 @@ class Microbatch:
     """[N] weight of each token in the step's loss; the weights of one optimizer update sum to 1
     over all rows and ranks (padding rows weigh nothing)."""
     features: tuple[Any, ...]
-    """One [M, F] float32 array (or reference) per group, in order."""
+    """[M, F] float32 arrays (or references): `Prompt.clips` of all groups, in order."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,8 +23,8 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
-RowCheck = Callable[[Example, AudioInfo | None], str]
-"""Row and the header of its clip -> what is wrong with it, empty if nothing is."""
+RowCheck = Callable[[Example, Sequence[AudioInfo]], str]
+"""Row and the headers of its clips -> what is wrong with it, empty if nothing is."""
 
 DECODED_S = 3600.0
 """Clips of up to this length in all are decoded when rows are read, which takes seconds and finds
@@ -50,6 +51,11 @@ class Splits:
         num_rows = len(self.train) + len(left_out)
         return [left_out[n] if n in left_out else next(usable) for n in range(num_rows)]
 
+    @property
+    def num_clips(self) -> int:
+        """The most clips of a row that is trained on or answered."""
+        return most_clips((*self.train, *self.eval, *self.test, *chain(*self.benchmarks.values())))
+
 
 def read_data(config: RunConfig, check: RowCheck | None = None) -> Splits:
     """Read and check manifests and clips; splits that the run does not use are empty.
@@ -71,12 +77,11 @@ def read_data(config: RunConfig, check: RowCheck | None = None) -> Splits:
     evaluated = select_split(examples, split)[:limit] if split else []
     tested = select_split(examples, test) if test else []
     used = list({row.id: row for row in (*train, *evaluated, *tested)}.values())
-    text_only = [row.id for row in used if rl and not row.audio]
-    if text_only:
-        raise ManifestError(
-            f"{data.manifest}: {len(text_only)} rows have no clip, such as {text_only[0]!r}; "
-            "text-only tasks are for launch/sft.py"
-        )
+    if rl:
+        refuse_text_tasks(data.manifest, used, "text-only tasks are for launch/sft.py")
+    if rl and config.rollout.counterfactual.moves:
+        why = "rollout.counterfactual.moves moves the clip of every row that is trained on"
+        _refuse(data.manifest, [row for row in train if not row.audio], why)
     problems: list[str] = []
     benchmarks: dict[str, list[Example]] = {}
     bad = _noted(problems, lambda: bad_rows(used, data, check)) or {}
@@ -97,6 +102,27 @@ def read_data(config: RunConfig, check: RowCheck | None = None) -> Splits:
     if problems:
         raise ManifestError("\n".join(problems))
     return splits
+
+
+def refuse_text_tasks(manifest: str, rows: Sequence[Example], why: str) -> None:
+    """Raise ManifestError if rows have a `target` and no clip, which only a supervised run reads.
+
+    Rows with a label and an empty list of clips are asked about as the others are.
+    """
+    _refuse(manifest, [row for row in rows if row.target is not None and not row.clips], why)
+
+
+def _refuse(manifest: str, without_clip: Sequence[Example], why: str) -> None:
+    if without_clip:
+        raise ManifestError(
+            f"{manifest}: {len(without_clip)} rows have no clip, such as {without_clip[0].id!r}; "
+            f"{why}"
+        )
+
+
+def most_clips(rows: Iterable[Example]) -> int:
+    """Return the most clips of a row, at least 1: what engines have to allow."""
+    return max((len(row.clips) for row in rows), default=1) or 1
 
 
 def training_rows(config: RunConfig) -> Sequence[Example]:
@@ -231,13 +257,17 @@ def bad_rows(
     unread = {audio for audio, header in headers.items() if isinstance(header, str)}
     bad: dict[str, str] = {}
     for row in reported(rows, len(rows), "measured {} of {} rows"):
-        header = headers.get(row.audio)
-        problem = header if isinstance(header, str) else check(row, header) if check else ""
+        read = [headers[clip] for clip in row.clips]
+        infos = [header for header in read if isinstance(header, AudioInfo)]
+        problem = next((header for header in read if isinstance(header, str)), "")
+        if check and not problem:
+            problem = check(row, infos)
         if problem:
             bad[row.id] = problem
     if bad and data.bad_clips == "error":
         listed = first_of([f"{name}: {problem}" for name, problem in bad.items()])
-        what = "clips" if all(row.audio in unread for row in rows if row.id in bad) else "rows"
+        of_clips = all(unread.intersection(row.clips) for row in rows if row.id in bad)
+        what = "clips" if of_clips else "rows"
         raise ManifestError(
             f"{data.manifest}: {len(bad)} {what} cannot be used (data.bad_clips=skip leaves them "
             f"out)\n{listed}"

@@ -49,7 +49,8 @@ def altered_prompts(
     """Yield the prompts of each control for all examples, CHUNK of them at a time, in their order.
 
     A clip that has become unusable since it was first read is left out of its control with a line
-    in the log, or is an error, as `data.bad_clips` says.
+    in the log, or is an error, as `data.bad_clips` says. Of several clips in a prompt, the one that
+    the row is about is altered; a row that is about none is in no control.
 
     Args:
         names: Controls; nothing is yielded without any.
@@ -63,8 +64,9 @@ def altered_prompts(
     Raises:
         AudioError: A clip cannot be used; names the example.
     """
+    build = prompt_function(builder, data, ray.put)
+    examples = [example for example in examples if example.audio]
     if "shuffle" in names:
-        build = prompt_function(builder, data, ray.put)
         heard = shuffled(examples, seed)
         owners = {other.id: example for example, other in zip(examples, heard, strict=True)}
         for first in range(0, len(examples), CHUNK):
@@ -91,7 +93,12 @@ def altered_prompts(
             for name in altering:
                 features = (builder.extract_features(clip.samples[name]) for _, clip in usable)
                 prompts = [
-                    builder.build(example, ray.put(frames), frames.shape[1])
+                    builder.build(
+                        example,
+                        ray.put(frames),
+                        frames.shape[1],
+                        build(example).beside if example.others else (),
+                    )
                     for (example, _), frames in zip(usable, features, strict=True)
                 ]
                 clean = (example.id for example, clip in usable if name in clip.clean)

@@ -78,6 +78,7 @@ def answer_row(group: Group, reader: AnswerReader) -> dict[str, Any]:
     return {
         "id": example.id,
         "audio": example.audio,
+        **({"clips": list(example.clips)} if example.others else {}),
         "label": label,
         "text": completion.text,
         "answer": answer,

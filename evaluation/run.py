@@ -209,6 +209,8 @@ class SetEvaluator:
     def _rooted(self, group: Group, questions: QuestionSet) -> Group:
         """Return a group with its clip's path relative to the judges' audio root."""
         example = group.prompt.example
+        if not example.audio:
+            return group
         path = Path(os.path.abspath(questions.data.audio_root)) / example.audio
         here = structs.replace(example, audio=path.relative_to(self.root).as_posix())
         return replace(group, prompt=replace(group.prompt, example=here))

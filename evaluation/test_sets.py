@@ -9,7 +9,7 @@ from configs.schema import BenchmarkConfig, DataConfig, RunConfig
 from data.manifest import ManifestError
 from data.parsing import normalize_label
 from data.records import Example
-from data.splits import RowCheck, benchmark_data, benchmark_rows
+from data.splits import RowCheck, benchmark_data, benchmark_rows, refuse_text_tasks
 from evaluation.answer_reader import choices_of
 from evaluation.benchmark_rules import check_rules
 
@@ -67,11 +67,11 @@ def _read(
     entry: BenchmarkConfig, config: RunConfig, check: RowCheck | None, *, is_benchmark: bool
 ) -> QuestionSet:
     rows, num_left_out = benchmark_rows(entry, config, check)
-    silent = [row.id for row in rows if not row.audio]
-    if silent:
+    refuse_text_tasks(entry.manifest, rows, "an evaluation asks about clips")
+    if config.eval.controls and not any(row.audio for row in rows):
         raise ManifestError(
-            f"{entry.manifest}: {len(silent)} rows have no clip, such as {silent[0]!r}; "
-            "an evaluation asks about clips"
+            f"{entry.manifest}: eval.controls alters clips, and no row of {entry.name!r} has one; "
+            "set eval.controls=[]"
         )
     check_rules(entry.manifest, rows)
     data = benchmark_data(config, entry)

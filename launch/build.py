@@ -69,7 +69,7 @@ def run_rl(
     pairs = PairBuilder(builder, config, ray.put) if config.rollout.counterfactual.moves else None
     build_prompt, loader = _loader(config, data, builder, pairs)
     terms = with_run_options(config)
-    engines, learner, rewards = _start_actors(config, builder, terms)
+    engines, learner, rewards = _start_actors(config, builder, terms, data.num_clips)
     first = next(usable_prompts(data.train, build_prompt, config.data.bad_clips))
     check_judges(rewards, terms, config, first)
     watched = _watched(config, terms)
@@ -141,7 +141,7 @@ def _refill(config: RunConfig, data: Splits, builder: PromptBuilder) -> Refill |
 
 
 def _start_actors(
-    config: RunConfig, builder: PromptBuilder, terms: Sequence[RewardTermConfig]
+    config: RunConfig, builder: PromptBuilder, terms: Sequence[RewardTermConfig], num_clips: int
 ) -> tuple[EnginePool, LearnerGroup, RewardPool]:
     """Place and start everything that runs elsewhere, side by side where it can."""
     places = place(config)
@@ -151,7 +151,7 @@ def _start_actors(
     if config.rollout.colocate:
         # An engine that starts on a learner's GPU takes what the learner leaves.
         learner.start()
-    engines = EnginePool(EngineSpec.of(config, builder), places.engines)
+    engines = EnginePool(EngineSpec.of(config, builder, num_clips), places.engines)
     if not config.rollout.colocate:
         learner.start()
     engines.start()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from configs.schema import RunConfig
 from data.prompts import PromptBuilder
+from data.splits import most_clips
 from evaluation.files import write_evaluation
 from evaluation.nulls import with_nulls
 from evaluation.run import SetEvaluator, common_root
@@ -37,7 +38,8 @@ def run_evaluation(
     config = without_learner(config)
     builder = PromptBuilder(config.model.path, config.data)
     places = place(config, learns=False)
-    engines = EnginePool(EngineSpec.of(config, builder), places.engines)
+    num_clips = most_clips([row for questions in data for row in questions.examples])
+    engines = EnginePool(EngineSpec.of(config, builder, num_clips), places.engines)
     judges = _judges(config, data, places)
     engines.start()
     judges.ping()

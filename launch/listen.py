@@ -3,6 +3,7 @@
 
 python launch/listen.py CLIP --run RUN_FOLDER [key=value ...] [--json]
 python launch/listen.py CLIP --config FILE model.path=CHECKPOINT [key=value ...] [--json]
+python launch/listen.py CLIP --before OTHER [--before ANOTHER] --run RUN_FOLDER
 
 The engine is that of rollouts and evaluation, in this process, and the prompt is theirs; the answer
 is greedy. No Ray, no learner, no reward. With a run folder, its configuration and its export are
@@ -70,9 +71,10 @@ class Heard:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything by name."""
-        parsed = self.completion.parsed
+        parsed, before = self.completion.parsed, list(self.prompt.example.before)
         return {
             "clip": str(self.clip),
+            **({"before": before} if before else {}),
             "model": self.model,
             "question": self.prompt.example.question,
             "choices": list(self.prompt.example.choices),
@@ -87,7 +89,8 @@ class Heard:
     def __str__(self) -> str:
         """Return it for a terminal; what the policy wrote cannot steer one."""
         parsed = self.completion.parsed
-        lines = [f"clip:      {self.clip} ({self.prosody.duration_s:.2f} s)"]
+        lines = [f"before:    {clip}" for clip in self.prompt.example.before]
+        lines += [f"clip:      {self.clip} ({self.prosody.duration_s:.2f} s)"]
         if parsed.well_formed:
             lines += [f"answer:    {_plain(self.answer)}", f"reasoning: {_plain(parsed.think)}"]
         else:
@@ -115,6 +118,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--run", type=Path, metavar="FOLDER", help="a finished run: its export")
     source.add_argument("--config", metavar="FILE", help="YAML file of a run; set model.path too")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="CLIP",
+        help="a clip that is heard before it, such as the voice in a neutral mood; may come again",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return run_command(parser, listen, argv)
 
@@ -128,13 +139,12 @@ def listen(arguments: argparse.Namespace) -> int:
     be_quiet()
     config = config_of(arguments)
     limits = config.data
-    samples = read_audio(
-        arguments.clip, min_duration_s=limits.min_duration_s, max_duration_s=limits.max_duration_s
-    )
+    between = {"min_duration_s": limits.min_duration_s, "max_duration_s": limits.max_duration_s}
+    clips = [(p, read_audio(p, **between)) for p in (*arguments.before, arguments.clip)]
     if stop_run(list(check(config))):
         return EXIT_PREFLIGHT
     with only_result(arguments.json) as out:
-        builder, prompt = prompt_of(arguments.clip, samples, config)
+        builder, prompt = prompt_of(clips, config)
         completion = ask(config, builder, prompt)
         if isinstance(completion, str):
             return fail(EXIT_FAILED, f"{arguments.clip}: the engine refused it: {completion}")
@@ -144,7 +154,7 @@ def listen(arguments: argparse.Namespace) -> int:
             prompt=prompt,
             completion=completion,
             answer=answer_of(config, prompt, completion),
-            prosody=measure(samples, None),
+            prosody=measure(clips[-1][1], None),
         )
         print(json.dumps(heard.as_json()) if arguments.json else heard, file=out, flush=True)
     return EXIT_DONE
@@ -184,25 +194,30 @@ def check(config: RunConfig) -> Iterator[Any]:
     yield from check_gpus(config, learns=False)
 
 
-def prompt_of(clip: Path, samples: FloatArray, config: RunConfig) -> tuple[PromptBuilder, Prompt]:
-    """Return the prompt about a clip, as training and evaluation build it.
+def prompt_of(
+    clips: Sequence[tuple[Path, FloatArray]], config: RunConfig
+) -> tuple[PromptBuilder, Prompt]:
+    """Return the prompt about the last of some clips, as training and evaluation build it.
 
     Raises:
         UserError: It leaves no room for an answer, or the checkpoint gives no prompt.
     """
     from data.prompts import PromptBuilder
-    from data.records import Example
+    from data.records import ClipFeatures, Example
 
     builder = PromptBuilder(config.model.path, config.data)
-    features = builder.extract_features(samples)
+    arrays = [builder.extract_features(samples) for _, samples in clips]
+    *before, own = [ClipFeatures(array, array.shape[1], array.nbytes) for array in arrays]
+    clip = clips[-1][0]
     example = Example(
         id=clip.name,
         audio=str(clip),
         label="",
         question=config.data.question,
         choices=tuple(config.data.choices),
+        before=tuple(str(path) for path, _ in clips[:-1]),
     )
-    prompt = builder.build(example, features, features.shape[1])
+    prompt = builder.build(example, own.value, own.num_frames, before)
     room = config.rollout.max_model_len - config.rollout.max_completion_tokens
     if len(prompt.token_ids) > room:
         raise UserError(
@@ -218,7 +233,7 @@ def ask(config: RunConfig, builder: PromptBuilder, prompt: Prompt) -> Completion
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of vLLM about what it imports
-        engine = RolloutEngine(EngineSpec.of(config, builder))
+        engine = RolloutEngine(EngineSpec.of(config, builder, len(prompt.example.clips)))
     request = SampleRequest(prompt, num_completions=1, seed=config.seed)
     ((_, found),) = [pair for batch in engine.generate([request], greedy=True) for pair in batch]
     return found.reason if isinstance(found, Refusal) else found[0]

@@ -145,9 +145,10 @@ def dataset_files(arguments: argparse.Namespace) -> Mapping[str, Path]:
 
 def _clips(root: Path, rows: Iterable[Mapping[str, Any]]) -> dict[str, Path]:
     from data.links import ClipRoot
+    from data.row_clips import clips_in
 
     clips = ClipRoot(root)
-    names = sorted({str(row["audio"]) for row in rows if row.get("audio")})
+    names = sorted({clip for row in rows for clip in clips_in(row)})
     bad = [name for name in names if not clips.may_read(name) or clips.problem(name)]
     if bad:
         raise UserError(f"{root}: {len(bad)} clips are not files below it, first {bad[0]!r}")

@@ -53,7 +53,7 @@ def collect(run: Path, *, num_samples: int, num_clips: int) -> dict[str, Any]:
         raise UserError(f"{RunFolder(run).metrics_path}: holds no step yet")
     samples, source = _samples(run, num_samples)
     sources = sources_of(facts.config, {sample.get("benchmark") for sample in samples})
-    heard = Counter((sample.get("benchmark"), sample["audio"]) for sample in samples)
+    heard = Counter((row.get("benchmark"), audio) for row in samples for audio in heard_in(row))
     wanted = {
         clip_name(benchmark, audio): (sources[benchmark].root, audio)
         for (benchmark, audio), _ in heard.most_common(num_clips)
@@ -103,6 +103,18 @@ def _source(data: Mapping[str, Any], default: Mapping[str, Any]) -> Source:
     rows = manifest_rows(Path(data["manifest"]))
     root = Path(data["audio_root"] or default["audio_root"])
     return Source(root, {row["id"]: row["prosody"] for row in rows if row.get("prosody")})
+
+
+def heard_in(sample: Row) -> list[str]:
+    """Return all clips that were heard with a question, in order."""
+    return sample.get("clips") or ([sample["audio"]] if sample["audio"] else [])
+
+
+def clip_names(sample: Row) -> dict[str, Any]:
+    """Return `audio` and, of several clips, `clips`: their names in the page."""
+    benchmark = sample.get("benchmark")
+    names = [clip_name(benchmark, audio) for audio in sample.get("clips") or ()]
+    return {"audio": clip_name(benchmark, sample["audio"]), **({"clips": names} if names else {})}
 
 
 def clip_name(benchmark: str | None, audio: str) -> str:
@@ -185,7 +197,7 @@ def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, An
     } or sample.get("scores")  # as an evaluation's answers have them
     return {
         **{key: sample.get(key) for key in kept},
-        "audio": clip_name(sample.get("benchmark"), sample["audio"]),
+        **clip_names(sample),
         **{key: _rounded(sample[key]) for key in credit if key in sample},
         **({"scores": scores} if scores else {}),
         "terms": _rounded(sample.get("terms") or {}),

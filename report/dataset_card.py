@@ -39,6 +39,7 @@ def dataset_card(name: str, splits: Mapping[str, Sequence[Row]], *, has_audio: b
         corpora=_count(rows, "dataset"),
         fields=Counter(key for row in rows for key, value in row.items() if value is not None),
         num_rows=len(rows),
+        several=sum(isinstance(row.get("audio"), list) or bool(row.get("turns")) for row in rows),
         has_audio=has_audio,
     )
 

@@ -40,6 +40,12 @@ function sound(name) {
   player.setAttribute("aria-label", name);
   return [player, canvas];
 }
+// Of several clips, each by its name; the row is about one of them.
+function sounds(audio, clips) {
+  if (!clips) return sound(audio);
+  return clips.flatMap(name =>
+    [element("div", (name === audio ? "the clip asked about: " : "heard beside it: ") + name, "facts"), ...sound(name)]);
+}
 const MEANINGS = { true: "borne out", half: "borderline", false: "contradicted", unknown: "not measured" };
 function textBox(sample) {
   const box = element("div", "", "text");

@@ -30,7 +30,7 @@ function card(pair) {
   head.append(element("span", pair.id), element("span", "gold " + golds.join(" in A, ") + (golds.length > 1 ? " in B" : "")));
   const columns = element("div", "", "columns");
   columns.append(...pair.sides.map((side, index) => column(side, SIDES[index])));
-  box.append(head, ...measuredWords(pair.audio), ...sound(pair.audio), columns);
+  box.append(head, ...measuredWords(pair.audio), ...sounds(pair.audio, pair.clips), columns);
   if (pair.other_audio) box.append(element("div", "B heard another file: " + pair.other_audio, "facts"));
   return box;
 }

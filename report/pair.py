@@ -15,6 +15,8 @@ from report.data import (
     MAX_SOUND_S,
     Source,
     clip_name,
+    clip_names,
+    heard_in,
     levels,
     read_run,
     shown_clips,
@@ -33,8 +35,8 @@ class Pairs:
 
     names: tuple[str, str]
     rows: Sequence[Row]
-    """One per clip in A's order: `id`, `audio`, `differ` (of the answers), `sides` of A and B as
-    `shown_sample` gives them, `other_audio` where B names another file."""
+    """One per clip in A's order: `id`, `audio` with any `clips`, `differ` (of the answers), `sides`
+    of A and B as `shown_sample` gives them, `other_audio` where B names other files."""
     alone: tuple[int, int]
     """Clips that only A, or only B, has; they are left out."""
     words: str
@@ -112,11 +114,12 @@ def _pair(
     first, second = sides
     pair = {
         "id": first["id"],
-        "audio": clip_name(first.get("benchmark"), first["audio"]),
+        **clip_names(first),
         "differ": answers[0] != answers[1],
         "sides": [shown_sample(side, prosody) for side in sides],
     }
-    return pair if first["audio"] == second["audio"] else {**pair, "other_audio": second["audio"]}
+    same = heard_in(first) == heard_in(second)
+    return pair if same else {**pair, "other_audio": ", ".join(heard_in(second))}
 
 
 def _clips(
@@ -126,7 +129,9 @@ def _clips(
     config: Mapping[str, Any],
 ) -> dict[str, dict[str, Any]]:
     paths = {
-        row["audio"]: (sources[key[0]].root, str(answers[key]["audio"])) for key, row in wanted
+        clip_name(answers[key].get("benchmark"), audio): (sources[key[0]].root, audio)
+        for key, _ in wanted
+        for audio in heard_in(answers[key])
     }
     links = bool(config["data"].get("follow_links"))
     return shown_clips(paths, MAX_SOUND_S, follow_links=links)

@@ -29,7 +29,7 @@ function card(sample) {
     head.append(button);
   }
   box.append(head, textBox(sample), ...scoreWords(sample).map(line => element("div", line, "facts")),
-    ...measuredWords(sample.audio), ...sound(sample.audio));
+    ...measuredWords(sample.audio), ...sounds(sample.audio, sample.clips));
   return box;
 }
 if (data.samples.length) start();

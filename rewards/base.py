@@ -60,8 +60,9 @@ class Reward(Protocol):
         """Return raw scores of the group's completions, in their order.
 
         Args:
-            group: A prompt and its G completions; `group.prompt.features` is the [M, F] array if
-                the class has `needs_features = True`, and None otherwise.
+            group: A prompt and its G completions; `group.prompt.features` is the [M, F] array of
+                the clip that the row is about if the class has `needs_features = True`, and None
+                otherwise. Other clips of the prompt are not sent.
 
         Returns:
             G values in the limits or None, and G details or none at all.

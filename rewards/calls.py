@@ -92,7 +92,7 @@ class WorkerCalls:
         return started + self.term.timeout_s
 
     def _submit(self, call: Call) -> None:
-        group = call.group if self.needs_features else _without_features(call.group)
+        group = _as_sent(call.group, self.needs_features)
         running = sum(other.started is not None for other in self.calls.values())
         call.started = time.monotonic() if running < self.term.concurrency else None
         self.calls[self.actor.score.remote(group)] = call
@@ -130,5 +130,7 @@ def unscored(group: Group, reason: str = "") -> Scores:
     return Scores((None,) * num, ({"missing": reason} if reason else {},) * num)
 
 
-def _without_features(group: Group) -> Group:
-    return replace(group, prompt=replace(group.prompt, features=None))
+def _as_sent(group: Group, needs_features: bool) -> Group:
+    """Return a group with the features that its reward reads: at most those of the row's clip."""
+    features = group.prompt.features if needs_features else None
+    return replace(group, prompt=replace(group.prompt, features=features, beside=()))

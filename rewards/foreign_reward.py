@@ -11,7 +11,9 @@ from functools import cache, partial
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, SupportsFloat
 
-from data.records import Example, Group
+from msgspec import structs
+
+from data.records import Example, Group, Turn
 from rewards.base import RewardError, find_function
 from rewards.foreign import Failure, attempt, attempt_awaiting, one_line
 
@@ -219,6 +221,8 @@ def plain(value: Any) -> Any:
     """Return a value as JSON has it; what JSON has no word for as a line of text."""
     if value is None or isinstance(value, bool | int | str):
         return value
+    if isinstance(value, Turn):
+        value = structs.asdict(value)
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

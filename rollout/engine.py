@@ -53,9 +53,11 @@ class EngineSpec:
     """Tokens a completion may not contain: the modality placeholders would break the learner."""
     num_calls: int = 1
     """Calls that it works on at a time; with more than one, weights come while it samples."""
+    num_clips: int = 1
+    """Most clips of a prompt."""
 
     @classmethod
-    def of(cls, config: RunConfig, builder: PromptBuilder) -> EngineSpec:
+    def of(cls, config: RunConfig, builder: PromptBuilder, num_clips: int = 1) -> EngineSpec:
         """Return what every engine of a configured run shares."""
         return cls(
             model=config.model,
@@ -66,6 +68,7 @@ class EngineSpec:
             end_token_id=builder.end_token_id,
             forbidden_token_ids=tuple(builder.forbidden_token_ids),
             num_calls=config.async_.max_staleness + 2 if config.async_.in_flight else 1,
+            num_clips=num_clips,
         )
 
 
@@ -180,7 +183,7 @@ class RolloutEngine:
             enable_prefix_caching=True,
             enable_mm_embeds=True,
             mm_processor_cache_gb=0,
-            limit_mm_per_prompt={"audio": 1, "image": 0, "video": 0},
+            limit_mm_per_prompt={"audio": spec.num_clips, "image": 0, "video": 0},
             generation_config="vllm",
             logprobs_mode="processed_logprobs",
             trust_remote_code=False,
@@ -250,7 +253,7 @@ class RolloutEngine:
                 name = str(self._num_asked)
                 self._num_asked += 1
                 try:
-                    self._llm.llm_engine.add_request(name, _engine_prompt(request.prompt), params)
+                    self._llm.llm_engine.add_request(name, engine_prompt(request.prompt), params)
                     added[name] = position, self._version
                 except (ValueError, TypeError, LookupError) as error:
                     refused.append((position, Refusal(f"{type(error).__name__}: {error}")))
@@ -349,17 +352,21 @@ class RolloutEngine:
         self._llm.sleep(level=sleep_level(self._spec))
 
 
-def _engine_prompt(prompt: Prompt) -> dict[str, Any]:
+def engine_prompt(prompt: Prompt) -> dict[str, Any]:
     """Features go in as embedding inputs: vLLM then runs no feature extraction of its own."""
     import torch
 
+    clips = [torch.from_numpy(clip) for clip in prompt.clips if clip.shape[1]]
+    if not clips:
+        return {"prompt": prompt.text}
+    lengths = [clip.shape[1] for clip in clips]
     return {
         "prompt": prompt.text,
         "multi_modal_data": {
             "audio": {
-                "input_audio_features": torch.from_numpy(prompt.features),
-                "audio_feature_lengths": torch.tensor([prompt.num_frames]),
-                "feature_attention_mask": torch.ones(1, prompt.num_frames, dtype=torch.long),
+                "input_audio_features": torch.cat(clips, dim=1) if len(clips) > 1 else clips[0],
+                "audio_feature_lengths": torch.tensor(lengths),
+                "feature_attention_mask": [torch.ones(n, dtype=torch.long) for n in lengths],
             }
         },
     }

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 import ray
@@ -49,10 +49,11 @@ class EngineActor(RolloutEngine):
     ) -> Iterator[list[tuple[int, tuple[Completion, ...] | Refusal]]]:
         """Yield what `RolloutEngine.generate` yields."""
         timeout_s = self._spec.rollout.timeout_s
-        features = ray.get([r.prompt.features for r in requests], timeout=timeout_s)
+        clips = [list(request.prompt.clips) for request in requests]
+        arrays = iter(ray.get(list(chain(*clips)), timeout=timeout_s))
         filled = [
-            request._replace(prompt=replace(request.prompt, features=array))
-            for request, array in zip(requests, features, strict=True)
+            request._replace(prompt=request.prompt.with_clips(list(islice(arrays, len(held)))))
+            for request, held in zip(requests, clips, strict=True)
         ]
         yield from self.generate(filled, greedy=greedy)
 

@@ -13,7 +13,16 @@ from configs.schema import DataConfig
 from data.audio import AudioError
 from data.features import num_audio_tokens
 from data.prompts import PromptBuilder, PromptError
-from data.records import Completion, Example, FloatArray, Group, GroupSample, IntArray, Prompt
+from data.records import (
+    ClipFeatures,
+    Completion,
+    Example,
+    FloatArray,
+    Group,
+    GroupSample,
+    IntArray,
+    Prompt,
+)
 from rewards.judges.base import DIMENSIONS, HIGHEST, JudgeError
 from rewards.judges.local import JudgeText, expected_score
 from rewards.judges.prompt import SCORES, JudgePrompt
@@ -43,13 +52,20 @@ class JudgePrompts(PromptBuilder):
             [np.array([*tokens, digit], np.int64) for digit in digits] for tokens in answer_starts
         ]
 
-    def build(self, example: Example, features: Any, num_frames: int) -> Prompt:
+    def build(
+        self,
+        example: Example,
+        features: Any,
+        num_frames: int,
+        beside: Sequence[ClipFeatures] = (),
+    ) -> Prompt:
         """Return the message about an example's reasoning.
 
         Raises:
             PromptError: Question, choices or transcript hold a control token.
             AudioError: The clip is too short for the audio encoder.
         """
+        assert not beside  # `rewards.judges.rows` refuses several clips
         bare = Prompt(example, "", np.zeros(0, np.int64), features, num_frames)
         try:
             head, rest = self._message.tokens(bare, example.reasoning or "")

@@ -52,7 +52,7 @@ class PackedRow:
     features: Tensor
     """[M, sum of F] clips side by side; a silent one if no group has a clip."""
     feature_lengths: Tensor
-    """[clips] frames of each clip; groups without one are left out."""
+    """[clips] frames of each clip; a group may have none, one or several."""
     source: Tensor
     """[N]"""
     target: Tensor
@@ -69,7 +69,7 @@ def to_device(
     """Move a row to the device and build its attention mask.
 
     Args:
-        features: [M, F] float32 arrays, one per group (`row.features`, resolved).
+        features: [M, F] float32 arrays (`row.features`, resolved); one of no frames is no clip.
         dtype: format of activations; the additive mask has it too.
     """
     groups = torch.from_numpy(row.group_ids)

@@ -85,10 +85,11 @@ def sample_rows(
         aliases: answer -> label it counts as.
 
     Returns:
-        Rows with id, group, step, audio, label, text, answer (None = unreadable), correct (None of
-        a moved clip, whose label may be another), terms (raw values, None = not scored), details
-        (what a term says of its value), trust, weights, reward, advantage, finish_reason and
-        policy_version; of counterfactual pairs also move.
+        Rows with id, group, step, audio, clips (all of the prompt, where there are others than
+        that), label, text, answer (None = unreadable), correct (None of a moved clip, whose label
+        may be another), terms (raw values, None = not scored), details (what a term says of its
+        value), trust, weights, reward, advantage, finish_reason and policy_version; of
+        counterfactual pairs also move.
     """
     advantages = {sample.group.index: sample.advantages for sample in samples}
     assert len(advantages) == len(samples), "two groups of a step have the same index"
@@ -106,6 +107,7 @@ def sample_rows(
                     "group": position,
                     "step": step,
                     "audio": example.audio,
+                    **({"clips": list(example.clips)} if example.others else {}),
                     "label": example.label,
                     "text": completion.text,
                     "answer": answer_of(completion.parsed, aliases),

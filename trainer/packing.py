@@ -1,6 +1,6 @@
 """Packing: whole groups into rows under a token budget, and rows onto ranks.
 
-The unit is a group, not a completion: prompt and clip stand once in a row, followed by all G
+The unit is a group, not a completion: prompt and clips stand once in a row, followed by all G
 completions, so that the audio encoder and the prompt's layers run once per group.
 """
 
@@ -160,7 +160,7 @@ def build_row(samples: Sequence[GroupSample], weights: Sequence[Sequence[float]]
         rollout_logprobs=np.concatenate(rollout).astype(np.float32),
         advantages=np.repeat(np.array(advantages, np.float32), lengths),
         loss_weights=np.repeat(np.array(token_weights, np.float32), lengths),
-        features=tuple(sample.group.prompt.features for sample in samples),
+        features=tuple(clip for sample in samples for clip in sample.group.prompt.clips),
     )
 
 

@@ -14,7 +14,16 @@ from configs.schema import RunConfig
 from data.audio import SAMPLE_RATE_HZ
 from data.features import FRAMES_PER_TOKEN, HOP_SAMPLES, MIN_FRAMES, NUM_MEL_BINS
 from data.prompts import PromptBuilder
-from data.records import Completion, Example, FloatArray, Group, GroupSample, Microbatch, Prompt
+from data.records import (
+    ClipFeatures,
+    Completion,
+    Example,
+    FloatArray,
+    Group,
+    GroupSample,
+    Microbatch,
+    Prompt,
+)
 from trainer.packing import build_row, num_row_tokens, padding_row
 
 
@@ -24,27 +33,42 @@ def longest_prompt(
     examples: Sequence[Example],
     publish: Callable[[FloatArray], Any],
 ) -> Prompt:
-    """Return the longest prompt that a run can meet: the longest question, the longest clip.
+    """Return the longest prompt that a run can meet: the most clips, the longest texts and clips.
 
-    The clip is silence of `data.max_duration_s`, slowed down if pairs do that, or as much of it as
-    leaves room for `rollout.max_completion_tokens` in `rollout.max_model_len`.
+    Each clip is silence of `data.max_duration_s`, slowed down if pairs do that, or as much of it as
+    leaves room: for `rollout.max_completion_tokens` in `rollout.max_model_len`, and several in a
+    row of the learner.
 
     Args:
         examples: the training rows; at least one.
     """
-    example = max(examples, key=lambda row: (bool(row.audio), len(row.question)))
+    example = max(examples, key=_size)
+    num_clips = len(example.clips)
     longest_s = config.data.max_duration_s * config.rollout.counterfactual.max_stretch
     num_frames = int(longest_s * SAMPLE_RATE_HZ) // HOP_SAMPLES
-    if not example.audio:
-        num_frames = 0
-    elif config.loss.kind == "policy":
+    room = None
+    if config.loss.kind == "policy":
         room = config.rollout.max_model_len - config.rollout.max_completion_tokens
-        empty = builder.build(example, None, MIN_FRAMES)
+    elif num_clips > 1:
+        room = config.learner.tokens_per_microbatch
+    if num_clips and room is not None:
+        shortest = [ClipFeatures(None, MIN_FRAMES, 0)] * len(example.others)
+        empty = builder.build(example, None, MIN_FRAMES if example.audio else 0, shortest)
         # The shortest clip is one token, which the longest replaces.
-        fitting = FRAMES_PER_TOKEN * (room - len(empty.token_ids) + 1)
+        fitting = FRAMES_PER_TOKEN * ((room - len(empty.token_ids)) // num_clips + 1)
         num_frames = max(MIN_FRAMES, min(num_frames, fitting))
-    features = publish(np.zeros((NUM_MEL_BINS, num_frames), np.float32))
-    return builder.build(example, features, num_frames)
+
+    def silence(num_frames: int) -> ClipFeatures:
+        features = np.zeros((NUM_MEL_BINS, num_frames), np.float32)
+        return ClipFeatures.of(features, publish)
+
+    beside = [silence(num_frames) for _ in example.others]
+    clip = silence(num_frames if example.audio else 0)
+    return builder.build(example, clip.value, clip.num_frames, beside)
+
+
+def _size(example: Example) -> tuple[int, int]:
+    return len(example.clips), len(example.question) + sum(len(turn.text) for turn in example.turns)
 
 
 def largest_row(prompt: Prompt, config: RunConfig, token_id: int) -> Microbatch:

@@ -6,9 +6,10 @@ worth a look. Nothing is repaired.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from data.audio import AudioError, probe, read_with_note
 from data.files import Row, file_sha256
 from data.labels import alike_labels
+from data.manifest import OTHER_CLIPS
 from data.progress import reported
 from data.records import FloatArray
 
@@ -90,6 +92,12 @@ class _File:
     """None if it cannot be opened."""
 
 
+def distinct_clips(rows: Iterable[Row]) -> list[str]:
+    """Return all clips of rows as `data.manifest.read_leniently` returns them, each once."""
+    held = ((row["audio"], *row.get(OTHER_CLIPS, ())) for row in rows)
+    return list(dict.fromkeys(chain.from_iterable(held)))
+
+
 def check_clips_fully(
     rows: Sequence[Row],
     audio_root: Path,
@@ -113,7 +121,7 @@ def check_clips_fully(
     def inspect(audio: str) -> _File:
         return _inspect(audio_root / audio, min_duration_s, max_duration_s)
 
-    clips = list(dict.fromkeys(row["audio"] for row in rows))
+    clips = distinct_clips(rows)
     with ThreadPoolExecutor(num_workers) as pool:
         inspected = reported(pool.map(inspect, clips), len(clips), "decoded {} of {} clips")
         files = dict(zip(clips, inspected, strict=True))
@@ -128,6 +136,11 @@ def check_clips_fully(
             faults.append(("duplicate", f"is the same file as {first[key]!r}, both {where}"))
         first.setdefault(key, row["id"])
         findings += [Finding(kind, row["id"], row["audio"], text) for kind, text in faults]
+        findings += [
+            Finding("clip", row["id"], clip, files[clip].problem)
+            for clip in row.get(OTHER_CLIPS, ())
+            if files[clip].problem
+        ]
     return findings
 
 

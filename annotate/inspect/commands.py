@@ -20,9 +20,10 @@ from annotate.inspect.checks import (
     check_labels,
     check_train_split,
     describe_findings,
+    distinct_clips,
 )
 from annotate.inspect.figure import draw_corpus
-from annotate.inspect.leaks import KINDS, describe_leaks, find_leaks
+from annotate.inspect.leaks import KINDS, describe_leaks, find_leaks, rows_of_other_clips
 from annotate.inspect.stats import Cell, Table, clip_durations, corpus_tables
 from configs.schema import DataConfig, RunConfig
 from data.files import file_sha256, write_rows
@@ -73,7 +74,7 @@ def check(config: RunConfig, *, output: Path | None, workers: int) -> bool:
     if manifest_error:
         _print(f"manifest: {manifest_error}")
     _print(*describe_findings(findings))
-    num_clips = len({row["audio"] for row in rows})
+    num_clips = len(distinct_clips(rows))
     num_bad = sum(finding.is_problem for finding in findings)
     _print(
         f"{data.manifest}: {num_clips} clips of {len(rows)} rows decoded: {num_bad} problem(s), "
@@ -91,13 +92,14 @@ def leaks(config: RunConfig, *, output: Path | None, allow: Sequence[str]) -> bo
     """
     data = config.data
     rows = _read_checked(data)
-    unhashed = list(dict.fromkeys(row["audio"] for row in rows if "sha256" not in row))
+    hashes = {row["audio"]: row["sha256"] for row in rows if "sha256" in row}
+    unhashed = [clip for clip in distinct_clips(rows) if clip not in hashes]
     sums = (file_sha256(Path(data.audio_root, audio)) for audio in unhashed)
     sums = reported(sums, len(unhashed), "hashed {} of {} clips")
-    hashes = dict(zip(unhashed, sums, strict=True))
+    hashes |= zip(unhashed, sums, strict=True)
     for row in rows:
-        row.setdefault("sha256", hashes.get(row["audio"]))
-    shared = find_leaks(rows, allow)
+        row.setdefault("sha256", hashes[row["audio"]])
+    shared = find_leaks([*rows, *rows_of_other_clips(rows, hashes)], allow)
     if output is not None:
         write_rows(output, map(asdict, shared))
     _print(*describe_leaks(shared))

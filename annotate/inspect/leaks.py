@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from configs.errors import UserError
 from data.files import Row
+from data.manifest import OTHER_CLIPS
 from data.records import BoolArray, IntArray
 
 KINDS = ("speaker", "unknown_speaker", "session", "sha256", "transcript")
@@ -102,6 +103,30 @@ def find_leaks(rows: Collection[Row], allowed: Collection[str] = ()) -> list[Lea
         if len(datasets[dataset]) > 1
     ]
     return sorted(leaks, key=lambda leak: (KINDS.index(leak.kind), leak.value))
+
+
+def rows_of_other_clips(rows: Collection[Row], hashes: Mapping[str, str]) -> list[Row]:
+    """Return a row for each clip that is heard beside a row's own, in the split of that row.
+
+    Its id names both. Who speaks in it, and what, is told by the row that is about it; if there is
+    none, nobody can tell.
+
+    Args:
+        rows: As `data.manifest.read_leniently` returns them.
+        hashes: Clip -> its SHA-256.
+    """
+    about = {row["audio"]: row for row in rows}
+    return [
+        {
+            **{key: about.get(clip, {}).get(key) for key in ("speaker", "session", "text")},
+            "id": f"{row['id']}, its clip {clip}",
+            "split": row.get("split"),
+            "dataset": row.get("dataset"),
+            "sha256": hashes[clip],
+        }
+        for row in rows
+        for clip in row.get(OTHER_CLIPS, ())
+    ]
 
 
 def _shared(hashes: IntArray, splits: NDArray[np.int32]) -> BoolArray:

@@ -22,6 +22,10 @@ LOWEST, HIGHEST = 1.0, 5.0
 """Range of a score. The reward divides by 5, so it lies in [0.2, 1]."""
 
 
+NO_CLIP = "no clip"
+"""Why a judge that hears or knows the clip has no scores for a row without one: not its failure."""
+
+
 class JudgeError(ValueError):
     """A judge that cannot be built or answered nonsense; the message names it and the remedy."""
 
@@ -79,7 +83,8 @@ class Judge(Protocol):
         """Judge the reasoning of a group's well-formed completions.
 
         Args:
-            prompt: What was asked; `prompt.features` is the clip's [M, F] array.
+            prompt: What was asked; `prompt.features` is the [M, F] array of the clip that the row
+                is about, of no frames if there is none. Other clips of the prompt are not sent.
             reasonings: R bodies of think blocks, as the policy wrote them: foreign text. Nothing
                 else of a completion reaches a judge.
 

@@ -21,7 +21,14 @@ from cachetools import LRUCache
 from data.audio import AudioError, read_audio, wav_bytes
 from data.clips import path_inside
 from data.records import Prompt
-from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, Judgement, unscored
+from rewards.judges.base import (
+    DIMENSIONS,
+    NO_CLIP,
+    JudgeContext,
+    JudgeError,
+    Judgement,
+    unscored,
+)
 from rewards.judges.chat import ChatCall, ChatClient, ChatError, ChatFailure
 from rewards.judges.prompt import JudgePrompt, parse_scores, response_schema
 
@@ -113,6 +120,8 @@ class HttpJudge:
         Equal reasonings are asked about once.
         """
         distinct = list(dict.fromkeys(reasonings))
+        if self._audio_root is not None and not prompt.example.audio:
+            return [unscored(NO_CLIP) for _ in reasonings]
         try:
             clip = self._clip(prompt)
         except AudioError as error:

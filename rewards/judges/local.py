@@ -20,6 +20,7 @@ from rewards.judges.base import (
     DIMENSIONS,
     HIGHEST,
     LOWEST,
+    NO_CLIP,
     JudgeContext,
     JudgeError,
     Judgement,
@@ -132,9 +133,9 @@ class LocalJudge:
     def judge(self, prompt: Prompt, reasonings: Sequence[str]) -> list[Judgement]:
         """Judge the reasoning of a group's completions; see `Judge.judge`.
 
-        Scores are missing for `too long` (the prompt does not fit), `control token` (in the text),
-        `timeout`, `refused` (by the engine), `engine stopped`, `not finite` (the clip or the
-        model's numbers), or what `parse_scores` says.
+        Scores are missing for `no clip` (of the row itself), `too long` (the prompt does not fit),
+        `control token` (in the text), `timeout`, `refused` (by the engine), `engine stopped`, `not
+        finite` (the clip or the model's numbers), or what `parse_scores` says.
 
         Details are those known to the metrics, and for `digits` also `digit_mass`: the least
         probability, over the dimensions, that the next token is one of the five digits at all.
@@ -153,6 +154,8 @@ class LocalJudge:
     def _judge(
         self, prompt: Prompt, reasonings: Sequence[str], deadline_s: float
     ) -> list[Judgement]:
+        if not prompt.features.shape[1]:
+            return [unscored(NO_CLIP) for _ in reasonings]
         if not np.isfinite(prompt.features).all():
             # It would stay in the key-value cache, and spoil what uses the same blocks later.
             return [unscored("not finite") for _ in reasonings]

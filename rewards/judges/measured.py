@@ -27,6 +27,7 @@ from rewards.judges.base import (
     DIMENSIONS,
     HIGHEST,
     LOWEST,
+    NO_CLIP,
     JudgeContext,
     JudgeError,
     Judgement,
@@ -128,7 +129,8 @@ class MeasuredJudge:
         """
         prosody = prompt.example.prosody
         if prosody is None:
-            return [unscored("no prosody in the manifest") for _ in reasonings]
+            reason = "no prosody in the manifest" if prompt.example.audio else NO_CLIP
+            return [unscored(reason) for _ in reasonings]
         return [self._judgement(prosody, reasoning) for reasoning in reasonings]
 
     def close(self) -> None:

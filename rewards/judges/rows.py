@@ -72,6 +72,8 @@ def _problems(example: Example, scores: Any) -> Iterator[str]:
     """Yield what is wrong with a row of a judge file, besides what a manifest may not be."""
     if not example.audio:
         yield "has no clip; a judge hears what the reasoning is about"
+    if example.others or example.turns:
+        yield "has several clips or turns; a judge hears one clip, and reads one question"
     if example.reasoning is None:
         yield "has no 'reasoning'; a judge file has the text that its scores are about"
     if not isinstance(scores, dict):

@@ -100,21 +100,21 @@ MAX_ROOM_LINES = {
     # metrics by name, trackers, hub ids; what counterfactual pairs go with.
     "configs": 2790,
     # Checkpoints, a million rows that stay on disk, containers whose headers and bytes disagree,
-    # links into stores, claims in ordinary prose, batches balanced by label, clips that are moved
-    # for counterfactual pairs.
-    "data": 7260,
-    # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers, claims that
-    # follow a moved clip.
-    "rewards": 4240,
+    # links into stores, claims in ordinary prose, batches balanced by label; several clips or turns
+    # in a row, clips that are moved for counterfactual pairs.
+    "data": 7510,
+    # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers; rows without
+    # a clip, claims that follow a moved clip.
+    "rewards": 4270,
     "rollout": 1540,  # engines that are replaced, weights that come while one samples
     # Rescue, audit, alarms, requests to stop, saving in the background, resharding; steps ahead,
     # rows by cost, the vocabulary head as one function, truncated sampling; null values; dynamic
     # sampling, early stop, classes over a window; five trackers; adapters from and to files; halves
-    # of counterfactual pairs.
-    "trainer": 7920,
+    # of counterfactual pairs, several clips in a row.
+    "trainer": 7960,
     # Comparisons over speakers, benchmarks of others by their rules, null baselines, whether a
-    # policy hears and its answer depends on its claims.
-    "evaluation": 4500,
+    # policy hears and its answer depends on its claims; controls of one clip among several.
+    "evaluation": 4510,
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments; a
     # million rows in bounded memory, near copies among them.
     "annotate": 9960,
@@ -123,7 +123,8 @@ MAX_ROOM_LINES = {
     "report": 2510,
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
     # on texts; one clip in, answer and reasoning out; a report that follows its run; prosody on the
-    # nodes of a cluster; packages and keys of trackers; pushes to the hub, adapters merged.
+    # nodes of a cluster; packages and keys of trackers; pushes to the hub, adapters merged; several
+    # clips in one question.
     "launch": 6560,
     # Null baselines, a judge with a known lean, a task of 27 labels, a corpus that needs pitch.
     "demo": 2330,

@@ -227,3 +227,24 @@ def test_a_corpus_of_which_most_clips_are_lost_is_refused(
         run_pipeline(settings(*base, f"output={tmp_path}/other", "min_duration_s=5"))
     rows = (tmp_path / "other/prosody.jsonl.errors.jsonl").read_text().splitlines()
     assert len(rows) == 4 and "min_duration_s" in json.loads(rows[0])["reason"]
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ({"audio": ["0.wav", "1.wav"]}, "row 'r01' has 2 clips in a list or in turns"),
+        ({"audio": []}, "row 'r01' has 0 clips"),
+        ({"turns": [{"role": "user", "text": "Well?"}]}, "row 'r01' has 1 clips"),
+        ({"audio": None, "target": "so"}, "row 'r01' has 0 clips"),
+    ],
+)
+def test_rows_of_other_than_one_clip_are_not_annotated(
+    tmp_path: Path, more: dict[str, object], found: str
+):
+    manifest = own_rows(tmp_path)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    rows[1] |= more
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match="each row is measured, split and given") as error:
+        run_pipeline(settings(f"manifest={manifest}", f"root={tmp_path}", f"output={tmp_path}/out"))
+    assert found in str(error.value)

@@ -217,6 +217,37 @@ def test_leaks_are_loud_unless_they_are_declared(
     assert "declared  session" in capsys.readouterr().out
 
 
+def test_every_clip_of_a_row_is_checked_and_may_leak(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    # Clips 3 and 7 are of the eval split and its voice, the others of the training split.
+    rows = [row | {"speaker": row["split"]} for row in rows_of(make_corpus(tmp_path, 8))]
+    rows[3]["turns"] = [{"role": "user", "audio": "clip-7.wav"}]
+    write_manifest(tmp_path / "manifest.jsonl", rows)
+    assert run("leaks", tmp_path) == 0
+    rows[3]["audio"] = ["clip-0.wav", "clip-3.wav"]
+    write_manifest(tmp_path / "manifest.jsonl", rows)
+    output = tmp_path / "leaks.jsonl"
+    assert run("leaks", tmp_path, "--output", str(output)) == 2
+    assert "LEAK      speaker: 1 in eval + train (7 rows)" in capsys.readouterr().out
+    leaks = {leak["kind"]: leak["ids"] for leak in rows_of(output)}
+    assert leaks.keys() == {"speaker", "sha256", "transcript"}
+    assert leaks["sha256"] == ["clip-3, its clip clip-0.wav", "clip-0"]
+    # A clip that no row is about: nobody can tell who speaks in it.
+    write_tone(tmp_path / "other.wav", frequency_hz=777.0)
+    rows[3]["audio"] = ["other.wav", "clip-3.wav"]
+    write_manifest(tmp_path / "manifest.jsonl", rows)
+    assert run("leaks", tmp_path, "--output", str(output)) == 2
+    (leak,) = rows_of(output)
+    assert (leak["kind"], leak["ids"]) == ("unknown_speaker", ["clip-3, its clip other.wav"])
+    # It is decoded as well, and told by its own name.
+    (tmp_path / "other.wav").write_bytes(b"")
+    code, found = check(tmp_path)
+    assert code == 2 and found.keys() == {("clip", "clip-3")}
+    assert "other.wav: is empty" in found["clip", "clip-3"]
+    assert "9 clips of 8 rows decoded: 1 problem(s)" in capsys.readouterr().out
+
+
 def test_statistics_are_printed_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     rows = rows_of(make_corpus(tmp_path, 8))
     for number, row in enumerate(rows):

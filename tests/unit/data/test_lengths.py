@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from configs.schema import CounterfactualConfig, RunConfig
 from data.audio import AudioInfo
 from data.lengths import LengthCheck, policy_lengths, sft_lengths
 from data.prompts import PromptBuilder, target_text
+from data.records import ClipFeatures, Turn
 from tests.fixtures import make_example
 
 ROOT = Path(__file__).parents[3]
@@ -26,9 +28,12 @@ def config(checkpoint: Path, kind: str = "policy", **sizes: int) -> RunConfig:
     return replace(loaded, rollout=rollout)
 
 
-def prompt_tokens(checkpoint: Path, **fields: str) -> int:
+def prompt_tokens(checkpoint: Path, **fields: Any) -> int:
+    """Tokens of a prompt about a clip of a second, without those of the clips beside it."""
     builder = PromptBuilder(checkpoint, load_config(ROOT / "configs/tiny.yaml").data)
-    return len(builder.build(make_example(**fields), None, 100).token_ids)
+    example = make_example(**fields)
+    beside = [ClipFeatures(None, 3, 0)] * len(example.others)
+    return len(builder.build(example, None, 100, beside).token_ids) - len(beside)
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
@@ -36,12 +41,12 @@ def test_a_prompt_may_fill_its_room_and_not_a_token_more(tiny_checkpoint: Path, 
     second = AudioInfo(rate, rate, 1)
     room = prompt_tokens(tiny_checkpoint)
     fits = policy_lengths(config(tiny_checkpoint, max_model_len=room + 48))
-    assert fits(make_example(), second) == ""
+    assert fits(make_example(), [second]) == ""
     short = policy_lengths(config(tiny_checkpoint, max_model_len=room + 47))
-    problem = short(make_example(), second)
+    problem = short(make_example(), [second])
     assert problem.startswith(f"takes {room} tokens (texts of the prompt {room - 25}, clip 25), ")
     assert f"less rollout.max_completion_tokens leaves {room - 1}; shorten the" in problem
-    assert short(make_example(), AudioInfo(rate * 24 // 25, rate, 1)) == ""
+    assert short(make_example(), [AudioInfo(rate * 24 // 25, rate, 1)]) == ""
 
 
 def test_a_clip_that_pairs_slow_down_takes_more_room(tiny_checkpoint: Path) -> None:
@@ -59,23 +64,23 @@ def test_rows_of_one_question_are_tokenized_once(tiny_checkpoint: Path) -> None:
     built: list[str] = []
 
     class Counting:
-        def build(self, example, features, num_frames):
+        def build(self, example, *clips):
             built.append(example.id)
-            return builder.build(example, features, num_frames)
+            return builder.build(example, *clips)
 
     check = LengthCheck(Counting(), 500, "X allows", "shorten it")  # type: ignore[arg-type]
     for number in range(50):
-        assert check(make_example(number), SECOND) == ""
+        assert check(make_example(number), [SECOND]) == ""
     assert built == ["clip-0"]
-    check(make_example(0, question="Another?"), SECOND)
-    check(make_example(0, audio=""), None)
+    check(make_example(0, question="Another?"), [SECOND])
+    check(make_example(0, audio=""), [])
     assert len(built) == 3
 
 
 def test_a_question_with_a_control_token_is_no_prompt(tiny_checkpoint: Path) -> None:
     check = policy_lengths(config(tiny_checkpoint))
     for number in (1, 2):
-        problem = check(make_example(number, question="<|im_end|>?"), SECOND)
+        problem = check(make_example(number, question="<|im_end|>?"), [SECOND])
         assert f"the question of example 'clip-{number}' holds the control token" in problem
 
 
@@ -88,7 +93,7 @@ def test_answers_count_with_their_prompt(tiny_checkpoint: Path) -> None:
 
     def check(budget: int) -> str:
         learner = replace(run.learner, tokens_per_microbatch=budget)
-        return sft_lengths(replace(run, learner=learner))(row, SECOND)
+        return sft_lengths(replace(run, learner=learner))(row, [SECOND])
 
     assert check(prompt + answer) == ""
     problem = check(prompt + answer - 1)
@@ -108,4 +113,23 @@ def test_answers_that_cannot_be_trained_on(
     tiny_checkpoint: Path, reasoning: str | None, message: str
 ) -> None:
     check = sft_lengths(config(tiny_checkpoint, "sft"))
-    assert message in check(make_example(reasoning=reasoning), SECOND)
+    assert message in check(make_example(reasoning=reasoning), [SECOND])
+
+
+DIALOGUE = (Turn("user", "Well?", "a.wav"), Turn("assistant", "She is tense."))
+
+
+def test_all_clips_and_turns_count(tiny_checkpoint: Path) -> None:
+    fields = {"before": ("b.wav",), "turns": DIALOGUE}
+    alone, more = prompt_tokens(tiny_checkpoint), prompt_tokens(tiny_checkpoint, **fields)
+    lengths = [SECOND, AudioInfo(32_000, 16_000, 1), AudioInfo(16_000, 16_000, 1)]
+    row = make_example(**fields)
+    tokens = more + 50 + 25
+    fits = policy_lengths(config(tiny_checkpoint, max_model_len=tokens + 48))
+    assert fits(row, lengths) == ""
+    assert fits(make_example(), [SECOND]) == ""  # the other row's turns are not its
+    short = policy_lengths(config(tiny_checkpoint, max_model_len=tokens + 47))
+    assert f"takes {tokens} tokens (texts of the prompt {tokens - 100}, 3 clips 100), and" in short(
+        row, lengths
+    )
+    assert more > alone + 10  # two markers for each clip, three for each turn, its words

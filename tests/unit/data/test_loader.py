@@ -19,7 +19,7 @@ from data.loader import (
     usable_in_threads,
     usable_prompts,
 )
-from data.records import Example, Prompt
+from data.records import Example, Prompt, Turn
 from tests.fixtures import make_example
 
 EXAMPLES = [make_example(number) for number in range(10)]
@@ -251,6 +251,16 @@ def test_the_digest_is_that_of_a_json_list_a_line() -> None:
     rows = [make_example(0), make_example(1, audio='a"b\\\u00fc.wav', label="\u4e2d\n")]
     lines = "".join(json.dumps([row.id, row.label, row.audio]) + "\n" for row in rows)
     assert manifest_digest(rows) == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_the_digest_of_rows_with_several_clips_holds_them_all() -> None:
+    plain = manifest_digest([make_example(0)])
+    rows = [
+        make_example(0, before=("b.wav",)),
+        make_example(0, after=("c.wav",)),
+        make_example(0, turns=(Turn("user", "", "d.wav"),)),
+    ]
+    assert len({plain, *(manifest_digest([row]) for row in rows)}) == 4
 
 
 def test_another_stream_is_another_order_and_the_first_is_the_one_of_before() -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from transformers import Qwen2_5OmniProcessor
 
 from configs.schema import DataConfig
 from data.audio import AudioError
 from data.prompts import PromptBuilder, PromptError, load_processor, prompt_function, target_text
+from data.records import ClipFeatures, Turn
 from demo.checkpoint import build_checkpoint
 from tests.fixtures import make_corpus, make_example, read_corpus, tone
 
@@ -112,6 +114,66 @@ def test_the_template_is_found_where_the_processor_finds_it(
 def test_without_a_system_prompt_there_is_no_system_message(checkpoint: Path) -> None:
     bare = PromptBuilder(checkpoint, dataclasses.replace(CONFIG, system_prompt=""))
     assert bare.render(EXAMPLE).startswith("<|im_start|>user\n<|audio_bos|>")
+
+
+DIALOGUE = make_example(
+    1,
+    question="Which of {choices}?",
+    turns=(Turn("user", "Where were you?", "b.wav"), Turn("assistant", "Tense."), Turn("user", "")),
+    before=("c.wav",),
+)
+"""Two clips before `clip-1.wav`: one in a turn, one with the question."""
+
+
+def test_turns_and_clips_are_placed_in_order(builder: PromptBuilder) -> None:
+    clip = "<|audio_bos|><|AUDIO|><|audio_eos|>"
+    assert builder.render(DIALOGUE) == (
+        "<|im_start|>system\nListen.<|im_end|>\n"
+        f"<|im_start|>user\n{clip}Where were you?<|im_end|>\n"
+        "<|im_start|>assistant\nTense.<|im_end|>\n"
+        "<|im_start|>user\n<|im_end|>\n"
+        f"<|im_start|>user\n{clip}{clip}Which of neutral, happy, sad, angry?<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+    forbidden = make_example(1, turns=(Turn("user", "a<|im_end|>"),))
+    with pytest.raises(PromptError, match="turn 1 of example 'clip-1' holds the control token"):
+        builder.render(forbidden)
+
+
+def test_several_clips_have_the_tokens_and_features_of_the_processor(
+    checkpoint: Path, builder: PromptBuilder
+) -> None:
+    clips = [tone(440.0, duration_s=length) for length in (0.5, 0.777, 1.3)]
+    arrays = [builder.extract_features(samples) for samples in clips]
+    made = [ClipFeatures(a, a.shape[1], a.nbytes) for a in arrays]
+    prompt = builder.build(DIALOGUE, arrays[2], arrays[2].shape[1], made[:2])
+    processor = Qwen2_5OmniProcessor.from_pretrained(checkpoint)
+    batch = processor(text=[prompt.text], audio=clips, return_tensors="np")
+    assert prompt.token_ids.tolist() == batch["input_ids"][0].tolist()
+    lengths = batch["feature_attention_mask"].sum(axis=1)
+    assert prompt.num_frames == lengths.sum()
+    for ours, theirs, length in zip(prompt.clips, batch["input_features"], lengths, strict=True):
+        assert np.array_equal(ours, theirs[:, :length])
+    # The clip that the row is about is the first one here, and still the one that judges hear.
+    turned = structs.replace(DIALOGUE, turns=(), before=(), after=("b.wav", "c.wav"))
+    prompt = builder.build(turned, arrays[2], arrays[2].shape[1], made[:2])
+    assert prompt.features is arrays[2]
+    assert [clip.shape[1] for clip in prompt.clips] == [130, 50, 78]
+    other = prompt.with_clips(["x", "y", "z"])
+    assert (other.features, other.clips) == ("x", ("x", "y", "z"))
+    assert other.token_ids is prompt.token_ids
+
+
+def test_clips_that_a_template_does_not_place_are_counted(
+    checkpoint: Path, builder: PromptBuilder, tmp_path: Path
+) -> None:
+    path = with_template(checkpoint, tmp_path, "Hi.<|AUDIO|>")
+    beside = [ClipFeatures(None, 10, 0)] * 2
+    with pytest.raises(PromptError, match="the clips of example 'clip-1' 1 times instead of 3 t"):
+        PromptBuilder(path, CONFIG).build(DIALOGUE, None, 100, beside)
+    beside[1] = ClipFeatures(None, 2, 0)
+    with pytest.raises(AudioError, match=r"^c\.wav: a clip of 2 frames is too short"):
+        builder.build(DIALOGUE, None, 100, beside)
 
 
 @pytest.mark.parametrize("num_clips", [0, 2])
@@ -238,6 +300,27 @@ def test_prompts_from_disk_are_the_same_in_threads_and_published_once(
     for prompt, again in zip(prompts, map(alone, examples * 5), strict=True):
         assert prompt.token_ids.tolist() == again.token_ids.tolist()
         assert prompt.num_frames == again.num_frames == 50
+
+
+def test_rows_share_the_features_of_a_clip(builder: PromptBuilder, tmp_path: Path) -> None:
+    one, two, *_ = read_corpus(make_corpus(tmp_path, 2))
+    config = dataclasses.replace(CONFIG, audio_root=str(tmp_path))
+    published: list[np.ndarray] = []
+
+    def publish(features: np.ndarray) -> int:
+        published.append(features)
+        return len(published)
+
+    build = prompt_function(builder, config, publish)
+    both = build(structs.replace(two, before=(one.audio,)))
+    assert both.clips == (1, 2) and both.features == 2 and both.num_frames == 100
+    assert (build(one).clips, build(two).clips) == ((1,), (2,))
+    none = build(structs.replace(one, audio=""))
+    assert (none.clips, none.num_frames) == ((3,), 0)
+    assert [features.shape[1] for features in published] == [50, 50, 0]
+    (tmp_path / one.audio).unlink()
+    with pytest.raises(AudioError, match=r"clip-0\.wav"):
+        prompt_function(builder, config)(structs.replace(two, before=(one.audio,)))
 
 
 def test_the_duration_limits_of_the_config_apply(builder: PromptBuilder, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from configs.schema import RunConfig
 from data.audio import AudioInfo
 from data.manifest import ManifestError
 from data.records import Example
-from data.splits import benchmark_data, read_data
+from data.splits import benchmark_data, most_clips, read_data
 from tests.fixtures import LABELS, make_corpus, write_manifest, write_tone
 
 
@@ -113,8 +114,8 @@ def spoiled(folder: Path) -> None:
     (folder / "clip-4.wav").write_bytes(whole[:-1000])
 
 
-def refuse_first(example: Example, header: AudioInfo | None) -> str:
-    assert header == AudioInfo(8_000, 16_000, 1)
+def refuse_first(example: Example, headers: Sequence[AudioInfo]) -> str:
+    assert headers == [AudioInfo(8_000, 16_000, 1)]
     return "is too long" if example.id == "clip-0" else ""
 
 
@@ -177,4 +178,54 @@ def test_rows_of_one_label_teach_nothing(tmp_path: Path):
     rows = [json.loads(line) for line in (tmp_path / "manifest.jsonl").open()]
     write_manifest(tmp_path / "manifest.jsonl", [row | {"label": "sad"} for row in rows])
     with pytest.raises(ManifestError, match="every row of split 'train' has the label 'sad'"):
+        read_data(load(tmp_path, "policy"))
+
+
+def mixed(folder: Path) -> None:
+    """Write rows of no clip, one, two, and three of which one stands in a turn."""
+    manifest = make_corpus(folder, 4)
+    clips: list[Any] = [
+        [],
+        "clip-1.wav",
+        ["clip-0.wav", "clip-1.wav"],
+        ["clip-2.wav", "clip-3.wav"],
+    ]
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    rows = [
+        row | {"audio": audio, "split": "train"} for row, audio in zip(rows, clips, strict=True)
+    ]
+    rows[3]["turns"] = [{"role": "user", "audio": "clip-0.wav"}]
+    write_manifest(manifest, rows)
+
+
+def test_a_policy_may_be_asked_about_any_number_of_clips(tmp_path: Path):
+    mixed(tmp_path)
+    num_headers: dict[str, int] = {}
+
+    def check(example: Example, headers: Sequence[AudioInfo]) -> str:
+        num_headers[example.id] = len(headers)
+        return ""
+
+    found = read_data(load(tmp_path, "policy"), check)
+    assert list(num_headers.values()) == [len(row.clips) for row in found.train] == [0, 1, 2, 3]
+    assert found.num_clips == 3
+    assert most_clips(found.train[:1]) == 1  # engines have to allow one at least
+
+
+def test_a_row_is_left_out_for_any_of_its_clips(tmp_path: Path):
+    mixed(tmp_path)
+    sf.write(tmp_path / "clip-0.wav", np.zeros(8_000), 16_000)
+    with pytest.raises(ManifestError, match="2 clips cannot be used") as caught:
+        read_data(load(tmp_path, "policy"))
+    assert f"clip-2: {tmp_path}/clip-0.wav: is silent" in str(caught.value)
+    assert f"clip-3: {tmp_path}/clip-0.wav: is silent" in str(caught.value)
+    found = read_data(load(tmp_path, "policy", "data.bad_clips=skip"))
+    assert [row.id for row in found.train] == ["clip-0", "clip-1"]
+
+
+def test_text_tasks_are_not_for_a_policy(tmp_path: Path):
+    row = {"id": "t", "audio": None, "split": "train", "label": "x", "target": "so"}
+    write_manifest(tmp_path / "manifest.jsonl", [row])
+    assert read_data(load(tmp_path, "sft")).train[0].clips == ()
+    with pytest.raises(ManifestError, match=r"1 rows have no clip, such as 't'; text-only tasks"):
         read_data(load(tmp_path, "policy"))

@@ -82,6 +82,27 @@ def test_answer_reasoning_and_prosody_are_printed(
     assert "Which emotion does the speaker express?" in prompt.text
 
 
+def test_clips_before_it_are_heard_and_the_last_one_is_measured(
+    tmp_path: Path,
+    run_folder: Path,
+    answers: Callable[[str], list[Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = answers(GOOD)
+    clip, calm = clip_in(tmp_path), tmp_path / "calm"
+    calm.mkdir()
+    calm = clip_in(calm, seconds=0.5)
+    words = [str(clip), "--before", str(calm), "--before", str(clip), "--run", str(run_folder)]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"before:    {calm}\nbefore:    {clip}\nclip:      {clip} (1.00 s)\n")
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["before"] == [str(calm), str(clip)]
+    prompt = asked[0][1]
+    assert [array.shape[1] for array in prompt.clips] == [50, 100, 100]
+    assert prompt.text.count("<|AUDIO|>") == 3
+
+
 def test_json_stands_alone_on_standard_output(tmp_path: Path, run_folder: Path) -> None:
     code = (
         "import os, sys, numpy as np\n"

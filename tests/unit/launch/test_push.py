@@ -224,6 +224,21 @@ def test_clips_go_when_asked_for(corpus: Path, server: HubServer) -> None:
     assert "licences of these corpora allow it" in server.files["README.md"].decode()
 
 
+def test_all_clips_of_a_row_go(corpus: Path, server: HubServer) -> None:
+    manifest, clips = corpus / "manifest.jsonl", corpus.parent / "clips"
+    one, two, three = map(json.loads, manifest.read_text().splitlines())
+    one["audio"] = ["a/2.wav", "a/1.wav"]
+    two |= {"audio": [], "turns": [{"role": "user", "audio": "a/3.wav"}]}
+    manifest.write_text("\n".join(map(json.dumps, (one, two, three))))
+    (clips / "a" / "3.wav").write_bytes(b"RIFF3")
+    arguments = ("--audio", str(clips), "--yes")
+    done = push(server, "dataset", str(corpus), "me/it", *arguments, HF_TOKEN=TOKEN)
+    assert done.returncode == 0, done.stderr
+    sent = [name for name in server.files if name.startswith("audio/")]
+    assert sorted(sent) == ["audio/a/1.wav", "audio/a/2.wav", "audio/a/3.wav"]
+    assert "2 rows have a list of clips in `audio`, or a dial" in server.files["README.md"].decode()
+
+
 def test_a_clip_outside_the_root_is_refused(
     corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

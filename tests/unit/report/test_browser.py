@@ -183,6 +183,19 @@ def test_a_sweep_links_to_its_runs(reader: Open, tmp_path: Path):
     assert page.url == (run / "report.html").as_uri()
 
 
+def test_each_clip_of_a_prompt_has_a_player_and_its_name(reader: Open, tmp_path: Path):
+    rows = [sample(0, clips=["clip-1.wav", "clip-0.wav"]), sample(2)]
+    page = reader(write_report(make_run(tmp_path, rows)))
+    several, one = page.locator("#list article").all()
+    assert several.locator("audio").count() == 2 and one.locator("audio").count() == 1
+    text = several.inner_text()
+    assert "heard beside it: clip-1.wav" in text
+    assert text.endswith("the clip asked about: clip-0.wav")
+    assert "clip-2.wav" not in one.inner_text()
+    names = [player.get_attribute("aria-label") for player in several.locator("audio").all()]
+    assert names == ["clip-1.wav", "clip-0.wav"]
+
+
 def make_sheet(folder: Path, num: int) -> Path:
     for name in ("clips", "out"):
         (folder / name).mkdir(parents=True)

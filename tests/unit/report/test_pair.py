@@ -81,6 +81,24 @@ def test_what_two_runs_answered(tmp_path: Path):
     assert list(pairs.clips) == ["clip-0.wav"]  # one is drawn: the first whose answers differ
 
 
+def test_answers_to_several_clips_keep_them_all(tmp_path: Path):
+    runs = make_evaluations(tmp_path)
+    for place, run in enumerate(runs):
+        path = run / "evaluation" / "answers.jsonl"
+        rows = {row["id"]: row for row in map(json.loads, path.read_text().splitlines())}
+        rows["clip-0"]["clips"] = ["clip-1.wav", "clip-0.wav"]
+        rows["clip-1"]["clips"] = [f"clip-{2 * place}.wav", "clip-1.wav"]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows.values()))
+    pairs = read_pairs(*runs, num_clips=1)
+    keys = ("audio", "clips", "other_audio")
+    assert {row["id"]: tuple(map(row.get, keys)) for row in pairs.rows} == {
+        "clip-0": ("clip-0.wav", ["clip-1.wav", "clip-0.wav"], None),
+        "clip-1": ("clip-1.wav", ["clip-0.wav", "clip-1.wav"], "clip-2.wav, clip-1.wav"),
+        "clip-2": ("clip-2.wav", None, "elsewhere/clip-2.wav"),
+    }
+    assert sorted(pairs.clips) == ["clip-0.wav", "clip-1.wav"]  # of the one row that is drawn
+
+
 def test_runs_of_other_clips_cannot_stand_side_by_side(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -54,6 +54,17 @@ def test_answers_of_a_benchmark_have_its_clips_and_measurements(tmp_path: Path):
     assert claims == ["true", "false"]
 
 
+def test_every_clip_of_a_sample_is_shown_and_the_one_it_is_about_is_told(tmp_path: Path):
+    both = ["clip-1.wav", "clip-0.wav"]
+    rows = [sample(0, clips=both), sample(2), sample(1, id="none", audio="")]
+    found = collect(make_run(tmp_path, rows), num_samples=10, num_clips=10)
+    shown = [(row["audio"], row.get("clips")) for row in found["samples"]]
+    assert shown == [("clip-0.wav", both), ("clip-2.wav", None), ("", None)]
+    assert sorted(found["clips"]) == ["clip-0.wav", "clip-1.wav", "clip-2.wav"]
+    # What was measured is of the clip that a row is about.
+    assert set(found["levels"]) == {"clip-0.wav", "clip-2.wav"}
+
+
 @pytest.mark.parametrize(("follow_links", "shown"), [("true", ["clip-0.wav"]), ("false", [])])
 def test_a_clip_that_is_a_link_out_is_shown_if_links_are_followed(
     tmp_path: Path, follow_links: str, shown: list[str]

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from configs.load import ConfigError, load_config
-from data.records import Group, RewardTerms, ScoredGroup
+from data.records import Group, RewardTerms, ScoredGroup, Turn
 from launch.preflight.rewards import check_rewards
 from rewards.base import (
     RewardError,
@@ -21,6 +21,7 @@ from rewards.base import (
     with_run_options,
 )
 from rewards.combine import CombineRules, combine
+from rewards.foreign_reward import plain
 from rewards.missing import missing_fracs
 from tests.unit.make_groups import make_group
 from tests.unit.rewards.other_trainers import WAITING
@@ -87,6 +88,14 @@ def test_a_conversational_one_gets_messages_columns_and_loggers():
     logged = {"metrics": {"step": 0.0, "of": 30.0}}
     assert found.details[0] == {"seen": "angry", **logged}
     assert found.details[1] == {"seen": "skip", **logged, "not_applicable": True}
+
+
+def test_turns_of_a_row_are_json_for_other_trainers_functions():
+    turns = (Turn("user", "Well?", "a.wav"), Turn("assistant", "Sad."))
+    assert plain(turns) == [
+        {"role": "user", "text": "Well?", "audio": "a.wav"},
+        {"role": "assistant", "text": "Sad.", "audio": ""},
+    ]
 
 
 def test_what_does_not_apply_is_neither_zero_nor_a_failure():

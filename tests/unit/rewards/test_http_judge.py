@@ -18,7 +18,7 @@ import pytest
 
 from configs.schema import RewardTermConfig
 from data.records import Example, Prompt
-from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, Judgement
+from rewards.judges.base import DIMENSIONS, NO_CLIP, JudgeContext, JudgeError, Judgement
 from rewards.judges.http import HttpJudge
 from rewards.judges.injections import injections
 from rewards.pool import RewardPool
@@ -70,6 +70,14 @@ def test_scores_and_costs_of_a_good_reply(judge_of):
     text = message_of(body)
     assert "The pitch is high." in text and "pitch: high" in text and "angry" in text
     assert "Answers it could choose from" in text
+
+
+def test_a_judge_that_hears_is_not_asked_about_a_row_without_a_clip(judge_of):
+    with running(always(scores_text(4))) as server:
+        (found,) = judge_of(server.url, audio=True).judge(prompt_of(""), ["The pitch is high."])
+        assert (found.scores, found.missing) == (dict.fromkeys(DIMENSIONS), NO_CLIP)
+        (read,) = judge_of(server.url).judge(prompt_of(""), ["The words are sad."])
+        assert read.missing == "" and len(server.bodies) == 1
 
 
 @pytest.mark.parametrize(

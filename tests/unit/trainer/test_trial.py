@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from configs.load import load_config
 from configs.schema import CounterfactualConfig, RunConfig
 from data.prompts import PromptBuilder
-from data.records import Example
+from data.records import Example, Turn
 from launch.preflight import ROOT
 from trainer.trial import largest_row, longest_prompt
 
@@ -66,6 +67,25 @@ def test_a_clip_that_pairs_slow_down(tiny_checkpoint: Path) -> None:
 def test_text_only_rows_have_no_clip(tiny_checkpoint: Path) -> None:
     prompt, features = longest(run(tiny_checkpoint), [example("Which?", audio="")])
     assert prompt.num_frames == 0 and features.shape == (128, 0)
+
+
+def test_the_most_clips_share_the_room(tiny_checkpoint: Path) -> None:
+    config = run(tiny_checkpoint, "rollout.max_model_len=1024", "rollout.max_completion_tokens=48")
+    turns = (Turn("user", "", "b.wav"),)
+    three = structs.replace(ROWS[0], before=("c.wav",), turns=turns)
+    prompt, _ = longest(config, [*ROWS, three])
+    assert prompt.example is three
+    frames = {clip.shape[1] for clip in prompt.clips}
+    assert len(prompt.clips) == 3 and len(frames) == 1
+    assert 976 - 3 < len(prompt.token_ids) <= 976
+    # Of a row that is about no clip, those of its turns are as long.
+    none = structs.replace(three, audio="", before=())
+    prompt, _ = longest(config, [none])
+    assert [clip.shape[1] > 2500 for clip in prompt.clips] == [True, False]
+    assert prompt.features.shape == (128, 0)
+    # A supervised row of several clips fits into a row of the learner.
+    config = run(tiny_checkpoint, "learner.tokens_per_microbatch=1000", config="tiny_sft")
+    assert 997 < len(longest(config, [three])[0].token_ids) <= 1000
 
 
 @pytest.mark.parametrize("budget", [1000, 1600, 4000])
