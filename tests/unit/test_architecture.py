@@ -99,10 +99,10 @@ MAX_ROOM_LINES = {
     # Which settings may change on resume, keys that stay out of what is written; hypotheses,
     # metrics by name, trackers, hub ids; what counterfactual pairs go with.
     "configs": 2790,
-    # Checkpoints, a million rows that stay on disk, containers whose headers and bytes disagree,
-    # links into stores, claims in ordinary prose, batches balanced by label; several clips or turns
-    # in a row, clips that are moved for counterfactual pairs.
-    "data": 7510,
+    # Checkpoints, a million rows and journals that stay on disk, containers whose headers and
+    # bytes disagree, links into stores, claims in ordinary prose, batches balanced by label; several
+    # clips or turns in a row, clips that are moved for counterfactual pairs.
+    "data": 7620,
     # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers; rows without
     # a clip, claims that follow a moved clip.
     "rewards": 4270,
@@ -116,8 +116,8 @@ MAX_ROOM_LINES = {
     # policy hears and its answer depends on its claims; controls of one clip among several.
     "evaluation": 4510,
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments; a
-    # million rows in bounded memory, near copies among them.
-    "annotate": 9960,
+    # million rows in bounded memory from the first file on, near copies among them.
+    "annotate": 10110,
     # Two runs side by side, pages of runs that go on, curves of long runs; hypotheses of sweeps;
     # cards of corpora and adapters; clips that were moved.
     "report": 2510,
