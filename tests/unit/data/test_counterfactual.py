@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from msgspec import structs
 
 from configs.load import load_config
 from configs.schema import CounterfactualConfig, RunConfig
 from data.audio import AudioError
 from data.counterfactual import PairBuilder, draw_move
 from data.features import NUM_MEL_BINS
-from data.prompts import PromptBuilder, PromptError
+from data.prompts import PromptBuilder
 from data.prosody.measure import measure
 from data.prosody.renditions import UNCHANGED, analyse, move_clip, render
 from data.records import Prompt
@@ -124,14 +125,25 @@ def test_both_halves_of_a_pair(made: tuple[PairBuilder, list[np.ndarray]], clips
     assert len(epochs) == 2 and len(published) == 3, "taken apart once for all epochs"
 
 
-def test_a_clip_or_a_row_that_cannot_be_used_is_named(
-    made: tuple[PairBuilder, list[np.ndarray]],
+def test_clips_beside_the_one_that_is_moved_stay_as_they_are(
+    made: tuple[PairBuilder, list[np.ndarray]], clips: Path
 ):
+    build, published = made
+    example = structs.replace(VOICE, before=("noise.wav",))
+    plain, moved = parts_of(build(example, 0))
+    samples, _ = sf.read(clips / "noise.wav", dtype="float32")
+    beside = build._builder.extract_features(samples)
+    for half in (plain, moved):
+        first, own = (published[place] for place in half.clips)
+        np.testing.assert_array_equal(first, beside)
+        assert half.num_frames == 50 + own.shape[1]
+    assert plain.clips[0] == moved.clips[0] and plain.clips[1] != moved.clips[1]
+
+
+def test_a_clip_that_cannot_be_used_is_named(made: tuple[PairBuilder, list[np.ndarray]]):
     build, _ = made
     with pytest.raises(AudioError, match=r"absent\.wav"):
         build(make_example(1, audio="absent.wav"), 0)
-    with pytest.raises(PromptError, match=r"'clip-2' has no clip, .*counterfactual\.moves"):
-        build(make_example(2, audio="", target="<answer>so</answer>"), 0)
 
 
 def test_the_moves_and_their_sizes_are_those_of_the_configuration(

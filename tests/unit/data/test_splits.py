@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import soundfile as sf
 
 from configs.load import ConfigError, load_config
-from configs.schema import RunConfig
+from configs.schema import CounterfactualConfig, RunConfig
 from data.audio import AudioInfo
 from data.manifest import ManifestError
 from data.records import Example
@@ -229,3 +230,12 @@ def test_text_tasks_are_not_for_a_policy(tmp_path: Path):
     assert read_data(load(tmp_path, "sft")).train[0].clips == ()
     with pytest.raises(ManifestError, match=r"1 rows have no clip, such as 't'; text-only tasks"):
         read_data(load(tmp_path, "policy"))
+
+
+def test_pairs_need_a_clip_in_every_row_that_is_trained_on(tmp_path: Path):
+    mixed(tmp_path)
+    config = load(tmp_path, "policy")
+    pairs = CounterfactualConfig(moves=["pitch"])
+    moving = replace(config, rollout=replace(config.rollout, counterfactual=pairs))
+    with pytest.raises(ManifestError, match=r"1 rows have no clip, such as 'clip-0'; .*moves"):
+        read_data(moving)
