@@ -100,8 +100,8 @@ MAX_ROOM_LINES = {
     # metrics by name, trackers, hub ids; what counterfactual pairs go with.
     "configs": 2800,
     # Checkpoints, a million rows and journals that stay on disk, containers whose headers and
-    # bytes disagree, links into stores, claims in ordinary prose, batches balanced by label; several
-    # clips or turns in a row, clips that are moved for counterfactual pairs.
+    # bytes disagree, links into stores, claims in ordinary prose, batches balanced by label;
+    # several clips or turns in a row, clips that are moved for counterfactual pairs.
     "data": 7670,
     # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers; rows without
     # a clip, claims that follow a moved clip.
