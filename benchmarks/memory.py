@@ -263,7 +263,7 @@ def main() -> None:
     parsed = parse_options(__doc__, OPTIONS)
     if parsed.part:
         sizes = {"hidden_size": parsed.hidden, "num_layers": parsed.layers}
-        with tiny_run(*parsed.overrides, **sizes) as (config, builder):
+        with tiny_run("rollout.num_engines=1", *parsed.overrides, **sizes) as (config, builder):
             print(json.dumps(PARTS[parsed.part](config, builder, parsed.tokens)), flush=True)
         return
     rows = []

@@ -209,7 +209,8 @@ def main() -> None:
     parsed = parse()
     print_machine()
     on_gpu = WITHOUT_LEARNER if device_of(parsed.overrides) == "cuda" else ()
-    overrides = (*on_gpu, f"rollout.max_completion_tokens={parsed.tokens}", *parsed.overrides)
+    one = ("rollout.num_engines=1", "rollout.cpu_threads=2")
+    overrides = (*one, *on_gpu, f"rollout.max_completion_tokens={parsed.tokens}", *parsed.overrides)
     with tiny_run(*overrides) as (config, builder):
         if config.rollout.num_engines != 1:
             raise SystemExit("rollout.num_engines: one engine is set against one")

@@ -106,6 +106,7 @@ def measure(
         f"rollout.max_completion_tokens={first.tokens}",
         f"learner.num_ranks={first.ranks}",
         f"rollout.num_engines={first.engines}",
+        "rollout.cpu_threads=2",
         *overrides,
     ]
     with tiny_run(*settings) as (config, builder):

@@ -151,7 +151,7 @@ def main() -> None:
     """Measure, print and draw."""
     parsed = parse()
     print_machine()
-    cores = ("rollout.cpu_threads=1", "learner.cpu_threads=1")
+    cores = ("rollout.num_engines=1", "rollout.cpu_threads=1", "learner.cpu_threads=1")
     job_of = ("train.prompts_per_step=8", "rollout.max_completion_tokens=64")
     with tiny_run(*cores, *job_of, *parsed.overrides) as (config, builder):
         connect(config)

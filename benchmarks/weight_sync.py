@@ -45,8 +45,8 @@ from rollout.pool import EnginePool
 from trainer.learner_group import LearnerGroup
 from trainer.loop import sync_weights
 
-OVERRIDES = ("loss.kl_coef=0", "rollout.max_completion_tokens=8")
-"""No reference policy, which takes no part in a sync."""
+OVERRIDES = ("loss.kl_coef=0", "rollout.max_completion_tokens=8", "rollout.num_engines=1")
+"""No reference policy, which takes no part in a sync; one engine."""
 
 OPTIONS = {"stages": Option((2, 3), "of ZeRO", choices=(2, 3))}
 

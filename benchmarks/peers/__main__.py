@@ -1,8 +1,8 @@
 """The job of benchmarks/step.py beside ms-swift, and packed groups beside TRL's prefix trie.
 
 python -m benchmarks.peers [--quick] [--ways vllm-30 vllm-300 transformers-30 trie] [--pairs 3]
-                           [--clips 1.6 8] [--steps 10] [--microbatch 16] [--folder runs/peers]
-                           [key=value ...]
+                           [--clips 1.6 8] [--steps 10] [--microbatch 16] [--processes 1]
+                           [--folder runs/peers] [key=value ...]
 
 Run it from the root of the repository. Ours and theirs take turns, and a ratio is that of a pair of
 turns; ours run strictly on-policy and with a step sampled ahead. What is missing of the peers'
@@ -39,6 +39,7 @@ OPTIONS = {
     "clips": Option((1.6, 8.0), "clip lengths in seconds"),
     "steps": Option(10, "steps that count, per turn and clip length", quick=2),
     "microbatch": Option(16, "completions per forward pass of ms-swift"),
+    "processes": Option(1, "data-parallel processes of ms-swift, which share the threads"),
     "folder": Option("runs/peers", "where the environments of the peers lie"),
 }
 
@@ -81,6 +82,7 @@ def their_turn(
             clips=parsed.clips,
             num_steps=parsed.steps,
             microbatch=parsed.microbatch,
+            processes=parsed.processes,
         )
     return {clip_s: ms_swift.medians(figures) for clip_s, figures in steps.items()}
 

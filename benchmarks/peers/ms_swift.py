@@ -77,7 +77,14 @@ def write_prompts(folder: Path, config: RunConfig, clips: Sequence[float], num_s
 
 
 def arguments(
-    way: Way, config: RunConfig, model: Path, data: Path, *, num_steps: int, microbatch: int
+    way: Way,
+    config: RunConfig,
+    model: Path,
+    data: Path,
+    *,
+    num_steps: int,
+    microbatch: int,
+    processes: int,
 ) -> list[str]:
     """Return the arguments of `swift rlhf`: one update a step, as our configuration has it."""
     rollout = config.rollout
@@ -93,7 +100,7 @@ def arguments(
         "beta": config.loss.kl_coef,
         "learning_rate": config.optim.lr,
         "per_device_train_batch_size": microbatch,
-        "gradient_accumulation_steps": num_completions // microbatch,
+        "gradient_accumulation_steps": num_completions // (microbatch * processes),
         "max_steps": num_steps,
         "use_vllm": way.vllm,
         "vllm_max_num_seqs": rollout.max_num_seqs,
@@ -105,15 +112,17 @@ def arguments(
     return [str(HERE / "grpo.yaml"), *words, "--external_plugins", str(HERE / "swift_plugin.py")]
 
 
-def process_environment(config: RunConfig) -> dict[str, str]:
+def process_environment(config: RunConfig, processes: int) -> dict[str, str]:
     """Return the environment of ms-swift: threads as in ours, vLLM in its process, no hub."""
-    num_threads = config.learner.cpu_threads
+    num_threads = config.learner.cpu_threads // processes
     return {
         **os.environ,
         **vllm_environment(device="cpu", cpu_threads=num_threads),
         **thread_environment(num_threads),
         "VLLM_CPU_KVCACHE_SPACE": f"{config.rollout.kv_cache_gib:g}",
         "CUDA_VISIBLE_DEVICES": "",
+        # Its command starts torchrun then; each process has its share of the prompts, and vLLM.
+        **({"NPROC_PER_NODE": str(processes)} if processes > 1 else {}),
         "HF_HUB_OFFLINE": "1",
     }
 
@@ -128,6 +137,7 @@ def run(
     clips: Sequence[float],
     num_steps: int,
     microbatch: int,
+    processes: int,
 ) -> dict[float, list[dict[str, Any]]]:
     """Train, and return the figures of the steps that count.
 
@@ -136,6 +146,7 @@ def run(
         folder: an empty one, for the model, the clips and the log.
         num_steps: steps that count, per clip length; a warm-up comes before each.
         microbatch: completions per forward pass.
+        processes: data-parallel ones, which share the threads.
 
     Returns:
         Clip length -> what `StepClock` noted of each step.
@@ -148,11 +159,17 @@ def run(
     num_all = NUM_WARMUP_STEPS + num_steps
     data = write_prompts(folder, config, clips, num_all)
     words = arguments(
-        way, config, model, data, num_steps=num_all * len(clips), microbatch=microbatch
+        way,
+        config,
+        model,
+        data,
+        num_steps=num_all * len(clips),
+        microbatch=microbatch,
+        processes=processes,
     )
     result, log = folder / "steps.json", folder / "log"
     environment = {
-        **process_environment(config),
+        **process_environment(config, processes),
         "PEERS_MODEL": str(model),
         "PEERS_RESULT": str(result),
     }

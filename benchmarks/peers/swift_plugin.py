@@ -67,7 +67,8 @@ class StepClock(TrainerCallback):
 
     def on_train_end(self, args, state, control, **kwargs):
         """Write all steps."""
-        Path(os.environ["PEERS_RESULT"]).write_text(json.dumps(self._steps), encoding="utf-8")
+        if os.environ.get("RANK", "0") == "0":
+            Path(os.environ["PEERS_RESULT"]).write_text(json.dumps(self._steps), encoding="utf-8")
 
 
 def forbid(token_ids):
