@@ -182,8 +182,8 @@ def check_manifest(
 
 def read_leniently(
     path: Path, audio_root: Path, *, follow_links: bool = False
-) -> list[dict[str, Any]]:
-    """Return a manifest's rows with all their fields, as far as they can be read.
+) -> Iterator[dict[str, Any]]:
+    """Yield a manifest's rows with all their fields, as far as they can be read.
 
     `read_manifest` says what is wrong with a manifest. Here, lines that are no object or name no
     clip inside the audio root are left out, a row without an id is called by its line, aliases are
@@ -195,7 +195,6 @@ def read_leniently(
         OSError: The manifest cannot be opened.
     """
     root = ClipRoot(audio_root, follow_links=follow_links)
-    rows: list[dict[str, Any]] = []
     for number, line in _numbered(path, (0, path.stat().st_size)):
         try:
             fields = json.loads(line)
@@ -213,8 +212,7 @@ def read_leniently(
             clips = [spelled_on_disk(root.folder, clip) for clip in clips]
             row["audio"] = clips[0]
             if all(map(root.may_read, clips)):
-                rows.append(row | ({OTHER_CLIPS: clips[1:]} if clips[1:] else {}))
-    return rows
+                yield row | ({OTHER_CLIPS: clips[1:]} if clips[1:] else {})
 
 
 def _with_one_clip(row: dict[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,10 @@ worth a look. Nothing is repaired.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from data.labels import alike_labels
 from data.manifest import OTHER_CLIPS
 from data.progress import reported
 from data.records import FloatArray
+from data.stored import HashMap, StoredRows, distinct, text_hash
+from data.workers import thread_map
 
 PROBLEMS = {
     "clip": "cannot be used",
@@ -85,17 +87,18 @@ class _File:
 
     problem: str
     """Why it cannot be used; empty if it can."""
-    oddities: tuple[tuple[str, str], ...]
+    oddities: Sequence[Sequence[str]]
     """Kind and message of each warning."""
     duration_s: float | None
     sha256: str | None
     """None if it cannot be opened."""
 
 
-def distinct_clips(rows: Iterable[Row]) -> list[str]:
-    """Return all clips of rows as `data.manifest.read_leniently` returns them, each once."""
-    held = ((row["audio"], *row.get(OTHER_CLIPS, ())) for row in rows)
-    return list(dict.fromkeys(chain.from_iterable(held)))
+def clips_of_rows(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield the clips of rows as `data.manifest.read_leniently` yields them, a row's own first."""
+    for row in rows:
+        yield row["audio"]
+        yield from row.get(OTHER_CLIPS, ())
 
 
 def check_clips_fully(
@@ -109,7 +112,7 @@ def check_clips_fully(
     """Decode every clip and return what is wrong or odd about each row, in the order of the rows.
 
     Args:
-        rows: As `data.manifest.read_leniently` returns them. `sha256` and `duration_s` (in seconds)
+        rows: As `data.manifest.read_leniently` yields them. `sha256` and `duration_s` (in seconds)
             are compared with the file where a row has them. A clip that several rows share is read
             once.
         audio_root: Folder that the clips' paths are relative to.
@@ -121,25 +124,31 @@ def check_clips_fully(
     def inspect(audio: str) -> _File:
         return _inspect(audio_root / audio, min_duration_s, max_duration_s)
 
-    clips = distinct_clips(rows)
-    with ThreadPoolExecutor(num_workers) as pool:
-        inspected = reported(pool.map(inspect, clips), len(clips), "decoded {} of {} clips")
-        files = dict(zip(clips, inspected, strict=True))
+    numbers, is_first = distinct(clips_of_rows(rows))
+    clips = compress(clips_of_rows(rows), is_first)
+    inspected = reported(
+        thread_map(inspect, clips, num_workers), int(is_first.sum()), "decoded {} of {} clips"
+    )
+    files = StoredRows.spooled(map(asdict, inspected))
+    held = (_File(**files[number]) for number in map(int, numbers))
     findings: list[Finding] = []
-    first: dict[tuple[str | None, str | None], str] = {}
-    for row in rows:
-        file = files[row["audio"]]
+    first = HashMap()  # of a split and a file -> place of the row
+    for place, row in enumerate(rows):
+        file = next(held)
         faults = [*_faults(row, file), *file.oddities]
-        key = row.get("split"), file.sha256
-        if file.sha256 and key in first:
+        key = text_hash(f"{row.get('split')!r} {file.sha256}")
+        earlier = first.get(key) if file.sha256 else None
+        if earlier is not None:
             where = f"in split {row['split']!r}" if "split" in row else "without a split"
-            faults.append(("duplicate", f"is the same file as {first[key]!r}, both {where}"))
-        first.setdefault(key, row["id"])
+            like = rows[earlier]["id"]
+            faults.append(("duplicate", f"is the same file as {like!r}, both {where}"))
+        elif file.sha256:
+            first.put(key, place)
         findings += [Finding(kind, row["id"], row["audio"], text) for kind, text in faults]
         findings += [
-            Finding("clip", row["id"], clip, files[clip].problem)
-            for clip in row.get(OTHER_CLIPS, ())
-            if files[clip].problem
+            Finding("clip", row["id"], clip, other.problem)
+            for clip, other in zip(row.get(OTHER_CLIPS, ()), held, strict=False)
+            if other.problem
         ]
     return findings
 
@@ -198,21 +207,22 @@ def check_labels(rows: Sequence[Row]) -> list[Finding]:
 
 def check_train_split(rows: Sequence[Row], split: str, prompts_per_step: int) -> list[Finding]:
     """Return why a run could not train on a split, or would learn nothing from it."""
-    labels = [row.get("label") for row in rows if row.get("split") == split]
+    labels = Counter(row.get("label") for row in rows if row.get("split") == split)
+    num_rows = labels.total()
     messages: list[str] = []
     if not labels:
         splits = sorted({row["split"] for row in rows if "split" in row})
         there = f"there are: {', '.join(splits)}" if splits else "no row has a split"
         messages.append(f"no row is of split {split!r} ({there}); set data.train_split")
-    elif len(labels) < prompts_per_step:
+    elif num_rows < prompts_per_step:
         messages.append(
-            f"split {split!r} has {len(labels)} rows and a step needs {prompts_per_step} "
+            f"split {split!r} has {num_rows} rows and a step needs {prompts_per_step} "
             "prompts; lower train.prompts_per_step or add rows"
         )
-    if len(set(labels)) == 1:
+    if len(labels) == 1:
         messages.append(
-            f"every row of split {split!r} is labelled {labels[0]!r}: one answer would always "
-            "be right; add clips of other labels"
+            f"every row of split {split!r} is labelled {next(iter(labels))!r}: one answer would "
+            "always be right; add clips of other labels"
         )
     return [Finding("split", None, None, message) for message in messages]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,19 @@ from annotate.inspect.checks import (
     check_clips_fully,
     check_labels,
     check_train_split,
+    clips_of_rows,
     describe_findings,
-    distinct_clips,
 )
 from annotate.inspect.figure import draw_corpus
-from annotate.inspect.leaks import KINDS, describe_leaks, find_leaks, rows_of_other_clips
-from annotate.inspect.stats import Cell, Table, clip_durations, corpus_tables
+from annotate.inspect.leaks import KINDS, describe_leaks, find_leaks, with_other_clips
+from annotate.inspect.stats import Cell, Summary, Table, clip_durations, corpus_tables
 from configs.schema import DataConfig, RunConfig
 from data.files import file_sha256, write_rows
-from data.manifest import ManifestError, read_leniently, read_manifest
+from data.manifest import OTHER_CLIPS, ManifestError, check_manifest, read_leniently
 from data.progress import reported
+from data.stored import HashMap, StoredRows, distinct, text_hash
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ def check(config: RunConfig, *, output: Path | None, workers: int) -> bool:
     if manifest_error:
         _print(f"manifest: {manifest_error}")
     _print(*describe_findings(findings))
-    num_clips = len(distinct_clips(rows))
+    num_clips = int(distinct(clips_of_rows(rows))[1].sum())
     num_bad = sum(finding.is_problem for finding in findings)
     _print(
         f"{data.manifest}: {num_clips} clips of {len(rows)} rows decoded: {num_bad} problem(s), "
@@ -92,14 +97,12 @@ def leaks(config: RunConfig, *, output: Path | None, allow: Sequence[str]) -> bo
     """
     data = config.data
     rows = _read_checked(data)
-    hashes = {row["audio"]: row["sha256"] for row in rows if "sha256" in row}
-    unhashed = [clip for clip in distinct_clips(rows) if clip not in hashes]
-    sums = (file_sha256(Path(data.audio_root, audio)) for audio in unhashed)
-    sums = reported(sums, len(unhashed), "hashed {} of {} clips")
-    hashes |= zip(unhashed, sums, strict=True)
-    for row in rows:
-        row.setdefault("sha256", hashes[row["audio"]])
-    shared = find_leaks([*rows, *rows_of_other_clips(rows, hashes)], allow)
+    sha256_of = _hashes(rows, Path(data.audio_root))
+    rows = rows.changed(lambda row: {"sha256": sha256_of(row["audio"]), **row})
+    compared = rows
+    if any(OTHER_CLIPS in row for row in rows):
+        compared = StoredRows.spooled(with_other_clips(rows, sha256_of))
+    shared = find_leaks(compared, allow)
     if output is not None:
         write_rows(output, map(asdict, shared))
     _print(*describe_leaks(shared))
@@ -125,38 +128,64 @@ def stats(config: RunConfig, *, workers: int, figure: Path | None) -> bool:
         OSError: The figure cannot be written.
     """
     data = config.data
-    rows = _read_checked(data)
+    checked = _read_checked(data)
     manifest = Path(data.manifest)
-    durations_s = clip_durations(rows, Path(data.audio_root), num_workers=workers)
+    durations_s = clip_durations(checked, Path(data.audio_root), num_workers=workers)
+    rows = Summary(checked, durations_s)
     # A pipe or file gets lines of any width and no frames.
     console = Console() if sys.stdout.isatty() else Console(width=200)
-    for table in corpus_tables(rows, durations_s, data.choices):
+    for table in corpus_tables(rows, data.choices):
         _print_table(console, table)
-    if not any(row.get("prosody") for row in rows):
+    if not rows.has_prosody:
         _print("no row has prosody: launch/annotate.py measures it")
     target = figure or manifest.with_name(f"{manifest.stem}.stats.png")
-    hours = sum(length for length in durations_s if length is not None) / 3600
-    title = f"{manifest.parent.name}/{manifest.name}: {len(rows)} clips, {hours:.2f} hours"
-    draw_corpus(title, rows, durations_s, data.choices, target)
+    title = f"{manifest.parent.name}/{manifest.name}: {len(rows)} clips, {rows.hours:.2f} hours"
+    draw_corpus(title, rows, data.choices, target)
     _print(f"figure: {target}")
     return True
 
 
-def _read_checked(data: DataConfig) -> list[dict[str, Any]]:
+def _read_checked(data: DataConfig) -> StoredRows:
     """Return the rows with all their fields; Raises ManifestError unless all are as they must."""
-    read_manifest(
-        data.manifest,
+    check_manifest(
+        Path(data.manifest),
         audio_root=data.audio_root,
         choices=data.choices,
-        question_template=data.question,
         follow_links=data.follow_links,
     )
     return _rows(data)
 
 
-def _rows(data: DataConfig) -> list[dict[str, Any]]:
+def _rows(data: DataConfig) -> StoredRows:
     root = Path(data.audio_root)
-    return read_leniently(Path(data.manifest), root, follow_links=data.follow_links)
+    rows = read_leniently(Path(data.manifest), root, follow_links=data.follow_links)
+    return StoredRows.spooled(rows)
+
+
+def _hashes(rows: StoredRows, audio_root: Path) -> Callable[[str], str]:
+    """Return the way from a clip of the rows to its hash: of its row, or else of its file."""
+    places, sums = HashMap(), bytearray()
+
+    def put(clip: str, sha256: str) -> None:
+        places.put(text_hash(clip), len(sums))
+        sums.extend(bytes.fromhex(sha256))
+
+    for row in rows:
+        if _SHA256.fullmatch(row.get("sha256", "")):
+            put(row["audio"], row["sha256"])
+    clips = compress(clips_of_rows(rows), distinct(clips_of_rows(rows))[1])
+    unhashed = StoredRows.spooled(
+        {"audio": clip} for clip in clips if places.get(text_hash(clip)) is None
+    )
+    for row in reported(unhashed, len(unhashed), "hashed {} of {} clips"):
+        put(row["audio"], file_sha256(audio_root / row["audio"]))
+
+    def sha256_of(clip: str) -> str:
+        place = places.get(text_hash(clip))
+        assert place is not None, clip
+        return sums[place : place + 32].hex()
+
+    return sha256_of
 
 
 def _print(*lines: str) -> None:

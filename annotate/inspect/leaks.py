@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from configs.errors import UserError
 from data.files import Row
 from data.manifest import OTHER_CLIPS
 from data.records import BoolArray, IntArray
+from data.stored import HashMap, text_hash
 
 KINDS = ("speaker", "unknown_speaker", "session", "sha256", "transcript")
 """What is looked for; `sha256` is the same file, `transcript` the same sentence. An
@@ -105,28 +106,31 @@ def find_leaks(rows: Collection[Row], allowed: Collection[str] = ()) -> list[Lea
     return sorted(leaks, key=lambda leak: (KINDS.index(leak.kind), leak.value))
 
 
-def rows_of_other_clips(rows: Collection[Row], hashes: Mapping[str, str]) -> list[Row]:
-    """Return a row for each clip that is heard beside a row's own, in the split of that row.
+def with_other_clips(rows: Sequence[Row], sha256_of: Callable[[str], str]) -> Iterator[Row]:
+    """Yield rows and a row for each clip that is heard beside one's own, in the split of that row.
 
     Its id names both. Who speaks in it, and what, is told by the row that is about it; if there is
     none, nobody can tell.
 
     Args:
-        rows: As `data.manifest.read_leniently` returns them.
-        hashes: Clip -> its SHA-256.
+        rows: As `data.manifest.read_leniently` yields them.
+        sha256_of: Clip -> the hash of its file.
     """
-    about = {row["audio"]: row for row in rows}
-    return [
-        {
-            **{key: about.get(clip, {}).get(key) for key in ("speaker", "session", "text")},
-            "id": f"{row['id']}, its clip {clip}",
-            "split": row.get("split"),
-            "dataset": row.get("dataset"),
-            "sha256": hashes[clip],
-        }
-        for row in rows
-        for clip in row.get(OTHER_CLIPS, ())
-    ]
+    about = HashMap()
+    for place, row in enumerate(rows):
+        about.put(text_hash(row["audio"]), place)
+        yield row
+    for row in rows:
+        for clip in row.get(OTHER_CLIPS, ()):
+            place = about.get(text_hash(clip))
+            told = {} if place is None else rows[place]
+            yield {
+                **{key: told.get(key) for key in ("speaker", "session", "text")},
+                "id": f"{row['id']}, its clip {clip}",
+                "split": row.get("split"),
+                "dataset": row.get("dataset"),
+                "sha256": sha256_of(clip),
+            }
 
 
 def _shared(hashes: IntArray, splits: NDArray[np.int32]) -> BoolArray:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
+import json
 import logging
-import os
 import random
-import shutil
-import tracemalloc
-from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import fields
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,12 @@ from annotate.pipeline import Pipeline
 from annotate.stages import Files
 from configs.annotate_schema import AnnotateConfig, SourceConfig, SplitsConfig
 from configs.errors import UserError
-from data import stored
 from data.files import write_rows
 from data.prosody.measure import VERSION, Prosody
 from data.prosody.stress import read_words
-from data.workers import worker_pool
+from launch import dataset
 from tests.unit.corpus_files import write_clip
+from tests.unit.make_rows import draw_rows
 from tests.unit.source_files import LABELS, WRITERS, Row, facts, table, write_wav
 
 NUM_ROWS = 48
@@ -121,7 +119,29 @@ class Said(logging.Handler):
         logging.getLogger().removeHandler(self)
 
 
-def converted(name: str, folder: Path) -> str:
+GRID = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+0 0.1 <exists> 1 "IntervalTier" "words" 0 0.1 2 0 0.05 "sentence" 0.05 0.1 "{}"
+"""
+
+
+def write_alignments(rows: list[Row], folder: Path) -> None:
+    """Words of some clips: a file of each, or lines of one file that are not together."""
+    folder.mkdir()
+    lines: list[str] = []
+    for number, row in enumerate(rows):
+        last = row["text"].split()[1]
+        if number % 4 == 0:
+            (folder / row["id"]).parent.mkdir(parents=True, exist_ok=True)
+            (folder / f"{row['id']}.TextGrid").write_text(GRID.format(last))
+        elif number % 4 == 1:
+            lines.insert(0, f"{row['id']} 1 0.01 0.03 sentence")
+            lines.append(f"{row['id']} 1 0.04 0.04 {last if number % 3 else 'other'}")
+    (folder / "some.ctm").write_text("\n".join(lines))
+
+
+def converted(name: str, folder: Path, *, aligned: bool = False) -> str:
     """Convert a source, and say what came of it."""
     root, tables, output = folder / "clips", folder / "tables", folder / "out"
     for each in (root, tables, output):
@@ -139,6 +159,9 @@ def converted(name: str, folder: Path) -> str:
         source=SourceConfig(name="mine", files=list(map(str, paths)), missing="skip"),
         splits=SplitsConfig(allow=["transcript", "unknown_speaker"]),
     )
+    if aligned:
+        write_alignments(rows, folder / "words")
+        config.alignments = str(folder / "words")
     files = Files(output)
     with Said() as said:
         try:
@@ -166,6 +189,10 @@ GOLDEN = {
     "parts": "1bf11bbccd13",
     "ravdess": "f9c68610da03",
     "prosody": "103067b78555",
+    "aligned": "c69ba2733643",
+    "check": "069841872c5f",
+    "leaks": "d20741055378",
+    "stats": "d0a0d65ec3d4",
 }
 
 
@@ -173,6 +200,10 @@ GOLDEN = {
 def test_sources_give_the_files_and_messages_of_before(name: str, tmp_path: Path):
     """The digests were written by the code that held all clips in memory."""
     assert converted(name, tmp_path) == GOLDEN[name]
+
+
+def test_alignments_give_the_file_and_messages_of_before(tmp_path: Path):
+    assert converted("csv", tmp_path, aligned=True) == GOLDEN["aligned"]
 
 
 def converted_ravdess(folder: Path) -> str:
@@ -246,69 +277,34 @@ def test_prosody_gives_the_files_and_messages_of_before(tmp_path: Path):
     assert measured(tmp_path) == GOLDEN["prosody"]
 
 
-def link_clips(root: Path, num_rows: int) -> list[Row]:
-    """Describe as many clips, which are names of one file."""
-    write_wav(root / "a.wav")
-    rows = [facts(number) for number in range(num_rows)]
-    for row in rows:
-        (root / row["audio"]).parent.mkdir(parents=True, exist_ok=True)
-        os.link(root / "a.wav", root / row["audio"])
-    (root / "a.wav").unlink()
-    return rows
+def looked_at(command: str, folder: Path) -> str:
+    """Look at a corpus by a command, and say what it printed and wrote."""
+    draw, rows = random.Random(4), draw_rows(150, seed=7)
+    for number, row in enumerate(rows):
+        path = folder / row["audio"]
+        write_wav(path, number if number % 40 else 1)  # four files of one content
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        row |= {"label": LABELS[number % 3], "duration_s": 0.1 + 0.2 * (number == 9)}
+        row |= {"split": ("train", "test", "mine")[number % 7 % 3]} if number % 11 else {}
+        row |= {"speaker": f"s{number // 9}"} if number % 13 else {}
+        row |= {"sha256": sha256} if number % 2 else {}
+        row["prosody"] |= {"f0_median_hz": draw.uniform(80, 300) if number % 4 else None}
+        row["prosody"] |= {"energy_dbfs": draw.uniform(-50, 0), "nuclei_per_s": 4}
+        row["prosody"] = row["prosody"] if number % 10 else None
+    rows[20]["audio"] = rows[21]["audio"]
+    if command == "check":
+        rows[22]["sha256"] = "0" * 64
+        (folder / rows[23]["audio"]).write_bytes(b"RIFF, but no more")
+    write_rows(folder / "m.jsonl", rows)
+    config = folder / "run.yaml"
+    data = {"manifest": str(folder / "m.jsonl"), "audio_root": str(folder), "choices": [*LABELS]}
+    config.write_text(json.dumps({"data": data}))
+    more = {"stats": ("--figure", "figure.svg")}.get(command, ("--output", "found.jsonl"))
+    with redirect_stdout(StringIO()) as said:
+        code = dataset.main([command, "--config", str(config), more[0], str(folder / more[1])])
+    return digest_of([f"{code}", said.getvalue()], folder, [folder / "found.jsonl"])
 
 
-def conversion(name: str) -> Callable[[Path, int], Pipeline]:
-    """Return what makes the conversion of a source with a number of rows."""
-
-    def make(folder: Path, num_rows: int) -> Pipeline:
-        root, tables = folder / "clips", folder / "tables"
-        tables.mkdir(parents=True)
-        kind, write = SOURCES[name]
-        files = list(map(str, write(root, link_clips(root, num_rows), tables)))
-        config = AnnotateConfig(
-            corpus=kind,
-            root=str(root),
-            labels="own",
-            workers=1,
-            source=SourceConfig(name="mine", files=files),
-            splits=SplitsConfig(allow=["transcript", "unknown_speaker", "sha256"]),
-        )
-        return Pipeline(config, Files(folder / "out"))
-
-    return make
-
-
-def peak_of(pipeline: Pipeline, stage: str) -> int:
-    """Bytes that a stage holds at most, beyond what is there before."""
-    shutil.rmtree(pipeline.files.folder, ignore_errors=True)
-    pipeline.files.folder.mkdir()
-    gc.collect()
-    tracemalloc.start()
-    getattr(pipeline, stage)()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
-
-
-def growth_per_row(folder: Path, name: str, few: int = 300, many: int = 1_200) -> float:
-    """Bytes by which the peak grows with each row; in a process without other caches."""
-    stored.COLUMN_PART, stored.FRESH_HASHES = 50, 64
-    made = {number: MAKES[name](folder / str(number), number) for number in (few, many)}
-    gc.freeze()
-    gc.set_threshold(200, 2, 2)  # what waits to be collected is not held by anybody
-    peaks = [peak_of(made[number], "write_corpus") for number in (many, few, many)]
-    return (peaks[2] - peaks[1]) / (many - few)
-
-
-MAKES = {
-    name: conversion(name) for name in ("csv", "jsonl", "swift", "folders", "parquet", "parts")
-}
-
-
-ROW_BYTES = 200
-
-
-@pytest.mark.parametrize("name", MAKES)
-def test_a_row_takes_hashes_and_numbers(tmp_path: Path, name: str):
-    with worker_pool(1) as pool:
-        assert pool.submit(growth_per_row, tmp_path, name).result() < ROW_BYTES
+@pytest.mark.parametrize("command", ["check", "leaks", "stats"])
+def test_a_look_at_a_corpus_says_what_it_said(command: str, tmp_path: Path):
+    assert looked_at(command, tmp_path) == GOLDEN[command]
