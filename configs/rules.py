@@ -38,6 +38,7 @@ LOCAL_JUDGE_MEMORY_FRAC = 0.85
 def check_rules(config: RunConfig) -> list[str]:
     """Return one line per broken rule, naming the keys and what to do; empty if all is well."""
     policy_only = (
+        *_placement(config),
         *_staleness(config),
         *_reward_sum(config),
         *_step_size(config),
@@ -49,7 +50,6 @@ def check_rules(config: RunConfig) -> list[str]:
     return [
         *_run(config),
         *_device(config),
-        *_placement(config),
         *_data(config),
         *_splits(config),
         *_benchmarks(config),

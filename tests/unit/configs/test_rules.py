@@ -32,6 +32,8 @@ def off(index: int) -> tuple[str, ...]:
     return (f"{key}.kind=linear", f"{key}.start_frac=0", f"{key}.end_frac=0")
 
 
+COLOCATED = ("device=cuda", "rollout.colocate=true", "rollout.num_engines=1")
+
 RULES = [
     (("sync.transport=nccl",), "sync.transport: found nccl; device: cpu needs host"),
     (("model.dtype=bfloat16",), "model.dtype: found bfloat16; device: cpu needs float32"),
@@ -40,17 +42,16 @@ RULES = [
     (("device=cuda",), "sync.transport: host is for device: cpu"),
     (("device=cuda", "sync.transport=ipc"), "sync.transport: ipc needs rollout.colocate: true"),
     (
-        ("device=cuda", "rollout.colocate=true", "sync.transport=nccl"),
+        (*COLOCATED, "sync.transport=nccl"),
         "sync.transport: found nccl; rollout.colocate needs ipc",
     ),
     (
-        ("device=cuda", "rollout.colocate=true", "sync.transport=ipc", "learner.num_ranks=4"),
+        (*COLOCATED, "sync.transport=ipc", "learner.num_ranks=4"),
         "rollout.num_engines: 1 engine GPUs beside learner.num_ranks: 4",
     ),
     (
         (
-            "device=cuda",
-            "rollout.colocate=true",
+            *COLOCATED,
             "sync.transport=ipc",
             "learner.num_ranks=2",
             "rollout.tensor_parallel=2",

@@ -47,7 +47,7 @@ def pair(number: int, direction: int = 1) -> Prompt:
     """A prompt of 3 tokens with its counterpart, whose slowed clip has 4."""
     example = make_example(number)
     plain, moved = (
-        Prompt(example, "", np.arange(3 + size), f"{way}", size, Move("pitch", way, 4.0, True))
+        Prompt(example, "", np.arange(3 + size), f"{way}", size, move=Move("pitch", way, 4.0, True))
         for size, way in ((0, 0), (1, direction))
     )
     return replace(plain, counterpart=moved)
