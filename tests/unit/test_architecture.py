@@ -114,18 +114,18 @@ MAX_ROOM_LINES = {
     "trainer": 7910,
     # Comparisons over speakers, benchmarks of others by their rules, null baselines, whether a
     # policy hears and its answer depends on its claims; controls of one clip among several.
-    "evaluation": 4510,
+    "evaluation": 4520,
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments; a
-    # million rows in bounded memory, near copies among them.
-    "annotate": 9960,
+    # million rows in bounded memory, near copies among them; clips that are heard beside others.
+    "annotate": 10000,
     # Two runs side by side, pages of runs that go on, curves of long runs; hypotheses of sweeps;
-    # cards of corpora and adapters.
-    "report": 2500,
+    # cards of corpora and adapters; a player for each clip of a prompt.
+    "report": 2520,
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
     # on texts; one clip in, answer and reasoning out; a report that follows its run; prosody on the
     # nodes of a cluster; packages and keys of trackers; pushes to the hub, adapters merged; several
     # clips in one question.
-    "launch": 6560,
+    "launch": 6570,
     # Null baselines, a judge with a known lean, a task of 27 labels, a corpus that needs pitch.
     "demo": 2330,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
