@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from configs.schema import DataConfig
 from data.audio import AudioError
 from data.loader import unusable, usable_prompts
 from data.prompts import PromptBuilder, prompt_function
-from data.records import Example, Prompt
+from data.records import Example, FloatArray, Prompt
 from data.workers import worker_pool
 from evaluation.controls import AlteredClip, alter_clip, shuffled
 
@@ -91,18 +91,24 @@ def altered_prompts(
             clips = list(pool.map(alter, paths, chunksize=BATCH))
             usable = list(_usable(chunk, clips, data.bad_clips))
             for name in altering:
-                features = (builder.extract_features(clip.samples[name]) for _, clip in usable)
                 prompts = [
-                    builder.build(
-                        example,
-                        ray.put(frames),
-                        frames.shape[1],
-                        build(example).beside if example.others else (),
-                    )
-                    for (example, _), frames in zip(usable, features, strict=True)
+                    _altered_prompt(builder, build, example, clip.samples[name])
+                    for example, clip in usable
                 ]
                 clean = (example.id for example, clip in usable if name in clip.clean)
                 yield AlteredPrompts(name, prompts, frozenset(clean))
+
+
+def _altered_prompt(
+    builder: PromptBuilder,
+    build: Callable[[Example], Prompt],
+    example: Example,
+    samples: FloatArray,
+) -> Prompt:
+    """Return the prompt of an example with other samples for its clip; other clips stay."""
+    features = builder.extract_features(samples)
+    beside = build(example).beside if example.others else ()
+    return builder.build(example, ray.put(features), features.shape[1], beside)
 
 
 def _alter(path: Path, **options: Any) -> AlteredClip | AudioError:

@@ -52,6 +52,7 @@ def test_rows_of_any_number_of_clips_train_and_agree(
         # Rows with and without clips share rows of the learner.
         "learner.tokens_per_microbatch": 2048,
         "log.samples_every": 1,
+        "rewards.terms.3.schedule.min_steps": 1,
     }
     done = shell.run(*command("rl", write_config(tmp_path), settings))
     assert done.returncode == 0, done.stdout + done.stderr
