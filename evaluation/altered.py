@@ -67,12 +67,7 @@ def altered_prompts(
     build = prompt_function(builder, data, ray.put)
     examples = [example for example in examples if example.audio]
     if "shuffle" in names:
-        heard = shuffled(examples, seed)
-        owners = {other.id: example for example, other in zip(examples, heard, strict=True)}
-        for first in range(0, len(examples), CHUNK):
-            prompts = usable_prompts(heard[first : first + CHUNK], build, data.bad_clips)
-            prompts = [replace(prompt, example=owners[prompt.example.id]) for prompt in prompts]
-            yield AlteredPrompts("shuffle", prompts, frozenset())
+        yield from _exchanged(examples, build, data.bad_clips, seed)
     altering = [name for name in names if name != "shuffle"]
     if not altering:
         return
@@ -109,6 +104,17 @@ def _altered_prompt(
     features = builder.extract_features(samples)
     beside = build(example).beside if example.others else ()
     return builder.build(example, ray.put(features), features.shape[1], beside)
+
+
+def _exchanged(
+    examples: Sequence[Example], build: Callable[[Example], Prompt], bad_clips: str, seed: int
+) -> Iterator[AlteredPrompts]:
+    heard = shuffled(examples, seed)
+    owners = {other.id: example for example, other in zip(examples, heard, strict=True)}
+    for first in range(0, len(examples), CHUNK):
+        prompts = usable_prompts(heard[first : first + CHUNK], build, bad_clips)
+        prompts = [replace(prompt, example=owners[prompt.example.id]) for prompt in prompts]
+        yield AlteredPrompts("shuffle", prompts, frozenset())
 
 
 def _alter(path: Path, **options: Any) -> AlteredClip | AudioError:

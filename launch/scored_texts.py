@@ -226,8 +226,8 @@ def _note(
         return f"not asked: {terms.not_asked[name]}"
     notes = []
     if values[i] is None:
-        why = detail.get("missing") or ("malformed" if detail.get("malformed") else "")
-        why = "does not apply" if detail.get("not_applicable") else why
+        why = "does not apply" if detail.get("not_applicable") else ""
+        why = detail.get("missing") or ("malformed" if detail.get("malformed") else why)
         notes.append(f"not scored{f': {why}' if why else ''}")
     if name in scored.filled:
         if values[i] is None:

@@ -173,15 +173,10 @@ def run(
         "PEERS_MODEL": str(model),
         "PEERS_RESULT": str(result),
     }
+    command = [python, "-m", "swift.cli.main", "rlhf", *words]
     with log.open("w", encoding="utf-8") as output:
-        done = subprocess.run(
-            [python, "-m", "swift.cli.main", "rlhf", *words],
-            cwd=folder,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
+        kept = {"stdout": output, "stderr": subprocess.STDOUT}
+        done = subprocess.run(command, cwd=folder, env=environment, check=False, **kept)
     if done.returncode or not result.exists():
         end = log.read_text(encoding="utf-8", errors="replace")[-4000:]
         raise RuntimeError(f"ms-swift ended with {done.returncode}:\n{end}")

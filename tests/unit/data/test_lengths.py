@@ -55,7 +55,7 @@ def test_a_clip_that_pairs_slow_down_takes_more_room(tiny_checkpoint: Path) -> N
     for moves, size, tokens in ((["rate"], 1.6, 40), (["rate"], 1.25, 31), (["pitch"], 1.6, 25)):
         pairs = CounterfactualConfig(moves=moves, rate=size)
         check = policy_lengths(replace(plain, rollout=replace(plain.rollout, counterfactual=pairs)))
-        problem = check(make_example(), SECOND)
+        problem = check(make_example(), [SECOND])
         assert (f"clip {tokens})" in problem) if tokens > 25 else not problem
 
 

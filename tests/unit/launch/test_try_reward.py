@@ -70,8 +70,8 @@ def test_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_is_left_out_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     one = ["--text", GOOD.format("angry"), "--label", "angry"]
-    (unmeasured,) = rows(capsys, *one)
-    assert unmeasured["terms"]["reasoning"]["note"] == "not scored: no prosody in the manifest"
+    (typed,) = rows(capsys, *one)
+    assert typed["terms"]["reasoning"]["note"] == "not scored: no clip"
     (alone,) = rows(capsys, *one, "--prosody", json.dumps(PROSODY))
     assert alone["total"] == 1.3
     assert "rewards.trust.one_sided" in alone["terms"]["reasoning"]["note"]
