@@ -15,6 +15,10 @@ from tests.e2e.conftest import WriteConfig
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 MAX_GAP = 2e-3
+TERMS = (
+    "[{name: accuracy, target: 'rewards.accuracy:AccuracyReward'}, "
+    "{name: letters, target: 'tests.e2e.toy_reward:Letters', options: {trace: /dev/null}}]"
+)
 SIZES = (0, 1, 2, 2)
 """Clips of each fourth row; the last two have a list, and a clip in a turn."""
 
@@ -52,7 +56,7 @@ def test_rows_of_any_number_of_clips_train_and_agree(
         # Rows with and without clips share rows of the learner.
         "learner.tokens_per_microbatch": 2048,
         "log.samples_every": 1,
-        "rewards.terms.3.schedule.min_steps": 1,
+        "rewards.terms": TERMS,
     }
     done = shell.run(*command("rl", write_config(tmp_path), settings))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -86,7 +86,7 @@ def test_clips_before_it_are_heard_and_the_last_one_is_measured(
     tmp_path: Path,
     run_folder: Path,
     answers: Callable[[str], list[Any]],
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     asked = answers(GOOD)
     clip, calm = clip_in(tmp_path), tmp_path / "calm"
@@ -94,10 +94,10 @@ def test_clips_before_it_are_heard_and_the_last_one_is_measured(
     calm = clip_in(calm, seconds=0.5)
     words = [str(clip), "--before", str(calm), "--before", str(clip), "--run", str(run_folder)]
     assert main(words) == 0
-    out = capsys.readouterr().out
+    out = capfd.readouterr().out
     assert out.startswith(f"before:    {calm}\nbefore:    {clip}\nclip:      {clip} (1.00 s)\n")
     assert main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["before"] == [str(calm), str(clip)]
+    assert json.loads(capfd.readouterr().out)["before"] == [str(calm), str(clip)]
     prompt = asked[0][1]
     assert [array.shape[1] for array in prompt.clips] == [50, 100, 100]
     assert prompt.text.count("<|AUDIO|>") == 3
