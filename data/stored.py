@@ -1,7 +1,8 @@
-"""Rows that stay on disk: a million of them in 8 MB of memory."""
+"""Rows that stay on disk: a million of them in some MB of memory."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -15,13 +16,16 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from data.files import Row, json_lines
+from data.files import Row, append_row, iterate_appended, json_lines
 from data.records import BoolArray, IntArray
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 COLUMN_PART = 2**16
 """Texts of a column that are Python objects at a time."""
+
+FRESH_HASHES = 2**14
+"""Entries of a `HashMap` that are Python objects; more are sorted into arrays."""
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -70,7 +74,12 @@ class StoredRows(Sequence[dict[str, Any]]):
             OSError: It cannot be read.
         """
         with path.open("rb") as file:
-            return cls(_Lines(file))
+            return cls.in_file(file)
+
+    @classmethod
+    def in_file(cls, file: BinaryIO) -> StoredRows:
+        """Return the rows of an open file as it is now; it may be closed, or appended to."""
+        return cls(_Lines(file))
 
     @classmethod
     def spooled(cls, rows: Iterable[Row], folder: Path) -> StoredRows:
@@ -82,7 +91,7 @@ class StoredRows(Sequence[dict[str, Any]]):
         with tempfile.TemporaryFile(dir=folder) as file:
             file.writelines(json_lines(rows))
             file.flush()
-            return cls(_Lines(file))
+            return cls.in_file(file)
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -164,3 +173,99 @@ class RowsById(Mapping[str, dict[str, Any]]):
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._rows)
+
+
+def text_hash(text: str) -> int:
+    """Return 64 bits that are the same in every process."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big")
+
+
+class HashMap:
+    """64-bit hash -> a number, in 16 bytes each."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._fresh: dict[int, int] = {}
+        self._sorted: list[tuple[NDArray[np.uint64], IntArray]] = []
+
+    def __len__(self) -> int:
+        """Return how many hashes there are."""
+        return len(self._fresh) + sum(len(keys) for keys, _ in self._sorted)
+
+    def get(self, key: int) -> int | None:
+        """Return the number of a hash; None if there is none."""
+        if key in self._fresh:
+            return self._fresh[key]
+        for keys, numbers in self._sorted:
+            place = int(np.searchsorted(keys, np.uint64(key)))
+            if place < len(keys) and int(keys[place]) == key:
+                return int(numbers[place])
+        return None
+
+    def put(self, key: int, number: int) -> None:
+        """Add a hash that is not there yet."""
+        self._fresh[key] = number
+        if len(self._fresh) >= FRESH_HASHES:
+            keys = np.array(list(self._fresh), np.uint64)
+            numbers = np.array(list(self._fresh.values()), np.int64)
+            self._fresh = {}
+            # Arrays of similar size become one: there are few, and each entry is moved few times.
+            while self._sorted and len(self._sorted[-1][0]) <= 2 * len(keys):
+                older, held = self._sorted.pop()
+                keys, numbers = np.concatenate([older, keys]), np.concatenate([held, numbers])
+            order = np.argsort(keys)
+            self._sorted.append((keys[order], numbers[order]))
+
+    def hashes(self) -> NDArray[np.uint64]:
+        """Return all hashes, ascending."""
+        fresh = np.array(list(self._fresh), np.uint64)
+        return np.sort(np.concatenate([fresh, *(keys for keys, _ in self._sorted)]))
+
+
+class Journal:
+    """Entries that `append_row` writes, by a text of each: a hash and a place are in memory."""
+
+    def __init__(self, path: Path | None, key: Callable[[Row], str]) -> None:
+        """Read what is there.
+
+        Args:
+            path: The file, which need not be there; None = nothing is kept.
+            key: Returns the text of an entry; empty if it counts for nothing.
+        """
+        self._path = path
+        self._key = key
+        self._file: BinaryIO | None = None
+        self.places = HashMap()
+        """Hash of a text -> first byte of its entry."""
+        for start, entry in iterate_appended(path) if path else ():
+            self._remember(key(entry), start)
+
+    def _remember(self, name: str, start: int) -> None:
+        if name and self.places.get(text_hash(name)) is None:
+            self.places.put(text_hash(name), start)
+
+    def add(self, entry: Row) -> int | None:
+        """Write an entry down, and return its first byte; None without a file."""
+        if self._path is None:
+            return None
+        start = append_row(self._path, entry)
+        self._remember(self._key(entry), start)
+        return start
+
+    def at(self, start: int) -> dict[str, Any]:
+        """Return the entry that begins at a byte."""
+        assert self._path is not None
+        if self._file is None:
+            self._file = self._path.open("rb")
+            weakref.finalize(self, self._file.close)
+        self._file.seek(start)
+        return json.loads(self._file.readline())
+
+    def find(self, name: str) -> tuple[int, dict[str, Any]] | None:
+        """Return the first byte and the entry of a text; None if there is none."""
+        start = self.places.get(text_hash(name)) if name else None
+        if start is None:
+            return None
+        entry = self.at(start)
+        return (start, entry) if self._key(entry) == name else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from annotate.corpora.texts import read_text
+from annotate.corpora.texts import open_text, read_text
 from configs.errors import UserError
 
 _REMEDY = "download it again"
@@ -33,24 +33,25 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         UserError: It cannot be read, or a row is not a JSON object.
     """
-    text = read_text(path, remedy=_REMEDY)
     if path.suffix == ".json":
-        rows = _parse(text, str(path))
+        rows = _parse(read_text(path, remedy=_REMEDY), str(path))
         if not isinstance(rows, list):
             raise UserError(f"{path}: holds a JSON {type(rows).__name__}, not a list of rows")
-        numbered = [(f"{path}:{number}", row) for number, row in enumerate(rows, start=1)]
+        numbered = ((f"{path}:{number}", row) for number, row in enumerate(rows, start=1))
     else:
-        # Not splitlines(), which also cuts at characters that JSON leaves inside a text.
-        lines = enumerate(text.split("\n"), start=1)
-        numbered = [
-            (f"{path}:{number}", _parse(line, f"{path}:{number}"))
-            for number, line in lines
-            if line.strip()
-        ]
+        numbered = _lined(path)
     for where, row in numbered:
         if not isinstance(row, dict):
             raise UserError(f"{where}: is a JSON {type(row).__name__}; a row is an object")
         yield where, row
+
+
+def _lined(path: Path) -> Iterator[tuple[str, Any]]:
+    # Cut at line feeds alone, and not at other characters that JSON leaves inside a text.
+    with open_text(path, remedy=_REMEDY, newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield f"{path}:{number}", _parse(line, f"{path}:{number}")
 
 
 def _parse(text: str, where: str) -> Any:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, overload
+
+import numpy as np
 
 from annotate.corpora.clips import LeftOut, doubled_folders, where_it_fits
 from configs.errors import UserError
+from data.files import Row, json_lines
 from data.links import why_absent
 from data.manifest import first_of
+from data.records import IntArray
+from data.stored import StoredRows, text_column
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +51,71 @@ class CorpusClip:
     """Further JSON facts that go into the row as they are, such as `intensity`."""
 
 
+_FIELDS = tuple(one.name for one in fields(CorpusClip))
+
+
+class Clips(Sequence[CorpusClip]):
+    """The clips of a corpus in a file without a name, each made anew when it is asked for."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Start with none; the file lies in a folder, or with other temporary files (TMPDIR)."""
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        self._rows: StoredRows | None = None
+
+    def append(self, clip: CorpusClip) -> None:
+        """Add one more."""
+        row = {name: value for name in _FIELDS if (value := getattr(clip, name)) is not None}
+        self._file.writelines(json_lines([row]))
+        self._rows = None
+
+    def extend(self, clips: Iterable[CorpusClip]) -> None:
+        """Add some more."""
+        for clip in clips:
+            self.append(clip)
+
+    def sort(self) -> IntArray:
+        """Sort them by id, and return the places of those whose id the one before has too."""
+        ids = text_column(clip.id for clip in self)
+        order = np.argsort(ids, kind="stable")
+        ids = ids[order]
+        self._rows = self._stored().chosen(order)
+        return np.flatnonzero(ids[1:] == ids[:-1]) + 1
+
+    def _stored(self) -> StoredRows:
+        if self._rows is None:
+            self._file.flush()
+            self._rows = StoredRows.in_file(self._file)
+        return self._rows
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._stored())
+
+    @overload
+    def __getitem__(self, index: int) -> CorpusClip: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[CorpusClip]: ...
+    def __getitem__(self, index: int | slice) -> CorpusClip | list[CorpusClip]:
+        """Return a clip, or a list of some."""
+        if isinstance(index, slice):
+            return [_clip(row) for row in self._stored()[index]]
+        return _clip(self._stored()[index])
+
+    def __iter__(self) -> Iterator[CorpusClip]:
+        """Yield the clips in order, one in memory at a time."""
+        return map(_clip, self._stored())
+
+
+def _clip(row: Row) -> CorpusClip:
+    return CorpusClip(**{"speaker": None, **row})
+
+
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """How one corpus is read."""
 
-    read: Callable[[Path], list[CorpusClip]]
+    read: Callable[[Path], Clips]
     """Folder -> its clips, sorted by id. Raises UserError."""
     split: str
     """Split that is made unless another is asked for: `official`, `session` or `speaker`."""
@@ -115,12 +182,12 @@ def lacks(path: Path, otherwise: str) -> str:
 def finish(
     corpus: str,
     root: Path,
-    clips: Iterable[CorpusClip],
+    clips: Clips,
     problems: Sequence[str],
     left_out: LeftOut | None = None,
     *,
     fits: Callable[[Path], bool] | None = None,
-) -> list[CorpusClip]:
+) -> Clips:
     """Return the clips sorted by id, or refuse the folder with everything that is wrong in it.
 
     Problems read `FILE[:LINE]: what; what to do`. What was left out is printed.
@@ -136,31 +203,37 @@ def finish(
     Raises:
         UserError: There are problems, no clips, or two clips with one id.
     """
-    ordered = sorted(clips, key=lambda clip: clip.id)
-    problems = [*problems, *_twice(root, ordered)]
+    problems = [*problems, *_twice(root, clips, clips.sort())]
     for line in left_out.lines() if left_out else ():
         logger.warning(f"{root}: {line}")
     if problems:
         raise UserError(f"{root}: {len(problems)} problem(s) as {corpus}\n{first_of(problems)}")
-    if not ordered:
+    if not clips:
         near = where_it_fits(root, fits) if fits else ""
         raise UserError(
             f"{root}: holds no clip of {corpus}; docs/corpora.md shows the layout that is read"
             f"{near}"
         )
-    return ordered
+    return clips
 
 
-def _twice(root: Path, clips: Sequence[CorpusClip]) -> Iterator[str]:
-    """Yield what is there twice: a folder inside itself, folders with the same clips, clips."""
-    copies = doubled_folders(root, (clip.audio for clip in clips))
+def _twice(root: Path, clips: Clips, again: IntArray) -> Iterator[str]:
+    """Yield what is there twice: a folder inside itself, folders with the same clips, clips.
+
+    Args:
+        root: Folder of the corpus.
+        clips: Sorted.
+        again: What `Clips.sort` returned.
+    """
+    copies = doubled_folders(root, lambda: (clip.audio for clip in clips))
     for outer, inner, number in copies:
         yield (
             f"{root / outer} and {root / inner} hold the same {number} clips: a copy inside the "
             f"folder; move {root / inner} away"
         )
     files: dict[str, list[str]] = defaultdict(list)
-    for clip in clips:
+    for place in np.union1d(again - 1, again).tolist():
+        clip = clips[place]
         if not any(clip.audio.startswith(f"{inner}/") for _, inner, _ in copies):
             files[clip.id].append(clip.audio)
     pairs: dict[tuple[Path, Path], list[tuple[str, str]]] = defaultdict(list)

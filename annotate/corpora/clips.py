@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator
+from functools import cache
 from itertools import combinations
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+import numpy as np
 
 from configs.errors import UserError
 from data.links import why_absent
+from data.records import IntArray
 
 READ = frozenset(
     (
@@ -135,25 +140,32 @@ def _walk(
 ) -> Iterator[tuple[Path, bool]]:
     """Yield the files below a folder, and whether they lie in a hidden one."""
     seen = seen if seen is not None else {os.path.realpath(folder)}
+    names: list[str] = []
+    folders, no_files = set[str](), set[str]()  # of a million files, their names are in memory
     try:
         with os.scandir(folder) as entries:
-            ordered = sorted(entries, key=lambda entry: entry.name)
+            for entry in entries:
+                names.append(entry.name)
+                if entry.is_dir():
+                    folders.add(entry.name)
+                elif not entry.is_file():
+                    no_files.add(entry.name)
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; make the folder readable") from error
-    for entry in ordered:
-        path = folder / entry.name
-        if entry.is_dir():
-            if entry.name in JUNK_FOLDERS:
+    for name in sorted(names):
+        path = folder / name
+        if name in folders:
+            if name in JUNK_FOLDERS:
                 continue
             real = os.path.realpath(path)
             if real in seen:
                 left_out.add("links to folders that are read under another name", path)
                 continue
             seen.add(real)
-            yield from _walk(path, top, left_out, seen, hidden or entry.name.startswith("."))
-        elif is_junk(entry.name):
+            yield from _walk(path, top, left_out, seen, hidden or name.startswith("."))
+        elif is_junk(name):
             continue
-        elif entry.is_file():
+        elif name not in no_files:
             yield path, hidden
         elif path.suffix.lower() in READ:
             why = why_absent(os.path.abspath(path))
@@ -169,7 +181,7 @@ def _regex(glob: str) -> str:
     )
 
 
-def doubled_folders(root: Path, clips: Iterable[str]) -> list[tuple[str, str, int]]:
+def doubled_folders(root: Path, clips: Callable[[], Iterable[str]]) -> list[tuple[str, str, int]]:
     """Return the folders that hold a copy of what they are in, as archives often unpack.
 
     A copy has the same names in the same folders, the same sizes, and the same bytes in one file
@@ -177,25 +189,38 @@ def doubled_folders(root: Path, clips: Iterable[str]) -> list[tuple[str, str, in
 
     Args:
         root: Folder of the corpus.
-        clips: Paths below it, with forward slashes.
+        clips: Yields the paths below it, with forward slashes, each time anew; of each, a hash is
+            in memory.
 
     Returns:
         Folder, the copy inside it, and how many clips both have.
     """
-    names: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    for clip in clips:
-        path = PurePosixPath(clip)
-        names[path.parts[:-1]].add(path.name)
+    hashes: dict[tuple[str, ...], array[int]] = defaultdict(lambda: array("q"))
+    for clip in clips():
+        *folder, name = clip.split("/")
+        hashes[tuple(folder)].append(hash(name))
+
+    @cache
+    def distinct(folder: tuple[str, ...]) -> IntArray:
+        return np.unique(np.array(hashes[folder], np.int64))
+
     copies: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
-    for inner, inside in names.items():
+    for inner in hashes:
         # The outer folder has the same path without some folders in the middle: the innermost of
         # these, for `data/data/a` is a copy in `data`.
         for start, end in sorted(combinations(range(len(inner) + 1), 2), reverse=True):
             outer = inner[:start] + inner[end:]
-            if names.get(outer) == inside and _same_files(root, outer, inner, inside):
-                key = inner[:start], inner[:end]
-                copies[key] = copies.get(key, 0) + len(inside)
-                break
+            if outer in hashes and np.array_equal(distinct(outer), distinct(inner)):
+                below = "".join(f"{part}/" for part in inner)
+                inside = {
+                    clip.removeprefix(below)
+                    for clip in clips()
+                    if clip.startswith(below) and "/" not in clip.removeprefix(below)
+                }
+                if _same_files(root, outer, inner, inside):
+                    key = inner[:start], inner[:end]
+                    copies[key] = copies.get(key, 0) + len(inside)
+                    break
     return [("/".join(outer), "/".join(inner), n) for (outer, inner), n in copies.items()]
 
 

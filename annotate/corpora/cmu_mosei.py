@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.base import Clips, CorpusClip, finish, relative, require_folder
 from annotate.corpora.clips import LeftOut, find_clips, find_files
 from annotate.corpora.texts import read_csv, read_lines
 from configs.errors import UserError
@@ -32,7 +32,7 @@ TOLERANCE_S = 0.02
 _COLUMNS = ("video", "start_time", "end_time", *EMOTIONS)
 
 
-def read_cmu_mosei(root: Path) -> list[CorpusClip]:
+def read_cmu_mosei(root: Path) -> Clips:
     """Return the scored sentences that have sound; `extra` holds the scores.
 
     Raises:
@@ -50,7 +50,7 @@ def read_cmu_mosei(root: Path) -> list[CorpusClip]:
     left_out, problems = LeftOut(), list[str]()
     files = {path.stem: path for path in find_clips(audio, "**/*.wav", left_out)}
     segments: dict[str, list[tuple[str, float, float, str]]] = {}
-    clips: dict[str, CorpusClip] = {}
+    clips, scored = Clips(), set[str]()
     for table in tables:
         for number, row in read_csv(table, _COLUMNS, remedy="name its columns as in the docs"):
             where, video = f"{table}:{number}", row["video"]
@@ -63,26 +63,29 @@ def read_cmu_mosei(root: Path) -> list[CorpusClip]:
                 problems.append(f"{where}: {error}")
                 continue
             name = f"{video}_{index}"
-            if name in clips:
+            if name in scored:
                 problems.append(f"{where}: {name} has scores twice; keep one row")
             elif name not in files:
                 left_out.add("scored sentences without sound", where)
             else:
                 path = files[name]
-                clips[name] = CorpusClip(
-                    id=name,
-                    audio=relative(path, root),
-                    raw_label=dominant(dict(zip(EMOTIONS, scores, strict=True))),
-                    speaker=None,
-                    session=video,
-                    text=text or None,
-                    split=SPLITS.get(path.parent.name.lower()),
-                    lang="en",
-                    extra=dict(zip(EMOTIONS, scores, strict=True)),
+                scored.add(name)
+                clips.append(
+                    CorpusClip(
+                        id=name,
+                        audio=relative(path, root),
+                        raw_label=dominant(dict(zip(EMOTIONS, scores, strict=True))),
+                        speaker=None,
+                        session=video,
+                        text=text or None,
+                        split=SPLITS.get(path.parent.name.lower()),
+                        lang="en",
+                        extra=dict(zip(EMOTIONS, scores, strict=True)),
+                    )
                 )
-    for name in files.keys() - clips.keys():
+    for name in files.keys() - scored:
         left_out.add("clips without scores", files[name])
-    return finish("CMU-MOSEI", root, clips.values(), problems, left_out)
+    return finish("CMU-MOSEI", root, clips, problems, left_out)
 
 
 def dominant(scores: Mapping[str, float]) -> str:

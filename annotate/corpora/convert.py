@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +171,10 @@ def convert_clips(
     failed: list[dict[str, str]] = []
 
     def rows() -> Iterator[dict[str, Any]]:
-        facts = facts_of((root / clip.audio for clip in kept()), journal, num_workers)
+        hashing, waiting = tee(kept())
+        facts = facts_of((root / clip.audio for clip in hashing), journal, num_workers)
         hashed = reported(facts, num_kept, "hashed {} of {} clips")
-        for clip, facts_or_problem in zip(kept(), hashed, strict=True):
+        for clip, facts_or_problem in zip(waiting, hashed, strict=True):
             if isinstance(facts_or_problem, str):
                 failed.append({"id": clip.id, "reason": facts_or_problem})
             else:

@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 
 from annotate.corpora.annotations import read_object
-from annotate.corpora.base import CorpusClip, finish, relative, require_file, require_folder
+from annotate.corpora.base import Clips, CorpusClip, finish, relative, require_file, require_folder
 from annotate.corpora.clips import LeftOut, find_clips
 from annotate.corpora.texts import read_text
 from configs.errors import UserError
@@ -23,7 +23,7 @@ from configs.errors import UserError
 _NAME = re.compile(r"(\d+)_([01])_d(\d+)")
 
 
-def read_dailytalk(root: Path) -> list[CorpusClip]:
+def read_dailytalk(root: Path) -> Clips:
     """Return the turns; `session` is the dialogue.
 
     Raises:
@@ -32,7 +32,7 @@ def read_dailytalk(root: Path) -> list[CorpusClip]:
     table = require_file(root, "DailyTalk", "metadata.json")
     require_folder(root, "DailyTalk", "data")
     dialogues = read_object(table)
-    left_out, problems, clips = LeftOut(), list[str](), list[CorpusClip]()
+    left_out, problems, clips = LeftOut(), list[str](), Clips()
     turns = {(dialogue, turn) for dialogue, content in dialogues.items() for turn in content}
     for path in find_clips(root, "data/**/*.wav", left_out):
         name = _NAME.fullmatch(path.stem)

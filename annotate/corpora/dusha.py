@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate.corpora.annotations import read_rows
-from annotate.corpora.base import CorpusClip, finish, lacks, relative, require_folder
+from annotate.corpora.base import Clips, CorpusClip, finish, lacks, relative, require_folder
 from annotate.corpora.clips import LeftOut, count_unnamed, in_any_case, where_it_fits
 from annotate.corpora.texts import read_csv
 from configs.errors import UserError
@@ -35,7 +35,7 @@ AGGREGATED = "processed_dataset_0*/aggregated_dataset"
 _NEEDED = ("hash_id", "audio_path", "annotator_emo", "golden_emo", "speaker_text", "source_id")
 
 
-def read_dusha(root: Path) -> list[CorpusClip]:
+def read_dusha(root: Path) -> Clips:
     """Return the clips that people voted on; `extra` holds their `votes` where these decided.
 
     Raises:
@@ -49,16 +49,16 @@ def read_dusha(root: Path) -> list[CorpusClip]:
         raise UserError(
             f"{root}: has none of {', '.join(PARTS)}; docs/corpora.md shows the layout{near}"
         )
-    left_out, problems, clips = LeftOut(), list[str](), list[CorpusClip]()
+    left_out, problems, clips = LeftOut(), list[str](), Clips()
     for part in parts:
         if not (root / part / "wavs").is_dir():
             left_out.add("parts without sound (no folder wavs)", root / part)
             continue
-        clips += _read_part(root, part, left_out, problems)
+        _read_part(root, part, clips, left_out, problems)
     return finish("Dusha", root, clips, problems, left_out)
 
 
-def _read_part(root: Path, part: str, left_out: LeftOut, problems: list[str]) -> list[CorpusClip]:
+def _read_part(root: Path, part: str, clips: Clips, left_out: LeftOut, problems: list[str]) -> None:
     voted = _table(root / part, f"raw_{part}")
     decided = _decided(root, part)
     first: dict[str, tuple[str, Mapping[str, Any]]] = {}
@@ -70,7 +70,6 @@ def _read_part(root: Path, part: str, left_out: LeftOut, problems: list[str]) ->
         name = str(row["hash_id"])
         first.setdefault(name, (where, row))
         votes.setdefault(name, Counter())[str(row["annotator_emo"]).strip().lower()] += 1
-    clips: list[CorpusClip] = []
     for name, (where, row) in first.items():
         path = in_any_case(root / part / "wavs" / f"{Path(str(row['audio_path'])).stem}.wav")
         if str(row["golden_emo"] or "").strip().lower() not in ("", "nan", "none"):
@@ -95,7 +94,6 @@ def _read_part(root: Path, part: str, left_out: LeftOut, problems: list[str]) ->
             )
     named = {f"{Path(str(row['audio_path'])).stem}.wav" for _, row in first.values()}
     count_unnamed(root / part / "wavs", "*.wav", named, left_out)
-    return clips
 
 
 def majority(votes: Mapping[str, int]) -> str:

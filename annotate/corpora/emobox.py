@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate.corpora.annotations import read_object, read_rows
-from annotate.corpora.base import CorpusClip, finish, lacks, relative, require_folder
+from annotate.corpora.base import Clips, CorpusClip, finish, lacks, relative, require_folder
 from annotate.corpora.clips import in_any_case
 from annotate.corpora.emobox_keys import who_speaks
 from configs.errors import UserError
@@ -51,7 +51,7 @@ OTHER_FORMATS = (".avi", ".m4a", ".mp4", ".webm")
 _LANGUAGE_OF = {name: lang for lang, names in LANGUAGES.items() for name in names}
 
 
-def read_emobox(root: Path) -> list[CorpusClip]:
+def read_emobox(root: Path) -> Clips:
     """Return the clips of every corpus that is below `downloads`, by their rows in `fold_1`.
 
     Raises:
@@ -67,11 +67,11 @@ def read_emobox(root: Path) -> list[CorpusClip]:
             f"{downloads}: EmoBox has no data/NAME/fold_1 for {', '.join(unknown)}; a corpus's "
             "folder is named as there"
         )
-    clips: list[CorpusClip] = []
+    clips = Clips()
     problems: list[str] = []
     for name in names:
         read, wrong = _read_corpus(root, name)
-        clips += read
+        clips.extend(read)
         problems += wrong
         unknown_speakers = sum(clip.speaker is None for clip in read)
         if unknown_speakers:

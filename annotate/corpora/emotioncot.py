@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate.corpora.annotations import read_rows
-from annotate.corpora.base import CorpusClip, finish, lacks, relative, require_folder
+from annotate.corpora.base import Clips, CorpusClip, finish, lacks, relative, require_folder
 from annotate.corpora.clips import in_any_case, is_junk, where_it_fits
 from configs.errors import UserError
 
@@ -44,7 +44,7 @@ _EXPRESSO = re.compile(r"(ex0[1-4])_[a-z]+")
 _EARS = re.compile(r"(?:^|[/_-])(p\d{3})[/_-]")
 
 
-def read_emotioncot(root: Path) -> list[CorpusClip]:
+def read_emotioncot(root: Path) -> Clips:
     """Return the clips of all `.jsonl` and `.json` files of the folder, the label in lower case.
 
     Raises:
@@ -57,7 +57,7 @@ def read_emotioncot(root: Path) -> list[CorpusClip]:
         raise UserError(
             f"{root}: no .jsonl or .json file; put EmotionCoT's annotations there{near}"
         )
-    clips: list[CorpusClip] = []
+    clips = Clips()
     problems: list[str] = []
     for file in files:
         for where, row in read_rows(file):

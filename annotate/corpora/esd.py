@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.base import Clips, CorpusClip, finish, relative, require_folder
 from annotate.corpora.clips import LeftOut, find_clips
 from annotate.corpora.texts import read_lines
 from configs.errors import UserError
@@ -33,7 +33,7 @@ IN_MANDARIN = ("中立", "生气", "快乐", "伤心", "惊喜")
 """Emotions at the end of a Mandarin line."""
 
 
-def read_esd(root: Path) -> list[CorpusClip]:
+def read_esd(root: Path) -> Clips:
     """Return the clips of all speakers there are, with the official split.
 
     A few lines of the transcripts are damaged in the release; their clips have no text.
@@ -43,7 +43,7 @@ def read_esd(root: Path) -> list[CorpusClip]:
             transcripts or with unreadable ones, or no speaker at all.
     """
     require_folder(root, "ESD")
-    clips: list[CorpusClip] = []
+    clips = Clips()
     problems: list[str] = []
     left_out = LeftOut()
     for folder in sorted(root.iterdir()):

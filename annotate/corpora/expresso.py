@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from annotate.corpora.base import CorpusClip, finish, relative, require_file, require_folder
+from annotate.corpora.base import Clips, CorpusClip, finish, relative, require_file, require_folder
 from annotate.corpora.clips import LeftOut, find_clips
 from annotate.corpora.texts import read_lines
 
@@ -36,7 +36,7 @@ _DIALOGUE = re.compile(
 _SPAN = re.compile(r"\(([\d.]*)s?,([\d.]*)s?\)")
 
 
-def read_expresso(root: Path) -> list[CorpusClip]:
+def read_expresso(root: Path) -> Clips:
     """Return the short read clips with their texts, and the dialogues' segments if there are any.
 
     Long readings and singing are left out. A segment across the border of two splits has none.
@@ -49,7 +49,7 @@ def read_expresso(root: Path) -> list[CorpusClip]:
     problems: list[str] = []
     texts = _texts(require_file(root, "Expresso", "read_transcriptions.txt"), problems)
     spans = _spans(root)
-    clips: list[CorpusClip] = []
+    clips = Clips()
     left_out = LeftOut()
     for path in find_clips(folder, "*/*/base/*.wav", left_out):
         speaker, style = path.parts[-4:-2]

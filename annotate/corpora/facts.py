@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from data.audio import AudioError, probe
-from data.files import append_row, file_sha256, iterate_appended
+from data.files import file_sha256
+from data.stored import Journal
 
-AHEAD = 64
-"""Files per thread that are under way."""
+LOT = 16
+"""Files that a thread reads at a time: to wait for it once a file takes as long as reading one,
+and on a busy machine ten times as long."""
+
+AHEAD = 4
+"""Lots per thread that are under way."""
 
 Facts = dict[str, Any]
 
@@ -34,16 +35,47 @@ def facts_of(
             read again. None = all are read.
         num_threads: Threads that read.
     """
-    known = _Known(journal)
+    known = Journal(journal, lambda entry: entry["file"])
+    remaining = iter(paths)
     with ThreadPoolExecutor(num_threads) as pool:
-        under_way: deque[tuple[str, Facts | Future[Facts | str]]] = deque()
-        for path in paths:
-            key = _key(path) if journal else ""
-            under_way.append((key, known.get(key) or pool.submit(file_facts, path)))
+        under_way: deque[tuple[list[_Clip], Future[list[Facts | str]]]] = deque()
+
+        def oldest() -> Iterator[Facts | str]:
+            lot, future = under_way.popleft()
+            read = iter(future.result())
+            for clip in lot:
+                if clip.known is not None:
+                    yield clip.known
+                    continue
+                facts = next(read)
+                if clip.key and not isinstance(facts, str):
+                    known.add({"file": clip.key, "facts": facts})
+                yield facts
+
+        while lot := [_clip(path, known if journal else None) for path in islice(remaining, LOT)]:
+            unknown = [clip.path for clip in lot if clip.known is None]
+            under_way.append((lot, pool.submit(_read, unknown)))
             if len(under_way) >= AHEAD * num_threads:
-                yield known.kept(*under_way.popleft())
+                yield from oldest()
         while under_way:
-            yield known.kept(*under_way.popleft())
+            yield from oldest()
+
+
+class _Clip(NamedTuple):
+    path: Path
+    key: str
+    known: Facts | None
+    """What the journal says of it."""
+
+
+def _clip(path: Path, journal: Journal | None) -> _Clip:
+    key = _key(path) if journal else ""
+    entry = journal.find(key) if journal else None
+    return _Clip(path, key, entry and entry[1]["facts"])
+
+
+def _read(paths: list[Path]) -> list[Facts | str]:
+    return [file_facts(path) for path in paths]
 
 
 def file_facts(path: Path) -> Facts | str:
@@ -67,43 +99,3 @@ def _key(path: Path) -> str:
     except (OSError, ValueError):
         return ""
     return f"{os.path.realpath(path)}/{facts.st_size}/{facts.st_mtime_ns}"
-
-
-class _Known:
-    """What the journal says: a hash of each key and where its line begins are in memory."""
-
-    def __init__(self, journal: Path | None) -> None:
-        self._journal = journal
-        hashes, starts = array("Q"), array("q")
-        for start, entry in iterate_appended(journal) if journal else ():
-            hashes.append(_hash(entry["file"]))
-            starts.append(start)
-        order = np.argsort(np.array(hashes, np.uint64))
-        self._hashes = np.array(hashes, np.uint64)[order]
-        self._starts = np.array(starts, np.int64)[order]
-        self._file = journal.open("rb") if journal and len(starts) else None
-
-    def get(self, key: str) -> Facts | None:
-        """Return the facts of a file that was read before."""
-        if self._file is None or not key:
-            return None
-        place = int(np.searchsorted(self._hashes, np.uint64(_hash(key))))
-        if place == len(self._hashes) or self._hashes[place] != _hash(key):
-            return None
-        self._file.seek(int(self._starts[place]))
-        entry = json.loads(self._file.readline())
-        return entry["facts"] if entry["file"] == key else None
-
-    def kept(self, key: str, facts: Facts | Future[Facts | str]) -> Facts | str:
-        """Return facts, and write down those that were read now."""
-        if isinstance(facts, dict):
-            return facts
-        read = facts.result()
-        if self._journal and key and isinstance(read, dict):
-            append_row(self._journal, {"file": key, "facts": read})
-        return read
-
-
-def _hash(key: str) -> int:
-    digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8)
-    return int.from_bytes(digest.digest(), "big")

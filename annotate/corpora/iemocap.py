@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from annotate.corpora.base import CorpusClip, finish, lacks, relative, require_folder
+from annotate.corpora.base import Clips, CorpusClip, finish, lacks, relative, require_folder
 from annotate.corpora.clips import LeftOut, count_unnamed, in_any_case
 from annotate.corpora.texts import read_lines
 
@@ -31,7 +31,7 @@ _ANY_BYTE = ("cp1252", "latin-1")
 _STYLES = {"impro": "improvised", "script": "scripted"}
 
 
-def read_iemocap(root: Path) -> list[CorpusClip]:
+def read_iemocap(root: Path) -> Clips:
     """Return the turns of all five sessions that `EmoEvaluation` labels.
 
     `extra` holds `style` and the annotators' mean `valence`, `activation` and `dominance`, each
@@ -41,7 +41,7 @@ def read_iemocap(root: Path) -> list[CorpusClip]:
         UserError: A session or one of its folders is not there, a label file cannot be read,
             or a labelled turn has no WAV file.
     """
-    clips: list[CorpusClip] = []
+    clips = Clips()
     problems: list[str] = []
     left_out = LeftOut()
     for number in range(1, NUM_SESSIONS + 1):
@@ -51,7 +51,7 @@ def read_iemocap(root: Path) -> list[CorpusClip]:
         audio = require_folder(root, "IEMOCAP", session, "sentences", "wav")
         for path in sorted(labels.glob("Ses*.txt")):
             texts = _read_words(words / path.name, problems)
-            clips += _read_dialogue(path, audio, root, texts, problems)
+            clips.extend(_read_dialogue(path, audio, root, texts, problems))
         named = {clip.audio.removeprefix(relative(audio, root) + "/") for clip in clips}
         count_unnamed(audio, "**/*.wav", named, left_out)
     return finish("IEMOCAP", root, clips, problems, left_out)

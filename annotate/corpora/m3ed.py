@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from annotate.corpora.annotations import read_object
-from annotate.corpora.base import CorpusClip, finish, relative, require_file, require_folder
+from annotate.corpora.base import Clips, CorpusClip, finish, relative, require_file, require_folder
 from annotate.corpora.clips import LeftOut, find_clips
 from annotate.corpora.texts import read_lines
 
 SPLITS = {"train": "train", "val": "eval", "test": "test"}
 
 
-def read_m3ed(root: Path) -> list[CorpusClip]:
+def read_m3ed(root: Path) -> Clips:
     """Return the utterances, with series as session, the speaker's name and sex, and the text.
 
     Raises:
@@ -37,7 +37,7 @@ def read_m3ed(root: Path) -> list[CorpusClip]:
     for name, split in SPLITS.items():
         listed = require_file(root, "M3ED", "splitInfo", f"movie_list_{name}.txt")
         splits |= {line.strip(): split for _, line in read_lines(listed)}
-    left_out, problems, clips = LeftOut(), list[str](), list[CorpusClip]()
+    left_out, problems, clips = LeftOut(), list[str](), Clips()
     files = {path.stem: path for path in find_clips(audio, "*.wav", left_out)}
     for series, dialogues in read_object(annotations).items():
         if series not in splits:

@@ -13,6 +13,7 @@ import shlex
 from pathlib import Path
 
 from annotate.corpora.base import (
+    Clips,
     CorpusClip,
     finish,
     lacks,
@@ -43,7 +44,7 @@ _TO_WAV = "ffmpeg -nostdin -i {source} -vn -ac 1 -ar 16000 {target}"
 _WINDOWS = {code: bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
 
 
-def read_meld(root: Path) -> list[CorpusClip]:
+def read_meld(root: Path) -> Clips:
     """Return the utterances of all three tables that there is a clip for.
 
     A split's table and folder lie in `root` or in `root/train`, `root/dev`, `root/test`. The
@@ -54,7 +55,7 @@ def read_meld(root: Path) -> list[CorpusClip]:
             WAV file; the message shows how to make the WAV files from the videos.
     """
     require_folder(root, "MELD")
-    clips: list[CorpusClip] = []
+    clips = Clips()
     problems: list[str] = []
     left_out = LeftOut()
     for name, (split, folder_name) in SPLITS.items():

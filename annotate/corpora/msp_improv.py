@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from annotate.corpora.base import CorpusClip, finish, relative, require_folder
+from annotate.corpora.base import Clips, CorpusClip, finish, relative, require_folder
 from annotate.corpora.clips import LeftOut, find_clips, find_files, where_it_fits
 from annotate.corpora.texts import read_lines, read_text
 from configs.errors import UserError
@@ -32,7 +32,7 @@ _TURN = re.compile(r"UTD-IMPROV-(\S+?)(?:\.avi)?;\s*(\w+)\s*;(.*)")
 _MEAN = re.compile(r"([AVDN]):\s*(\d+(?:\.\d+)?)")
 
 
-def read_msp_improv(root: Path) -> list[CorpusClip]:
+def read_msp_improv(root: Path) -> Clips:
     """Return the labelled turns, with their words where there are transcriptions.
 
     Raises:
@@ -51,7 +51,7 @@ def read_msp_improv(root: Path) -> list[CorpusClip]:
     words = {
         path.stem.replace("UTD-", "MSP-"): path for path in find_files(root, "**/*IMPROV-S*.txt")
     }
-    clips: list[CorpusClip] = []
+    clips = Clips()
     for number, line in read_lines(table):
         # Below each turn are its single raters' lines, which begin with theirs.
         if not line.startswith("UTD-IMPROV-"):

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from annotate.corpora.base import CorpusClip, finish, lacks, relative, require_folder
+from annotate.corpora.base import Clips, CorpusClip, finish, lacks, relative, require_folder
 from annotate.corpora.clips import LeftOut, count_unnamed, in_any_case, where_it_fits
 from annotate.corpora.texts import read_csv, read_text
 from configs.errors import UserError
@@ -30,7 +30,7 @@ _AUDIO = ("Audios", "Audio")
 _COLUMNS = {"FileName", "EmoClass", "SpkrID", "Gender", "Split_Set", *ATTRIBUTES}
 
 
-def read_msp_podcast(root: Path) -> list[CorpusClip]:
+def read_msp_podcast(root: Path) -> Clips:
     """Return the labelled clips with the split of the corpus, and transcripts where it has them.
 
     Raises:
@@ -40,7 +40,7 @@ def read_msp_podcast(root: Path) -> list[CorpusClip]:
     require_folder(root, "MSP-Podcast")
     table = _first(root, _LABELS)
     audio = _first(root, _AUDIO)
-    clips: list[CorpusClip] = []
+    clips = Clips()
     problems: list[str] = []
     left_out = LeftOut()
     listed: set[str] = set()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate.corpora.annotations import read_object
-from annotate.corpora.base import CorpusClip, finish, relative, require_file, require_folder
+from annotate.corpora.base import Clips, CorpusClip, finish, relative, require_file, require_folder
 from annotate.corpora.clips import LeftOut, find_clips, find_files, in_any_case
 from annotate.corpora.texts import read_csv
 from configs.errors import UserError
@@ -70,14 +70,14 @@ class Named:
     lang: str = "en"
     """ISO 639-1 code of what is spoken, unless the group `lang` says otherwise."""
 
-    def read(self, root: Path) -> list[CorpusClip]:
+    def read(self, root: Path) -> Clips:
         """Return the clips below a folder.
 
         Raises:
             UserError: The folder is not the corpus's, or a clip's name or facts are not.
         """
         require_folder(root, self.title)
-        clips: list[CorpusClip] = []
+        clips = Clips()
         problems: list[str] = []
         rule = self.rule(root, problems) if self.rule else None
         left_out = LeftOut()

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from configs.errors import UserError
 
@@ -55,7 +56,7 @@ MAX_CONTROLS = 0.05
 """Share of control characters from which something is no text, such as UTF-16 without a mark."""
 
 _HIGH = re.compile(rb"[\x80-\xff]+")
-_LINE_END = re.compile(r"\r\n|\r|\n")
+_CONTROLS = bytes(code for code in range(32) if not chr(code).isspace())
 
 
 def read_text(path: Path, *, encodings: Sequence[str] = (), remedy: str = "") -> str:
@@ -114,6 +115,35 @@ def read_text(path: Path, *, encodings: Sequence[str] = (), remedy: str = "") ->
     )
 
 
+def open_text(
+    path: Path, *, encodings: Sequence[str] = (), remedy: str = "", newline: str = ""
+) -> TextIO:
+    """Open what `read_text` returns: UTF-8 is read as it is taken, all else is in memory at once.
+
+    Lines end where the `newline` of `open` says; their ends stay as they are.
+    """
+    if _is_plain(path):
+        return path.open(encoding="utf-8-sig", newline=newline)
+    return io.StringIO(read_text(path, encodings=encodings, remedy=remedy), newline=newline)
+
+
+def _is_plain(path: Path) -> bool:
+    """Return whether a file is UTF-8 for sure, with or without a mark, by a look at its parts."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    num_characters = num_controls = 0
+    try:
+        with path.open("rb") as file:
+            while part := file.read(2**20):
+                if b"\0" in part:
+                    return False
+                num_characters += len(decoder.decode(part))
+                num_controls += len(part) - len(part.translate(None, _CONTROLS))
+        decoder.decode(b"", final=True)
+    except (OSError, UnicodeDecodeError):
+        return False
+    return num_controls <= MAX_CONTROLS * num_characters
+
+
 def read_lines(
     path: Path, *, encodings: Sequence[str] = (), remedy: str = ""
 ) -> Iterator[tuple[int, str]]:
@@ -122,10 +152,10 @@ def read_lines(
     Lines end at line feeds and carriage returns alone, not at the other characters at which
     `str.splitlines` cuts. See `read_text` for the arguments and errors.
     """
-    lines = _LINE_END.split(read_text(path, encodings=encodings, remedy=remedy))
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield number, line
+    with open_text(path, encodings=encodings, remedy=remedy) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, line.rstrip("\r\n")
 
 
 def read_csv(
@@ -151,32 +181,32 @@ def read_csv(
         UserError: It cannot be read, has a column twice, none of a name that it must have, a row
             with more fields than names, or quotes that do not end.
     """
-    text = read_text(path, encodings=encodings, remedy=remedy)
-    # A field may be long, such as a reasoning; the default limit is 131072 characters.
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    names: list[str] = []
-    try:
-        for row in reader:
-            if not any(field.strip() for field in row):
-                continue
-            if not names:
-                names = [name.strip() for name in row]
-                _check_names(path, names, columns, remedy)
-                continue
-            if len(row) > len(names) and not any(map(str.strip, row[len(names) :])):
-                del row[len(names) :]  # commas at the end, as spreadsheets write them
-            if len(row) > len(names):
-                raise UserError(
-                    f"{path}:{reader.line_num}: has {len(row)} fields and the table has "
-                    f"{len(names)} columns; put fields that hold {delimiter!r} in quotes"
-                )
-            row += [""] * (len(names) - len(row))
-            yield reader.line_num, dict(zip(names, row, strict=True))
-    except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: is no CSV ({error}); {remedy}") from error
-    if not names:
-        raise UserError(f"{path}: is empty; {remedy}")
+    with open_text(path, encodings=encodings, remedy=remedy) as file:
+        # A field may be long, such as a reasoning; the default limit is 131072 characters.
+        csv.field_size_limit(max(csv.field_size_limit(), path.stat().st_size))
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        names: list[str] = []
+        try:
+            for row in reader:
+                if not any(field.strip() for field in row):
+                    continue
+                if not names:
+                    names = [name.strip() for name in row]
+                    _check_names(path, names, columns, remedy)
+                    continue
+                if len(row) > len(names) and not any(map(str.strip, row[len(names) :])):
+                    del row[len(names) :]  # commas at the end, as spreadsheets write them
+                if len(row) > len(names):
+                    raise UserError(
+                        f"{path}:{reader.line_num}: has {len(row)} fields and the table has "
+                        f"{len(names)} columns; put fields that hold {delimiter!r} in quotes"
+                    )
+                row += [""] * (len(names) - len(row))
+                yield reader.line_num, dict(zip(names, row, strict=True))
+        except csv.Error as error:
+            raise UserError(f"{path}:{reader.line_num}: is no CSV ({error}); {remedy}") from error
+        if not names:
+            raise UserError(f"{path}: is empty; {remedy}")
 
 
 def _check_names(path: Path, names: Sequence[str], columns: Collection[str], remedy: str) -> None:

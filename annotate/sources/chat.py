@@ -18,7 +18,7 @@ from annotate.corpora.clips import LeftOut
 from annotate.sources.columns import choose_columns, describe_columns, renamed
 from annotate.sources.folders import named_pattern
 from annotate.sources.gather import SPLITS, Record
-from annotate.sources.tables import JSON, read_json, split_of, table_files
+from annotate.sources.tables import JSON, columns_of, read_json, split_of, table_files
 from configs.annotate_schema import SourceConfig
 from configs.errors import UserError
 from data.parsing import parse_output
@@ -45,8 +45,7 @@ def read_chats(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterator[
     """
     pattern = named_pattern(config.pattern, ("label",)) if config.pattern else None
     for path in table_files(config, root, JSON):
-        rows = read_json(path, config)
-        columns = list(dict.fromkeys(key for _, row in rows for key in row))
+        columns = columns_of(read_json(path, config))
         others = [name for name in columns if name not in (*_OWN, *_OWN_TOO, "solution")]
         chosen = choose_columns(str(path), others, config.columns, ())
         for field in ("audio", "label", "start", "end", "duration"):
@@ -54,7 +53,7 @@ def read_chats(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterator[
         for line in describe_columns({"audio": "audios", **chosen}, [*others, "audios"]):
             logger.info(f"{path}: {line}")
         split = split_of(path) if "split" not in {*chosen, *config.columns} else None
-        for number, row in rows:
+        for number, row in read_json(path, config):
             where = f"{path}:{number}"
             audios = row.get("audios")
             audios = [audios] if isinstance(audios, str) else audios

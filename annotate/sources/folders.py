@@ -15,6 +15,7 @@ from configs.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+_CLIPS = "**/*.*"
 _LABEL = r"(?P<label>[^/]+)/.+"
 _SPLIT = rf"(?P<split>[^/]+)/{_LABEL}"
 
@@ -28,18 +29,26 @@ def read_folders(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterato
     Raises:
         UserError: A pattern that cannot be used.
     """
-    paths = list(find_clips(root, "**/*.*", left_out))
     pattern = config.pattern
     if not pattern:
-        tops = {path.relative_to(root).parts[0] for path in paths}
-        pattern = _SPLIT if tops and all(top.casefold() in SPLITS for top in tops) else _LABEL
+        pattern = _SPLIT if _is_split(root) else _LABEL
         logger.info(f"{root}: paths are read as {pattern}")
     expression = named_pattern(pattern, ("label",))
-    for path in paths:
+    for path in find_clips(root, _CLIPS, left_out):
         audio = path.relative_to(root).as_posix()
         match = expression.fullmatch(audio.removesuffix(path.suffix))
         where = str(path) if match else f"{path} (does not fit {pattern})"
         yield Record(where, {**(match.groupdict() if match else {}), "audio": audio}, root)
+
+
+def _is_split(root: Path) -> bool:
+    """Return whether all clips lie in folders that are named as splits."""
+    is_split = False
+    for path in find_clips(root, _CLIPS, LeftOut()):
+        is_split = path.relative_to(root).parts[0].casefold() in SPLITS
+        if not is_split:
+            break
+    return is_split
 
 
 def named_pattern(pattern: str, needed: tuple[str, ...] = ()) -> re.Pattern[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from annotate.corpora.base import CorpusClip, finish
+from annotate.corpora.base import Clips, CorpusClip, finish
 from annotate.corpora.clips import LeftOut
 from annotate.sources.paths import ClipPaths, MissingClipError, PathError
 from annotate.sources.written import WrittenClips
@@ -80,7 +81,7 @@ class Gathered:
     """Of the data set; ids of rows begin with it."""
     root: Path
     """Folder that the clips' paths are relative to."""
-    clips: list[CorpusClip]
+    clips: Clips
     """Sorted by id."""
 
 
@@ -100,16 +101,16 @@ def gather(
 ) -> Gathered:
     """Return the clips of a source; what is missing in them is said.
 
-    If the source holds clips itself, or parts of recordings, all of its clips are written into a
-    folder of their own, which becomes their root. Links below the root may lead out of it with
-    `follow_links`.
+    They are kept in a file without a name. If the source holds clips itself, or parts of
+    recordings, all of its clips are written into a folder of their own, which becomes their root.
+    Links below the root may lead out of it with `follow_links`.
 
     Raises:
         UserError: Whatever is wrong in the rows, by file and line.
     """
     name = source_name(config, root)
     paths = ClipPaths(root, follow_links=follow_links)
-    clips: list[CorpusClip] = []
+    clips = Clips(written.folder.parent)
     problems: list[str] = []
     for record in reported(records, 0, "read {} rows"):
         try:
@@ -123,15 +124,17 @@ def gather(
     if not clips and not problems:
         raise UserError(f"{root}: no row of the source names a clip{_reasons(left_out)}")
     if written.names and not problems:
-        clips = [replace(clip, audio=written.copied(paths.root, clip.audio)) for clip in clips]
+        for clip in clips:
+            written.copy(paths.root, clip.audio)
         root = written.folder
         logger.info(f"{root}: {len(clips)} clips are written; they are read from there")
     clips = finish(name, root, clips, problems, left_out)
-    for fact in ("speaker", "session", "sex", "lang", "text", "split"):
-        number = sum(getattr(clip, fact) is not None for clip in clips)
-        if number:
-            logger.info(f"{fact}: {number} of {len(clips)} clips")
-    lacking = [fact for fact in ("speaker", "text") if all(getattr(c, fact) is None for c in clips)]
+    facts = ("speaker", "session", "sex", "lang", "text", "split")
+    counts = Counter(name for clip in clips for name in facts if getattr(clip, name) is not None)
+    for fact in facts:
+        if counts[fact]:
+            logger.info(f"{fact}: {counts[fact]} of {len(clips)} clips")
+    lacking = [fact for fact in ("speaker", "text") if not counts[fact]]
     if lacking:
         logger.info(f"no clip has a {' or a '.join(lacking)}")
     return Gathered(name, root, clips)

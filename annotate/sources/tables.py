@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from annotate.corpora.clips import LeftOut
-from annotate.corpora.texts import read_csv, read_lines, read_text
+from annotate.corpora.texts import open_text, read_csv, read_lines, read_text
 from annotate.sources.arrow import ARROW, open_arrow
 from annotate.sources.columns import choose_columns, describe_columns, renamed
 from annotate.sources.gather import SPLITS, Record
@@ -105,15 +106,13 @@ def read_table(path: Path, config: SourceConfig, split: str | None) -> Iterator[
         if table.audio:
             guessed = {"audio": table.audio}
     elif path.suffix.lower() in CSV:
-        whole = list(
-            read_csv(path, delimiter=_delimiter(path, config), encodings=_encodings(config))
-        )
-        if not whole:
+        rows = read_csv(path, delimiter=_delimiter(path, config), encodings=_encodings(config))
+        first = next(rows, None)
+        if first is None:
             raise UserError(f"{path}: has names of columns and no rows")
-        columns, rows = list(whole[0][1]), iter(whole)
+        columns, rows = list(first[1]), chain([first], rows)
     else:
-        whole = read_json(path, config)
-        columns, rows = list(dict.fromkeys(key for _, row in whole for key in row)), iter(whole)
+        columns, rows = columns_of(read_json(path, config)), read_json(path, config)
     if "audios" in columns and CHATS & set(columns):
         raise UserError(f"{path}: holds rows of a chat; read them with corpus=chat")
     chosen = choose_columns(str(path), columns, {**guessed, **config.columns}, ("audio", "label"))
@@ -173,35 +172,52 @@ def _delimiter(path: Path, config: SourceConfig) -> str:
     return ","
 
 
-def read_json(path: Path, config: SourceConfig) -> list[tuple[int, dict[str, Any]]]:
-    """Return number, from 1, and row of a JSON list or of JSON Lines, whatever the file's name.
+def columns_of(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> list[str]:
+    """Return the keys of all rows, each where it comes first."""
+    return list(dict.fromkeys(key for _, row in rows for key in row))
+
+
+def read_json(path: Path, config: SourceConfig) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield number, from 1, and row of a JSON list or of JSON Lines, whatever the file's name.
+
+    Of JSON Lines, one row is in memory at a time.
 
     Raises:
         UserError: It cannot be read, or holds something else.
     """
-    text = read_text(path, encodings=_encodings(config))
-    rows: list[tuple[int, Any]]
-    if path.suffix.lower() == ".json" and text.lstrip()[:1] == "[":
-        try:
-            rows = list(enumerate(json.loads(text), start=1))
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise UserError(f"{path}: is not JSON ({error}); mend it there") from error
-    else:
-        rows = []
-        # Not splitlines(), which also cuts at characters that JSON leaves inside a text.
-        for number, line in enumerate(text.split("\n"), start=1):
+    rows = _listed(path, config) if path.suffix.lower() == ".json" else None
+    number = 0
+    for number, row in _lined(path, config) if rows is None else enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise UserError(f"{path}:{number}: is a JSON {type(row).__name__}; a row is an object")
+        yield number, row
+    if not number:
+        raise UserError(f"{path}: holds no rows")
+
+
+def _listed(path: Path, config: SourceConfig) -> list[Any] | None:
+    """Return what a JSON list holds; None of a file that is none."""
+    with open_text(path, encodings=_encodings(config)) as file:
+        while (head := file.read(2**12)).isspace():
+            pass
+        if head.lstrip()[:1] != "[":
+            return None
+    try:
+        return json.loads(read_text(path, encodings=_encodings(config)))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: is not JSON ({error}); mend it there") from error
+
+
+def _lined(path: Path, config: SourceConfig) -> Iterator[tuple[int, Any]]:
+    # Cut at line feeds alone, and not at other characters that JSON leaves inside a text.
+    with open_text(path, encodings=_encodings(config), newline="\n") as file:
+        for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                rows.append((number, json.loads(line)))
+                yield number, json.loads(line.removesuffix("\n"))
             except (json.JSONDecodeError, RecursionError) as error:
                 raise UserError(
                     f"{path}:{number}: is not JSON ({error}); write a list of objects, or one "
                     "object a line"
                 ) from error
-    if not rows:
-        raise UserError(f"{path}: holds no rows")
-    for number, row in rows:
-        if not isinstance(row, dict):
-            raise UserError(f"{path}:{number}: is a JSON {type(row).__name__}; a row is an object")
-    return rows

@@ -10,6 +10,7 @@ from annotate.sources.paths import PathError
 from configs.errors import UserError
 from data.audio import AudioError, probe, read_part
 from data.files import replacing
+from data.stored import HashMap, text_hash
 
 ROUNDING_S = 0.0051
 """Seconds by which a part may end after its recording: times are often rounded to hundredths."""
@@ -32,8 +33,8 @@ class WrittenClips:
     def __init__(self, folder: Path) -> None:
         """Write into a folder, which is made when the first clip comes."""
         self.folder = folder
-        self.names: set[str] = set()
-        """Paths of what was written, below the folder."""
+        self.names = HashMap()
+        """Hashes of the paths of what was written, below the folder."""
 
     def write(self, name: str, content: bytes, split: str) -> str:
         """Write a clip as it is and return its path below the folder.
@@ -52,9 +53,9 @@ class WrittenClips:
         audio = re.sub(r"[\x00-\x1f]", "_", str(plain)) if name else f"row-{len(self.names):07d}"
         if not PurePosixPath(audio).suffix:
             audio += next((end for start, end in _KINDS if content.startswith(start)), ".wav")
-        if audio in self.names and split:
+        if self._has(audio) and split:
             audio = f"{split}/{audio}"
-        if audio in self.names:
+        if self._has(audio):
             raise PathError(f"its clip is called {audio}, as that of a row before; rename one")
         self._put(audio, content)
         return audio
@@ -93,20 +94,19 @@ class WrittenClips:
         times = f"{path.stem}_{round(start_s * 1000):07d}_{round(end * 1000):07d}"
         stem = re.sub(r"[^\w.-]", "_", name) if name else times
         cut = str(path.with_name(f"{stem}.wav"))
-        if cut in self.names:
+        if self._has(cut):
             raise PathError(f"its part would be called {cut}, as that of a row before; change ids")
         self._put(cut, content)
         return cut
 
-    def copied(self, root: Path, audio: str) -> str:
-        """Copy a clip that lies below the root, unless it was written here, and return its path."""
-        if audio not in self.names:
+    def copy(self, root: Path, audio: str) -> None:
+        """Copy a clip that lies below the root to the same path here, unless it was written."""
+        if not self._has(audio):
             target = self.folder / audio
             target.parent.mkdir(parents=True, exist_ok=True)
             with (root / audio).open("rb") as source, replacing(target) as copy:
                 shutil.copyfileobj(source, copy)
-            self.names.add(audio)
-        return audio
+            self._add(audio)
 
     def refuse_old(self) -> None:
         """Refuse a folder of clips that an earlier source left, where this one has written none.
@@ -119,9 +119,15 @@ class WrittenClips:
                 f"{self.folder}: clips of another source; give another output, or remove the folder"
             )
 
+    def _has(self, audio: str) -> bool:
+        return self.names.get(text_hash(audio)) is not None
+
+    def _add(self, audio: str) -> None:
+        self.names.put(text_hash(audio), len(self.names))
+
     def _put(self, audio: str, content: bytes) -> None:
         path = self.folder / audio
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(content)
-        self.names.add(audio)
+        self._add(audio)

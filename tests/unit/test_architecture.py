@@ -99,9 +99,9 @@ MAX_ROOM_LINES = {
     # Which settings may change on resume, keys that stay out of what is written; hypotheses,
     # metrics by name, trackers, hub ids.
     "configs": 2710,
-    # Checkpoints, a million rows that stay on disk, containers whose headers and bytes disagree,
-    # links into stores, claims in ordinary prose, batches balanced by label.
-    "data": 7000,
+    # Checkpoints, a million rows and journals that stay on disk, containers whose headers and
+    # bytes disagree, links into stores, claims in ordinary prose, batches balanced by label.
+    "data": 7110,
     # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers.
     "rewards": 4140,
     "rollout": 1540,  # engines that are replaced, weights that come while one samples
@@ -113,8 +113,8 @@ MAX_ROOM_LINES = {
     # policy hears and its answer depends on its claims.
     "evaluation": 4500,
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments; a
-    # million rows in bounded memory, near copies among them.
-    "annotate": 9960,
+    # million rows in bounded memory from the first file on, near copies among them.
+    "annotate": 10110,
     # Two runs side by side, pages of runs that go on, curves of long runs; hypotheses of sweeps;
     # cards of corpora and adapters.
     "report": 2500,
