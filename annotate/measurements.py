@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress, tee
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from annotate.stages import report_failures
 from configs.errors import UserError
 from data.audio import AudioError, read_with_note
-from data.files import Row, append_row, iterate_rows, read_appended, write_rows
+from data.files import Row, write_rows
 from data.headers import warn_of_channels
-from data.manifest import ManifestError
+from data.manifest import CheckedManifest, ManifestError
 from data.progress import reported
 from data.prosody.levels import Clip, calibrate, describe, is_nobody
 from data.prosody.measure import VERSION, Prosody, measure, with_transcript
 from data.prosody.stress import Word, read_words
-from data.records import Example
+from data.records import BoolArray, Example, IntArray
+from data.stored import Journal, StoredRows, text_hash
 from data.workers import WorkerMap, worker_map
 
 logger = logging.getLogger(__name__)
+
+NOT_MEASURED = -1
+"""Stands for the place of a measurement that there is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,8 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class _Task:
     path: str
+    audio: str
+    """The path as the row has it."""
     words: tuple[Word, ...]
     min_duration_s: float
     max_duration_s: float
@@ -60,13 +70,13 @@ class _Result:
     """What is odd about the channels of a clip that was measured now; empty if nothing is."""
 
 
-_cached: frozenset[str] = frozenset()
-"""In a worker process: hashes of the clips that need no measuring."""
+_cached: NDArray[np.uint64] = np.zeros(0, np.uint64)
+"""In a worker process: hashes of the keys of clips that need no measuring, ascending."""
 
 
 def annotate(
     manifest: Path,
-    examples: Sequence[Example],
+    examples: Sequence[Example] | CheckedManifest,
     output: Path,
     *,
     audio_root: Path,
@@ -82,7 +92,7 @@ def annotate(
 
     Args:
         manifest: The file that the examples were read from.
-        examples: Its rows, as `data.manifest.read_manifest` returns them.
+        examples: Its rows, checked. They are read a few times; of each, some numbers are in memory.
         output: File to write, complete or not at all; may be the manifest itself. Fields other than
             `prosody` stay as they are; an old `prosody` is replaced as a whole, and is null where
             the clip failed.
@@ -94,53 +104,108 @@ def annotate(
     Raises:
         UserError: More than half of the clips cannot be measured, or a process does not see them.
     """
-    cache_path = output.with_name(f"{output.name}.cache.jsonl")
-    cache = _read_cache(cache_path)
-    num_cached = len(cache)
-    words = {
-        example.audio: _words(manifest, row)
-        for example, row in zip(examples, iterate_rows(manifest), strict=True)
-    }
+    cache = _Cache(output.with_name(f"{output.name}.cache.jsonl"))
+    voices = _Voices(manifest, examples, cache)
     tasks = (
-        _Task(str(audio_root / path), aligned, min_duration_s, max_duration_s)
-        for path, aligned in words.items()
+        _Task(str(audio_root / audio), audio, words, min_duration_s, max_duration_s)
+        for audio, words in voices.clips()
     )
-    results = clip_map(_measure_file, tasks, num_workers, _prepare, audio_root, frozenset(cache))
-    results = reported(results, len(words), "measured {} of {} clips")
-    results = dict(zip(words, _into_cache(results, cache, cache_path), strict=True))
-    warn_of_channels([f"{audio}: {r.note}" for audio, r in results.items() if r.note])
-
-    def rows_and_clips() -> Iterator[tuple[dict[str, Any], Clip | None]]:
-        # Read anew each time: what stays in memory is one measurement for each distinct clip.
-        for example, row in zip(examples, iterate_rows(manifest), strict=True):
-            yield row, _clip(example, row, results[example.audio], cache)
-
-    cuts = calibrate(clip for _, clip in rows_and_clips() if clip is not None)
-    reasons = ((example.id, results[example.audio].problem) for example in examples)
-    errors = [{"id": name, "reason": problem} for name, problem in reasons if problem]
-    _report(output, errors, len(examples), (clip for _, clip in rows_and_clips()))
+    measuring, waiting = tee(tasks)
+    hashes = cache.places.hashes()
+    results = clip_map(_measure_file, measuring, num_workers, _prepare, audio_root, hashes)
+    results = reported(results, voices.num_clips, "measured {} of {} clips")
+    warn_of_channels(voices.take(zip(waiting, results, strict=True)))
+    cuts = calibrate(voices.measured())
+    errors = voices.errors()
+    _report(output, errors, len(examples), voices.num_nobody)
     described = (
-        {**row, "prosody": clip and describe(clip, cuts)} for row, clip in rows_and_clips()
+        {**row, "prosody": voice and describe(voice, cuts)} for row, voice in voices.of_rows()
     )
     write_rows(output, described)
-    return Outcome(len(examples), len(cache) - num_cached, len(errors))
+    return Outcome(len(examples), cache.num_new, len(errors))
 
 
-def _clip(example: Example, row: Row, result: _Result, cache: Mapping[str, Prosody]) -> Clip | None:
-    """Return what is known of a row's voice; None if its clip could not be measured."""
-    if result.problem:
-        return None
-    prosody = with_transcript(cache[result.key], example.transcript)
+class _Voices:
+    """What is known of the clips of some rows: of each, where its measurement is."""
+
+    def __init__(
+        self, manifest: Path, examples: Sequence[Example] | CheckedManifest, cache: _Cache
+    ) -> None:
+        self._manifest = manifest
+        self._examples = examples
+        self._rows = StoredRows.of(manifest)
+        self._cache = cache
+
+        def names() -> Iterator[int]:
+            for example, row in zip(examples, self._rows, strict=True):
+                _words(manifest, row)  # refused before anything is measured
+                yield hash(example.audio)
+
+        names_of_rows = np.fromiter(names(), np.int64, len(examples))
+        _, first, clips = np.unique(names_of_rows, return_index=True, return_inverse=True)
+        self._is_first: BoolArray = np.zeros(len(examples), bool)
+        self._is_first[first] = True
+        numbers = np.cumsum(self._is_first, dtype=np.int32) - 1
+        self._numbers: NDArray[np.int32] = numbers[first][clips]
+        """Of each row, the number of its clip, in the order in which they come first."""
+        self.num_clips = len(first)
+        self._starts = np.full(len(first), NOT_MEASURED)
+        self._problems: dict[int, str] = {}
+        self.num_nobody = 0
+
+    def clips(self) -> Iterator[tuple[str, tuple[Word, ...]]]:
+        """Yield the path of each clip, and its words as the last of its rows has them."""
+        last: IntArray = np.zeros(self.num_clips, np.int64)
+        last[self._numbers] = np.arange(len(self._numbers))
+        firsts = compress(self._examples, self._is_first)
+        for example, place in zip(firsts, last, strict=True):
+            yield example.audio, _words(self._manifest, self._rows[int(place)])
+
+    def take(self, results: Iterable[tuple[_Task, _Result]]) -> list[str]:
+        """Remember what became of the clips, and return what is odd about their channels."""
+        notes: list[str] = []
+        for number, (task, result) in enumerate(results):
+            if result.problem:
+                self._problems[number] = result.problem
+            else:
+                self._starts[number] = self._cache.start_of(task, result)
+            if result.note:
+                notes.append(f"{task.audio}: {result.note}")
+        return notes
+
+    def of_rows(self) -> Iterator[tuple[dict[str, Any], Clip | None]]:
+        """Yield each row, and its clip unless that could not be measured."""
+        for example, row, number in zip(self._examples, self._rows, self._numbers, strict=True):
+            start = int(self._starts[number])
+            if start == NOT_MEASURED:
+                yield row, None
+            else:
+                yield row, _clip(example, row, self._cache.prosody(start))
+
+    def measured(self) -> Iterator[Clip]:
+        """Yield the clips of all rows, and count those of nobody."""
+        for _, clip in self.of_rows():
+            if clip is not None:
+                self.num_nobody += is_nobody(clip)
+                yield clip
+
+    def errors(self) -> list[dict[str, str]]:
+        """Return `id` and `reason` of the rows whose clip could not be measured."""
+        rows = zip(self._examples, self._numbers, strict=True) if self._problems else ()
+        named = ((example.id, self._problems.get(int(number))) for example, number in rows)
+        return [{"id": name, "reason": problem} for name, problem in named if problem]
+
+
+def _clip(example: Example, row: Row, prosody: Prosody) -> Clip:
+    """Return what is known of a row's voice."""
+    prosody = with_transcript(prosody, example.transcript)
     return Clip(prosody, example.speaker, example.dataset, row.get("sex"))
 
 
-def _report(
-    output: Path, errors: Sequence[Row], num_rows: int, clips: Iterable[Clip | None]
-) -> None:
+def _report(output: Path, errors: Sequence[Row], num_rows: int, num_nobody: int) -> None:
     """Say which rows have no prosody, and how many no level of pitch."""
     for line in report_failures(output, errors, num_rows):
         logger.info(line)
-    num_nobody = sum(clip is not None and is_nobody(clip) for clip in clips)
     if num_nobody:
         logger.info(
             f"{num_nobody} clips have no level of pitch: neither speaker nor sex is known, and "
@@ -155,30 +220,38 @@ def _words(manifest: Path, row: Row) -> tuple[Word, ...]:
         raise ManifestError(f"{manifest}: row {row.get('id')!r}: {error}") from error
 
 
-def _read_cache(path: Path) -> dict[str, Prosody]:
-    """Return what is cached; a line cut off by a killed run, or of another version, is left out."""
-    cache: dict[str, Prosody] = {}
-    for entry in read_appended(path):
-        if entry["version"] == VERSION:
-            stressed = entry["prosody"].pop("stressed_words")
-            stressed = None if stressed is None else tuple(stressed)
-            cache[entry["sha256"]] = Prosody(**entry["prosody"], stressed_words=stressed)
-    return cache
+class _Cache(Journal):
+    """Measurements by the hash of the clip; those of another version count for nothing."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, lambda row: row["sha256"] if row["version"] == VERSION else "")
+        self.num_new = 0
+        """Measurements that were not there before."""
+
+    def start_of(self, task: _Task, result: _Result) -> int:
+        """Return where a measurement begins, a new one written down first: a kill loses none.
+
+        Raises:
+            UserError: Two clips have one hash, which no two of a billion have by chance.
+        """
+        known = self.find(result.key)
+        if known is not None:
+            return known[0]
+        if result.prosody is None:
+            raise UserError(f"{task.path}: is taken for another clip in {self.path}; remove that")
+        self.num_new += 1
+        measured = asdict(result.prosody)
+        return self.add({"sha256": result.key, "version": VERSION, "prosody": measured})
+
+    def prosody(self, start: int) -> Prosody:
+        """Return the measurement that begins at a byte."""
+        measured = self.at(start)["prosody"]
+        stressed = measured.pop("stressed_words")
+        stressed = None if stressed is None else tuple(stressed)
+        return Prosody(**measured, stressed_words=stressed)
 
 
-def _into_cache(
-    results: Iterable[_Result], cache: dict[str, Prosody], path: Path
-) -> Iterator[_Result]:
-    """Pass the results on, each new measurement written down first: a killed run loses none."""
-    for result in results:
-        if result.prosody is not None and result.key not in cache:
-            cache[result.key] = result.prosody
-            measured = asdict(result.prosody)
-            append_row(path, {"sha256": result.key, "version": VERSION, "prosody": measured})
-        yield result
-
-
-def _prepare(audio_root: Path, hashes: frozenset[str]) -> None:
+def _prepare(audio_root: Path, hashes: NDArray[np.uint64]) -> None:
     """In a worker: refuse a machine without the clips, once and not clip by clip."""
     global _cached
     # A file system that is not mounted leaves an empty folder.
@@ -196,7 +269,7 @@ def _measure_file(task: _Task) -> _Result:
         key = hashlib.sha256(path.read_bytes()).hexdigest()
         if task.words:
             key += "-" + hashlib.sha256(repr(task.words).encode()).hexdigest()[:16]
-        if key in _cached:
+        if _is_cached(key):
             return _Result(key, None, "")
         samples, note = read_with_note(
             path, min_duration_s=task.min_duration_s, max_duration_s=task.max_duration_s
@@ -204,3 +277,9 @@ def _measure_file(task: _Task) -> _Result:
     except (AudioError, OSError) as error:
         return _Result("", None, str(error))
     return _Result(key, measure(samples, None, task.words), "", note)
+
+
+def _is_cached(key: str) -> bool:
+    wanted = np.uint64(text_hash(key))
+    place = int(np.searchsorted(_cached, wanted))
+    return place < len(_cached) and bool(_cached[place] == wanted)

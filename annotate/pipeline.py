@@ -46,7 +46,7 @@ from annotate.tasks.probes import PROBES, probe_rows
 from configs.annotate_schema import AnnotateConfig, SourceConfig
 from configs.errors import UserError
 from data.files import Row, iterate_rows, write_rows
-from data.manifest import read_manifest
+from data.manifest import check_manifest
 from data.prosody.measure import VERSION
 from data.stored import RowsById, StoredRows
 from data.workers import WorkerMap, worker_map
@@ -158,12 +158,8 @@ class Pipeline:
         """Write the rows with what was measured of their clips."""
         config, source, output = self.config, self.files.corpus, self.files.prosody
         labels = sorted({row["label"] for row in iterate_rows(source)})
-        examples = read_manifest(
-            source,
-            audio_root=config.root,
-            choices=labels,
-            question_template="",
-            follow_links=config.follow_links,
+        examples = check_manifest(
+            source, audio_root=config.root, choices=labels, follow_links=config.follow_links
         )
         outcome = annotate(
             source,

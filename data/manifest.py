@@ -132,9 +132,28 @@ def read_manifest(
     return examples
 
 
+class CheckedManifest:
+    """The rows of a manifest, read anew each time: one part of the file is in memory."""
+
+    def __init__(self, path: Path, how: tuple[ClipRoot, tuple[str, ...], str], size: int) -> None:
+        """Use `check_manifest`; `how` is what `RowReader` takes, and `size` the number of rows."""
+        self._path = path
+        self._how = how
+        self._size = size
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return self._size
+
+    def __iter__(self) -> Iterator[Example]:
+        """Yield them in order."""
+        for part in _parts(self._path, self._how):
+            yield from part.examples
+
+
 def check_manifest(
     path: Path, *, audio_root: str, choices: Sequence[str], follow_links: bool = False
-) -> None:
+) -> CheckedManifest:
     """Check a manifest as `read_manifest` does, which says what is wrong, in 8 bytes a row.
 
     Raises:
@@ -143,8 +162,7 @@ def check_manifest(
     how = ClipRoot(audio_root, follow_links=follow_links), tuple(choices), ""
     ids = array("q")
     is_sound = os.path.isdir(audio_root) and path.is_file()
-    for start in range(0, path.stat().st_size if is_sound else 0, PART_BYTES):
-        part = _read_part(path, how, (start, start + PART_BYTES))
+    for part in _parts(path, how) if is_sound else ():
         is_sound = is_sound and not part.faults
         ids.extend(hash(example.id) for example in part.examples)
     if not (is_sound and ids and len(np.unique(ids)) == len(ids)):
@@ -155,6 +173,7 @@ def check_manifest(
             question_template="",
             follow_links=follow_links,
         )
+    return CheckedManifest(path, how, len(ids))
 
 
 def read_leniently(
@@ -280,6 +299,11 @@ class _Part:
     """The line of each example."""
     faults: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     """Line, and what is wrong with it."""
+
+
+def _parts(path: Path, how: tuple[ClipRoot, tuple[str, ...], str]) -> Iterator[_Part]:
+    for start in range(0, path.stat().st_size, PART_BYTES):
+        yield _read_part(path, how, (start, start + PART_BYTES))
 
 
 def _read_part(

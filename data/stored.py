@@ -190,21 +190,21 @@ class HashMap:
         self._sorted: list[tuple[NDArray[np.uint64], IntArray]] = []
 
     def __len__(self) -> int:
-        """Return how many hashes there are."""
+        """Return how many were put."""
         return len(self._fresh) + sum(len(keys) for keys, _ in self._sorted)
 
     def get(self, key: int) -> int | None:
         """Return the number of a hash; None if there is none."""
         if key in self._fresh:
             return self._fresh[key]
-        for keys, numbers in self._sorted:
-            place = int(np.searchsorted(keys, np.uint64(key)))
-            if place < len(keys) and int(keys[place]) == key:
+        for keys, numbers in reversed(self._sorted):
+            place = int(np.searchsorted(keys, np.uint64(key), "right")) - 1
+            if place >= 0 and int(keys[place]) == key:
                 return int(numbers[place])
         return None
 
     def put(self, key: int, number: int) -> None:
-        """Add a hash that is not there yet."""
+        """Add a hash; of equal ones the last counts."""
         self._fresh[key] = number
         if len(self._fresh) >= FRESH_HASHES:
             keys = np.array(list(self._fresh), np.uint64)
@@ -214,7 +214,7 @@ class HashMap:
             while self._sorted and len(self._sorted[-1][0]) <= 2 * len(keys):
                 older, held = self._sorted.pop()
                 keys, numbers = np.concatenate([older, keys]), np.concatenate([held, numbers])
-            order = np.argsort(keys)
+            order = np.argsort(keys, kind="stable")
             self._sorted.append((keys[order], numbers[order]))
 
     def hashes(self) -> NDArray[np.uint64]:
@@ -226,38 +226,35 @@ class HashMap:
 class Journal:
     """Entries that `append_row` writes, by a text of each: a hash and a place are in memory."""
 
-    def __init__(self, path: Path | None, key: Callable[[Row], str]) -> None:
+    def __init__(self, path: Path, key: Callable[[Row], str]) -> None:
         """Read what is there.
 
         Args:
-            path: The file, which need not be there; None = nothing is kept.
+            path: The file, which need not be there.
             key: Returns the text of an entry; empty if it counts for nothing.
         """
-        self._path = path
+        self.path = path
         self._key = key
         self._file: BinaryIO | None = None
         self.places = HashMap()
         """Hash of a text -> first byte of its entry."""
-        for start, entry in iterate_appended(path) if path else ():
+        for start, entry in iterate_appended(path):
             self._remember(key(entry), start)
 
     def _remember(self, name: str, start: int) -> None:
-        if name and self.places.get(text_hash(name)) is None:
+        if name:
             self.places.put(text_hash(name), start)
 
-    def add(self, entry: Row) -> int | None:
-        """Write an entry down, and return its first byte; None without a file."""
-        if self._path is None:
-            return None
-        start = append_row(self._path, entry)
+    def add(self, entry: Row) -> int:
+        """Write an entry down, and return its first byte."""
+        start = append_row(self.path, entry)
         self._remember(self._key(entry), start)
         return start
 
     def at(self, start: int) -> dict[str, Any]:
         """Return the entry that begins at a byte."""
-        assert self._path is not None
         if self._file is None:
-            self._file = self._path.open("rb")
+            self._file = self.path.open("rb")
             weakref.finalize(self, self._file.close)
         self._file.seek(start)
         return json.loads(self._file.readline())

@@ -35,7 +35,7 @@ def facts_of(
             read again. None = all are read.
         num_threads: Threads that read.
     """
-    known = Journal(journal, lambda entry: entry["file"])
+    known = Journal(journal, lambda entry: entry["file"]) if journal else None
     remaining = iter(paths)
     with ThreadPoolExecutor(num_threads) as pool:
         under_way: deque[tuple[list[_Clip], Future[list[Facts | str]]]] = deque()
@@ -48,11 +48,11 @@ def facts_of(
                     yield clip.known
                     continue
                 facts = next(read)
-                if clip.key and not isinstance(facts, str):
+                if known and clip.key and not isinstance(facts, str):
                     known.add({"file": clip.key, "facts": facts})
                 yield facts
 
-        while lot := [_clip(path, known if journal else None) for path in islice(remaining, LOT)]:
+        while lot := [_clip(path, known) for path in islice(remaining, LOT)]:
             unknown = [clip.path for clip in lot if clip.known is None]
             under_way.append((lot, pool.submit(_read, unknown)))
             if len(under_way) >= AHEAD * num_threads:

@@ -8,6 +8,7 @@ borderline case for a fact.
 from __future__ import annotations
 
 import math
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,15 +102,15 @@ def calibrate(clips: Iterable[Clip]) -> Calibration:
     the same sex, if there are 50, and all else with the whole dataset. A speaker is known by
     dataset and name.
     """
-    by_whom: dict[tuple[str, str | None, Whom], list[float]] = defaultdict(list)
+    by_whom: dict[tuple[str, str | None, Whom], array[float]] = defaultdict(lambda: array("d"))
     for clip in clips:
         for name, value in attribute_values(clip.prosody).items():
             for whom in _compared_with(name, clip):
                 by_whom[name, clip.dataset, whom].append(value)
-    centred: dict[tuple[str, str | None], list[float]] = defaultdict(list)
+    centred: dict[tuple[str, str | None], array[float]] = defaultdict(lambda: array("d"))
     for (name, dataset, whom), values in by_whom.items():
         if whom is not None and whom[0] == "speaker" and len(values) >= MIN_CENTRED:
-            centred[name, dataset] += (np.array(values) - np.median(values)).tolist()
+            centred[name, dataset].extend((np.array(values) - np.median(values)).tolist())
     cuts: dict[tuple[str, str | None, Whom], Cuts] = {}
     for (name, dataset, whom), values in by_whom.items():
         kind = "dataset" if whom is None else whom[0]
