@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import permutations
+from functools import partial
+from itertools import permutations, tee
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,8 @@ _MEASURED = {"pitch": "f0_median_hz", "energy": "energy_dbfs", "rate": "nuclei_p
 class Compared:
     """What became of the clips."""
 
-    rows: list[dict[str, Any]]
-    """Rows of the tasks `compare_ATTRIBUTE`, in the order of the clips."""
+    rows: Any
+    """As they were stored: rows of the tasks `compare_ATTRIBUTE`, in the order of the clips."""
     failed: list[dict[str, str]]
     """`id` and `reason` of each clip that could not be read."""
     num_written: int
@@ -121,6 +122,7 @@ def comparison_rows(
     max_duration_s: float,
     seed: int,
     num_workers: int,
+    store: Callable[[Iterable[dict[str, Any]]], Any] = list,
 ) -> Compared:
     """Write the joined renditions of each clip and return the questions about them.
 
@@ -129,14 +131,16 @@ def comparison_rows(
     was killed goes on. About 0.4 s of one core for a clip of 3 s and all three attributes.
 
     Args:
-        rows: Annotated rows of a manifest. A clip in which the attribute was not measured, one that
-            is hardly voiced (for pitch), and one that is too long give no question.
+        rows: Annotated rows of a manifest, read twice. A clip in which the attribute was not
+            measured, one that is hardly voiced (for pitch), and one that is too long give no
+            question.
         attributes: Of `pitch`, `energy` and `rate`; each clip is asked once about each.
         audio_root: Folder that the paths of the clips are relative to.
         folder: Where to write, below `audio_root`: the new paths are relative to it as well.
         max_duration_s: Longest joined clip.
         seed: Draws the orders and phrasings.
         num_workers: Processes; with 1, this one does the work.
+        store: Takes the questions, one at a time, and returns what becomes `Compared.rows`.
 
     Raises:
         UserError: The folder is not below the audio root.
@@ -148,7 +152,38 @@ def comparison_rows(
             f"{folder}: not below the audio root {audio_root}, which the paths of all clips are "
             "relative to; write below it, or use an audio root above both"
         )
-    jobs: list[tuple[Row, _Job]] = []
+    for name in attributes:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    prefix = folder.relative_to(audio_root)
+    compared = Compared([], [], 0)
+    jobs = partial(_jobs, rows, attributes, (audio_root, folder), max_duration_s, seed)
+    num_jobs = sum(1 for _ in jobs())
+
+    def questions() -> Iterator[dict[str, Any]]:
+        altering, waiting = tee(jobs())
+        results = worker_map(_make_files, (job for _, job in altering), num_workers)
+        results = reported(results, num_jobs, "altered {} of {} clips")
+        for (row, job), done in zip(waiting, results, strict=True):
+            compared.num_written += done.num_written
+            if done.problem:
+                compared.failed.append({"id": required_text(row, "id"), "reason": done.problem})
+                continue
+            for item, name in zip(job.items, done.names, strict=True):
+                yield _question(row, item, (prefix / name).as_posix(), seed)
+
+    compared.rows = store(questions())
+    return compared
+
+
+def _jobs(
+    rows: Sequence[Row],
+    attributes: Sequence[str],
+    folders: tuple[Path, Path],
+    max_duration_s: float,
+    seed: int,
+) -> Iterator[tuple[Row, _Job]]:
+    """Draw the questions about each clip; `folders` are the audio root and where files go."""
+    audio_root, folder = folders
     for row in rows:
         prosody = row.get("prosody") or {}
         fit = [name for name in attributes if _is_fit(prosody, name, max_duration_s)]
@@ -156,22 +191,7 @@ def comparison_rows(
             path = str(audio_root / required_text(row, "audio"))
             draws = [row_rng(seed, f"compare_{name}/{row['id']}/order") for name in fit]
             orders = [tuple(draw.permutation(3).tolist()) for draw in draws]
-            items = tuple(map(_Item, fit, orders))
-            jobs.append((row, _Job(path, str(folder), max_duration_s, items)))
-    for name in attributes:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    prefix = folder.relative_to(audio_root)
-    compared = Compared([], [], 0)
-    results = worker_map(_make_files, [job for _, job in jobs], num_workers)
-    results = reported(results, len(jobs), "altered {} of {} clips")
-    for (row, job), done in zip(jobs, results, strict=True):
-        compared.num_written += done.num_written
-        if done.problem:
-            compared.failed.append({"id": required_text(row, "id"), "reason": done.problem})
-            continue
-        for item, name in zip(job.items, done.names, strict=True):
-            compared.rows.append(_question(row, item, (prefix / name).as_posix(), seed))
-    return compared
+            yield row, _Job(path, str(folder), max_duration_s, tuple(map(_Item, fit, orders)))
 
 
 def _is_fit(prosody: Mapping[str, Any], attribute: str, max_duration_s: float) -> bool:

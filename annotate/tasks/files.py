@@ -86,13 +86,14 @@ def task_file(config: AnnotateConfig, rows: StoredRows, output: Path) -> TaskFil
         num_clips = -(-quotas(settings.shares, settings.num_rows)["comparison"] // 2)
         order = row_rng(config.seed, "comparison").permutation(len(rows))
         compared = comparison_rows(
-            [rows[index] for index in order[:num_clips].tolist()],
+            rows.chosen(order[:num_clips]),
             tuple(LEVELS),
             audio_root=audio_root,
             folder=(output.parent / "altered").resolve(),
             max_duration_s=config.max_duration_s,
             seed=config.seed,
             num_workers=config.workers,
+            store=partial(StoredRows.spooled, folder=output.parent),
         )
         made["comparison"], failed = compared.rows, compared.failed
     for line in describe_mix(made, settings.shares, settings.num_rows):
