@@ -263,12 +263,16 @@ def _prepare(audio_root: Path, hashes: NDArray[np.uint64]) -> None:
     _cached = hashes
 
 
+def measurement_key(content: bytes, words: tuple[Word, ...]) -> str:
+    """Return what a measurement is cached by: a hash of the file, and of its alignment if any."""
+    key = hashlib.sha256(content).hexdigest()
+    return f"{key}-{hashlib.sha256(repr(words).encode()).hexdigest()[:16]}" if words else key
+
+
 def _measure_file(task: _Task) -> _Result:
     path = Path(task.path)
     try:
-        key = hashlib.sha256(path.read_bytes()).hexdigest()
-        if task.words:
-            key += "-" + hashlib.sha256(repr(task.words).encode()).hexdigest()[:16]
+        key = measurement_key(path.read_bytes(), task.words)
         if _is_cached(key):
             return _Result(key, None, "")
         samples, note = read_with_note(
