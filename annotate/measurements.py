@@ -23,8 +23,8 @@ from data.progress import reported
 from data.prosody.levels import Clip, calibrate, describe, is_nobody
 from data.prosody.measure import VERSION, Prosody, measure, with_transcript
 from data.prosody.stress import Word, read_words
-from data.records import BoolArray, Example, IntArray
-from data.stored import Journal, StoredRows, text_hash
+from data.records import Example, IntArray
+from data.stored import Journal, StoredRows, distinct, text_hash
 from data.workers import WorkerMap, worker_map
 
 logger = logging.getLogger(__name__)
@@ -136,20 +136,15 @@ class _Voices:
         self._rows = StoredRows.of(manifest)
         self._cache = cache
 
-        def names() -> Iterator[int]:
+        def names() -> Iterator[str]:
             for example, row in zip(examples, self._rows, strict=True):
                 _words(manifest, row)  # refused before anything is measured
-                yield hash(example.audio)
+                yield example.audio
 
-        names_of_rows = np.fromiter(names(), np.int64, len(examples))
-        _, first, clips = np.unique(names_of_rows, return_index=True, return_inverse=True)
-        self._is_first: BoolArray = np.zeros(len(examples), bool)
-        self._is_first[first] = True
-        numbers = np.cumsum(self._is_first, dtype=np.int32) - 1
-        self._numbers: NDArray[np.int32] = numbers[first][clips]
+        self._numbers, self._is_first = distinct(names())
         """Of each row, the number of its clip, in the order in which they come first."""
-        self.num_clips = len(first)
-        self._starts = np.full(len(first), NOT_MEASURED)
+        self.num_clips = int(self._is_first.sum())
+        self._starts = np.full(self.num_clips, NOT_MEASURED)
         self._problems: dict[int, str] = {}
         self.num_nobody = 0
 

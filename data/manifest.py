@@ -178,8 +178,8 @@ def check_manifest(
 
 def read_leniently(
     path: Path, audio_root: Path, *, follow_links: bool = False
-) -> list[dict[str, Any]]:
-    """Return a manifest's rows with all their fields, as far as they can be read.
+) -> Iterator[dict[str, Any]]:
+    """Yield a manifest's rows with all their fields, as far as they can be read.
 
     `read_manifest` says what is wrong with a manifest. Here, lines that are no object or name no
     clip inside the audio root are left out, a row without an id is called by its line, aliases are
@@ -190,7 +190,6 @@ def read_leniently(
         OSError: The manifest cannot be opened.
     """
     root = ClipRoot(audio_root, follow_links=follow_links)
-    rows: list[dict[str, Any]] = []
     for number, line in _numbered(path, (0, path.stat().st_size)):
         try:
             fields = json.loads(line)
@@ -206,8 +205,7 @@ def read_leniently(
         if audio and "\0" not in audio and is_unicode(audio):
             row["audio"] = audio = spelled_on_disk(root.folder, audio)
             if root.may_read(audio):
-                rows.append(row)
-    return rows
+                yield row
 
 
 def clips_of(path: Path) -> Iterator[str]:

@@ -82,8 +82,10 @@ class StoredRows(Sequence[dict[str, Any]]):
         return cls(_Lines(file))
 
     @classmethod
-    def spooled(cls, rows: Iterable[Row], folder: Path) -> StoredRows:
+    def spooled(cls, rows: Iterable[Row], folder: Path | None = None) -> StoredRows:
         """Write rows into a file without a name, which is gone with the last of its rows.
+
+        It lies in a folder, or with other temporary files (TMPDIR).
 
         Raises:
             OSError: There is no room for them.
@@ -140,6 +142,19 @@ def text_column(texts: Iterable[str]) -> NDArray[np.bytes_]:
     while part := list(islice(encoded, COLUMN_PART)):
         parts.append(np.array(part))
     return np.concatenate(parts)
+
+
+def distinct(texts: Iterable[str]) -> tuple[NDArray[np.int32], BoolArray]:
+    """Return which of the different texts each one is, and which are the first of theirs.
+
+    The different ones are counted in the order in which they come.
+    """
+    hashes = np.fromiter(map(hash, texts), np.int64)
+    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    is_first = np.zeros(len(hashes), bool)
+    is_first[first] = True
+    numbers = np.cumsum(is_first, dtype=np.int32) - 1
+    return numbers[first][which], is_first
 
 
 class RowsById(Mapping[str, dict[str, Any]]):

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import tee
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.audio import AudioError, probe
 from data.files import file_sha256
 from data.stored import Journal
-
-LOT = 16
-"""Files that a thread reads at a time: to wait for it once a file takes as long as reading one,
-and on a busy machine ten times as long."""
-
-AHEAD = 4
-"""Lots per thread that are under way."""
+from data.workers import thread_map
 
 Facts = dict[str, Any]
 
@@ -36,35 +28,18 @@ def facts_of(
         num_threads: Threads that read.
     """
     known = Journal(journal, lambda entry: entry["file"]) if journal else None
-    remaining = iter(paths)
-    with ThreadPoolExecutor(num_threads) as pool:
-        under_way: deque[tuple[list[_Clip], Future[list[Facts | str]]]] = deque()
-
-        def oldest() -> Iterator[Facts | str]:
-            lot, future = under_way.popleft()
-            read = iter(future.result())
-            for clip in lot:
-                if clip.known is not None:
-                    yield clip.known
-                    continue
-                facts = next(read)
-                if known and clip.key and not isinstance(facts, str):
-                    known.add({"file": clip.key, "facts": facts})
-                yield facts
-
-        while lot := [_clip(path, known) for path in islice(remaining, LOT)]:
-            unknown = [clip.path for clip in lot if clip.known is None]
-            under_way.append((lot, pool.submit(_read, unknown)))
-            if len(under_way) >= AHEAD * num_threads:
-                yield from oldest()
-        while under_way:
-            yield from oldest()
+    reading, waiting = tee(_clip(path, known) for path in paths)
+    read = thread_map(lambda clip: clip.facts or file_facts(clip.path), reading, num_threads)
+    for clip, facts in zip(waiting, read, strict=True):
+        if known and clip.key and not (clip.facts or isinstance(facts, str)):
+            known.add({"file": clip.key, "facts": facts})
+        yield facts
 
 
 class _Clip(NamedTuple):
     path: Path
     key: str
-    known: Facts | None
+    facts: Facts | None
     """What the journal says of it."""
 
 
@@ -72,10 +47,6 @@ def _clip(path: Path, journal: Journal | None) -> _Clip:
     key = _key(path) if journal else ""
     entry = journal.find(key) if journal else None
     return _Clip(path, key, entry and entry[1]["facts"])
-
-
-def _read(paths: list[Path]) -> list[Facts | str]:
-    return [file_facts(path) for path in paths]
 
 
 def file_facts(path: Path) -> Facts | str:

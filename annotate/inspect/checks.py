@@ -6,9 +6,10 @@ worth a look. Nothing is repaired.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from data.files import Row, file_sha256
 from data.labels import alike_labels
 from data.progress import reported
 from data.records import FloatArray
+from data.stored import HashMap, StoredRows, distinct, text_hash
+from data.workers import thread_map
 
 PROBLEMS = {
     "clip": "cannot be used",
@@ -83,7 +86,7 @@ class _File:
 
     problem: str
     """Why it cannot be used; empty if it can."""
-    oddities: tuple[tuple[str, str], ...]
+    oddities: Sequence[Sequence[str]]
     """Kind and message of each warning."""
     duration_s: float | None
     sha256: str | None
@@ -101,7 +104,7 @@ def check_clips_fully(
     """Decode every clip and return what is wrong or odd about each row, in the order of the rows.
 
     Args:
-        rows: As `data.manifest.read_leniently` returns them. `sha256` and `duration_s` (in seconds)
+        rows: As `data.manifest.read_leniently` yields them. `sha256` and `duration_s` (in seconds)
             are compared with the file where a row has them. A clip that several rows share is read
             once.
         audio_root: Folder that the clips' paths are relative to.
@@ -113,20 +116,25 @@ def check_clips_fully(
     def inspect(audio: str) -> _File:
         return _inspect(audio_root / audio, min_duration_s, max_duration_s)
 
-    clips = list(dict.fromkeys(row["audio"] for row in rows))
-    with ThreadPoolExecutor(num_workers) as pool:
-        inspected = reported(pool.map(inspect, clips), len(clips), "decoded {} of {} clips")
-        files = dict(zip(clips, inspected, strict=True))
+    numbers, is_first = distinct(row["audio"] for row in rows)
+    clips = (row["audio"] for row in compress(rows, is_first))
+    inspected = reported(
+        thread_map(inspect, clips, num_workers), int(is_first.sum()), "decoded {} of {} clips"
+    )
+    files = StoredRows.spooled(map(asdict, inspected))
     findings: list[Finding] = []
-    first: dict[tuple[str | None, str | None], str] = {}
-    for row in rows:
-        file = files[row["audio"]]
+    first = HashMap()  # of a split and a file -> place of the row
+    for place, (row, number) in enumerate(zip(rows, numbers, strict=True)):
+        file = _File(**files[int(number)])
         faults = [*_faults(row, file), *file.oddities]
-        key = row.get("split"), file.sha256
-        if file.sha256 and key in first:
+        key = text_hash(f"{row.get('split')!r} {file.sha256}")
+        earlier = first.get(key) if file.sha256 else None
+        if earlier is not None:
             where = f"in split {row['split']!r}" if "split" in row else "without a split"
-            faults.append(("duplicate", f"is the same file as {first[key]!r}, both {where}"))
-        first.setdefault(key, row["id"])
+            like = rows[earlier]["id"]
+            faults.append(("duplicate", f"is the same file as {like!r}, both {where}"))
+        elif file.sha256:
+            first.put(key, place)
         findings += [Finding(kind, row["id"], row["audio"], text) for kind, text in faults]
     return findings
 
@@ -185,21 +193,22 @@ def check_labels(rows: Sequence[Row]) -> list[Finding]:
 
 def check_train_split(rows: Sequence[Row], split: str, prompts_per_step: int) -> list[Finding]:
     """Return why a run could not train on a split, or would learn nothing from it."""
-    labels = [row.get("label") for row in rows if row.get("split") == split]
+    labels = Counter(row.get("label") for row in rows if row.get("split") == split)
+    num_rows = labels.total()
     messages: list[str] = []
     if not labels:
         splits = sorted({row["split"] for row in rows if "split" in row})
         there = f"there are: {', '.join(splits)}" if splits else "no row has a split"
         messages.append(f"no row is of split {split!r} ({there}); set data.train_split")
-    elif len(labels) < prompts_per_step:
+    elif num_rows < prompts_per_step:
         messages.append(
-            f"split {split!r} has {len(labels)} rows and a step needs {prompts_per_step} "
+            f"split {split!r} has {num_rows} rows and a step needs {prompts_per_step} "
             "prompts; lower train.prompts_per_step or add rows"
         )
-    if len(set(labels)) == 1:
+    if len(labels) == 1:
         messages.append(
-            f"every row of split {split!r} is labelled {labels[0]!r}: one answer would always "
-            "be right; add clips of other labels"
+            f"every row of split {split!r} is labelled {next(iter(labels))!r}: one answer would "
+            "always be right; add clips of other labels"
         )
     return [Finding("split", None, None, message) for message in messages]
 

@@ -26,8 +26,9 @@ from annotate.inspect.leaks import KINDS, describe_leaks, find_leaks
 from annotate.inspect.stats import Cell, Table, clip_durations, corpus_tables
 from configs.schema import DataConfig, RunConfig
 from data.files import file_sha256, write_rows
-from data.manifest import ManifestError, read_leniently, read_manifest
+from data.manifest import ManifestError, check_manifest, read_leniently
 from data.progress import reported
+from data.stored import HashMap, StoredRows, distinct, text_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def check(config: RunConfig, *, output: Path | None, workers: int) -> bool:
     if manifest_error:
         _print(f"manifest: {manifest_error}")
     _print(*describe_findings(findings))
-    num_clips = len({row["audio"] for row in rows})
+    num_clips = int(distinct(row["audio"] for row in rows)[1].sum())
     num_bad = sum(finding.is_problem for finding in findings)
     _print(
         f"{data.manifest}: {num_clips} clips of {len(rows)} rows decoded: {num_bad} problem(s), "
@@ -91,12 +92,7 @@ def leaks(config: RunConfig, *, output: Path | None, allow: Sequence[str]) -> bo
     """
     data = config.data
     rows = _read_checked(data)
-    unhashed = list(dict.fromkeys(row["audio"] for row in rows if "sha256" not in row))
-    sums = (file_sha256(Path(data.audio_root, audio)) for audio in unhashed)
-    sums = reported(sums, len(unhashed), "hashed {} of {} clips")
-    hashes = dict(zip(unhashed, sums, strict=True))
-    for row in rows:
-        row.setdefault("sha256", hashes.get(row["audio"]))
+    rows = _hashed(rows, Path(data.audio_root))
     shared = find_leaks(rows, allow)
     if output is not None:
         write_rows(output, map(asdict, shared))
@@ -123,7 +119,7 @@ def stats(config: RunConfig, *, workers: int, figure: Path | None) -> bool:
         OSError: The figure cannot be written.
     """
     data = config.data
-    rows = _read_checked(data)
+    rows = list(_read_checked(data))
     manifest = Path(data.manifest)
     durations_s = clip_durations(rows, Path(data.audio_root), num_workers=workers)
     # A pipe or file gets lines of any width and no frames.
@@ -140,21 +136,37 @@ def stats(config: RunConfig, *, workers: int, figure: Path | None) -> bool:
     return True
 
 
-def _read_checked(data: DataConfig) -> list[dict[str, Any]]:
+def _read_checked(data: DataConfig) -> StoredRows:
     """Return the rows with all their fields; Raises ManifestError unless all are as they must."""
-    read_manifest(
-        data.manifest,
+    check_manifest(
+        Path(data.manifest),
         audio_root=data.audio_root,
         choices=data.choices,
-        question_template=data.question,
         follow_links=data.follow_links,
     )
     return _rows(data)
 
 
-def _rows(data: DataConfig) -> list[dict[str, Any]]:
+def _rows(data: DataConfig) -> StoredRows:
     root = Path(data.audio_root)
-    return read_leniently(Path(data.manifest), root, follow_links=data.follow_links)
+    rows = read_leniently(Path(data.manifest), root, follow_links=data.follow_links)
+    return StoredRows.spooled(rows)
+
+
+def _hashed(rows: StoredRows, audio_root: Path) -> StoredRows:
+    """Return rows that all have the hash of their clip."""
+    unhashed = rows.where(lambda row: "sha256" not in row)
+    clips = unhashed.chosen(distinct(row["audio"] for row in unhashed)[1])
+    places, sums = HashMap(), bytearray()
+    for row in reported(clips, len(clips), "hashed {} of {} clips"):
+        places.put(text_hash(row["audio"]), len(sums))
+        sums += bytes.fromhex(file_sha256(audio_root / row["audio"]))
+
+    def with_hash(row: dict[str, Any]) -> dict[str, Any]:
+        place = places.get(text_hash(row["audio"]))
+        return row if place is None else {"sha256": sums[place : place + 32].hex(), **row}
+
+    return rows.changed(with_hash)
 
 
 def _print(*lines: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from annotate.splits import SPLITS
 from data.audio import AudioError, probe
 from data.files import Row
 from data.prosody.levels import LEVELS_OF
+from data.workers import thread_map
 
 NO_SPLIT = "(none)"
 """Stands for the split of rows without one."""
@@ -56,8 +56,7 @@ def clip_durations(
         except AudioError:
             return None
 
-    with ThreadPoolExecutor(num_workers) as pool:
-        return list(pool.map(duration_s, rows))
+    return list(thread_map(duration_s, rows, num_workers))
 
 
 def split_of(row: Row) -> str:
