@@ -15,19 +15,23 @@ last one included); the CTM section of NIST's sctk documentation.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
-from annotate.corpora.clips import LeftOut, find_files
+import numpy as np
+
+from annotate.corpora.clips import LeftOut, iterate_files
 from annotate.corpora.texts import read_lines, read_text
 from annotate.inspect.leaks import normalized
 from configs.errors import UserError
 from data.files import Row
 from data.prosody.stress import Word
+from data.records import IntArray
+from data.stored import StoredRows, distinct
 
 EXTENSIONS = (".textgrid", ".wdseg", ".ctm")
 FRAME_S = 0.01
@@ -36,6 +40,9 @@ TOLERANCE_S = 0.1
 """By how much an alignment may run over the end of its clip, for rounding; it is cut there."""
 UNKNOWN = frozenset(("<unk>", "unk", "<oov>", "[oov]", "spn"))
 """What stands for a word that the aligner does not have."""
+NOT_ALIGNED = -1
+"""Stands for the place of an alignment that there is not."""
+SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 SILENT = frozenset(("", "sil", "sp", "silence", "<eps>", "<p:>", "<s>", "</s>", "#", "_", "-"))
 
 _NOISE = re.compile(r"<.*>|\[.*\]|\+\+.*\+\+|\{.*\}")
@@ -59,69 +66,141 @@ class Aligned:
     """FILE, or FILE:LINE of its first word."""
 
 
-Read = Callable[[], Aligned]
-"""Reads one alignment. Raises UserError."""
+Interval = tuple[int, str, float, float]
+"""Line, text, start and end in seconds."""
 
 
-def with_words(rows: Sequence[Row], folder: Path, left_out: LeftOut) -> list[dict[str, Any]]:
+def with_words(
+    rows: Sequence[Row],
+    folder: Path,
+    left_out: LeftOut,
+    store: Callable[[Iterable[dict[str, Any]]], Any] = list,
+) -> Any:
     """Return new rows, in the same order, with `words` where there is an alignment.
+
+    The rows are read three times. In memory are a few numbers of each, and of each alignment.
 
     Args:
         rows: Rows of a manifest; `text` and `duration_s` are looked at where they have them.
         folder: Holds the files, in whatever folders.
         left_out: Counts clips without an alignment or with one of other words, and alignments
             without a clip.
+        store: Takes the new rows, one at a time, and returns what is returned.
 
     Raises:
         UserError: No files, one that is malformed or belongs to several clips, words that overlap
             or lie outside their clip, or not one row with words.
     """
-    files = _files(folder)
-    found, used = dict[int, Aligned](), set[str]()
-    by_stem: dict[str, list[str]] = defaultdict(list)
-    for name in files:
-        by_stem[PurePosixPath(name).name].append(name)
-    num_clips = Counter(PurePosixPath(row["audio"]).stem for row in rows)
+    alignments = _Alignments(folder)
+    stems = np.fromiter((hash(PurePosixPath(row["audio"]).stem) for row in rows), np.int64)
+    _, which, counts = np.unique(stems, return_inverse=True, return_counts=True)
+    is_alone = (counts == 1)[which]
+    chosen = np.full(len(stems), NOT_ALIGNED)
     for place, row in enumerate(rows):
         clip = PurePosixPath(row["audio"]).with_suffix("")
-        names = by_stem.get(clip.name, [])
+        names = alignments.of_clip(clip.name)
         if names:
-            name = _of_clip(clip, names, is_alone=num_clips[clip.name] == 1)
-            used.add(name)
-            found[place] = files[name]()
-    for name in files.keys() - used:
+            name = _of_clip(clip, list(names), is_alone=bool(is_alone[place]))
+            chosen[place] = names[name][0]
+    for name in alignments.without(chosen):
         left_out.add("alignments without a clip", name)
-    complete: list[dict[str, Any]] = []
-    for place, row in enumerate(rows):
-        words = _checked(row, found.get(place), left_out)
-        shown = [{"word": w.text, "start_s": w.start_s, "end_s": w.end_s} for w in words]
-        complete.append({**row, "words": shown} if shown else dict(row))
-    if not any(row.get("words") for row in complete):
+    num_aligned = 0
+
+    def complete() -> Iterator[dict[str, Any]]:
+        nonlocal num_aligned
+        for row, place in zip(rows, chosen, strict=True):
+            aligned = None if place == NOT_ALIGNED else alignments.read(int(place))
+            words = _checked(row, aligned, left_out)
+            shown = [{"word": w.text, "start_s": w.start_s, "end_s": w.end_s} for w in words]
+            made = {**row, "words": shown} if shown else dict(row)
+            num_aligned += bool(made.get("words"))
+            yield made
+
+    stored = store(complete())
+    if not num_aligned:
         reasons = "; ".join(left_out.lines())
         raise UserError(f"alignments {folder}: not one clip gets words from it ({reasons})")
-    return complete
+    return stored
 
 
-def _files(folder: Path) -> dict[str, Read]:
-    """Return path below the folder, without extension, or name in a CTM file -> what reads it."""
+class _Alignments:
+    """What a folder holds, found by the last name of a clip; it stays on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows = StoredRows.spooled(_entries(folder))
+        names = (row["name"] for row in self._rows)
+        self._which, self._is_first = distinct(names)
+        last_names = (PurePosixPath(row["name"]).name for row in self._rows)
+        stems = np.fromiter(map(hash, last_names), np.int64)
+        self._order = np.argsort(stems, kind="stable")
+        self._stems = stems[self._order]
+        self._check_parts()
+
+    def of_clip(self, stem: str) -> dict[str, list[int]]:
+        """Return the alignments of this last name -> their places."""
+        low, high = (int(np.searchsorted(self._stems, hash(stem), side)) for side in SIDES)
+        found: dict[str, list[int]] = {}
+        for place in self._order[low:high].tolist():
+            name = self._rows[place]["name"]
+            if PurePosixPath(name).name == stem:
+                found.setdefault(name, []).append(place)
+        return found
+
+    def without(self, chosen: IntArray) -> Iterator[str]:
+        """Yield the names of the alignments that are not chosen."""
+        is_used = np.zeros(len(self._rows), bool)
+        is_used[chosen[chosen != NOT_ALIGNED]] = True
+        for place in np.flatnonzero(self._is_first & ~is_used).tolist():
+            yield self._rows[place]["name"]
+
+    def read(self, place: int) -> Aligned:
+        """Return an alignment by the place of its first part."""
+        row = self._rows[place]
+        path = Path(row["path"])
+        if "intervals" not in row:
+            return {".textgrid": read_text_grid, ".wdseg": read_wdseg}[path.suffix.lower()](path)
+        parts = [place]
+        if not self._is_first.all():
+            parts = self.of_clip(PurePosixPath(row["name"]).name)[row["name"]]
+        intervals = (each for part in parts for each in self._rows[part]["intervals"])
+        return _aligned(path, [tuple(each) for each in intervals])
+
+    def _check_parts(self) -> None:
+        """Refuse a clip with two files, or with two channels in one."""
+        firsts = np.flatnonzero(self._is_first)
+        for place in np.flatnonzero(~self._is_first).tolist():
+            row, first = self._rows[place], self._rows[int(firsts[self._which[place]])]
+            name, path = row["name"], row["path"]
+            if "intervals" not in row or path != first["path"]:
+                raise UserError(f"{path}: {name} has two alignments in {self._folder}; keep one")
+            if row["channel"] != first["channel"]:
+                raise _two_channels(path, row["intervals"][0][0], name)
+
+
+def _entries(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield name and file of each alignment; of a CTM file, what it says of a clip as well.
+
+    The name is the path below the folder, without extension, or what the CTM file calls the clip.
+    """
     if not folder.is_dir():
         raise UserError(f"alignments {folder}: no such folder")
-    paths = [path for path in find_files(folder, "**/*.*") if path.suffix.lower() in EXTENSIONS]
-    if not paths:
+    found = False
+    for path in iterate_files(folder, "**/*.*"):
+        extension = path.suffix.lower()
+        if extension == ".ctm":
+            for name, channel, intervals in read_ctm(path):
+                what = {"channel": channel, "intervals": intervals}
+                yield {"name": name, "path": str(path), **what}
+        elif extension in EXTENSIONS:
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            yield {"name": name, "path": str(path)}
+        found = found or extension in EXTENSIONS
+    if not found:
         raise UserError(
             f"alignments {folder}: holds no file of {', '.join(EXTENSIONS)}; name the folder that "
             "the aligner wrote"
         )
-    found: dict[str, Read] = {}
-    for path in paths:
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        read = {".textgrid": read_text_grid, ".wdseg": read_wdseg}.get(path.suffix.lower())
-        new = {name: partial(read, path)} if read else read_ctm(path)
-        twice = sorted(found.keys() & new.keys())
-        if twice:
-            raise UserError(f"{path}: {twice[0]} has two alignments in {folder}; keep one")
-        found |= new
-    return found
 
 
 def _of_clip(clip: PurePosixPath, names: Sequence[str], *, is_alone: bool) -> str:
@@ -214,7 +293,7 @@ def read_text_grid(path: Path) -> Aligned:
     return _aligned(path, chosen[0][1])
 
 
-def _tiers(path: Path) -> list[tuple[str, list[tuple[int, str, float, float]]]]:
+def _tiers(path: Path) -> list[tuple[str, list[Interval]]]:
     """Return name and intervals (line, text, start, end) of the tiers of intervals."""
     content = read_text(path)
     tokens = [token for token in _TOKEN.finditer(content) if token.lastgroup]
@@ -234,12 +313,12 @@ def _tiers(path: Path) -> list[tuple[str, list[tuple[int, str, float, float]]]]:
         raise UserError(f"{path}: is no TextGrid; its first lines have other names")
     for expected in ("number", "number", "flag"):
         take(expected)
-    found: list[tuple[str, list[tuple[int, str, float, float]]]] = []
+    found: list[tuple[str, list[Interval]]] = []
     for _ in range(int(take("number"))):
         kind, name = take("text"), take("text")
         for _ in ("start", "end"):
             take("number")
-        intervals: list[tuple[int, str, float, float]] = []
+        intervals: list[Interval] = []
         for _ in range(int(take("number"))):
             start, first = float(take("number")), line
             end = float(take("number")) if kind == "IntervalTier" else start
@@ -255,7 +334,7 @@ def read_wdseg(path: Path) -> Aligned:
     Raises:
         UserError: A line is another, or words overlap.
     """
-    intervals: list[tuple[int, str, float, float]] = []
+    intervals: list[Interval] = []
     for number, line in read_lines(path, encodings=("cp1252",)):
         fields = line.split()
         if fields[0] == "SFrm" or line.startswith("Total score"):
@@ -267,14 +346,27 @@ def read_wdseg(path: Path) -> Aligned:
     return _aligned(path, intervals)
 
 
-def read_ctm(path: Path) -> dict[str, Read]:
-    """Return clip -> what returns its words, of a CTM file.
+def read_ctm(path: Path) -> Iterator[tuple[str, str, list[Interval]]]:
+    """Yield clip, channel and intervals of the lines of a CTM file that follow each other.
 
     Raises:
         UserError: A line is another, or a clip has two channels.
     """
-    clips: dict[str, list[tuple[int, str, float, float]]] = defaultdict(list)
-    channels: dict[str, str] = {}
+    for name, lines in groupby(_ctm_lines(path), key=itemgetter(0)):
+        channel, intervals = "", list[Interval]()
+        for _, own, interval in lines:
+            if intervals and own != channel:
+                raise _two_channels(path, interval[0], name)
+            channel = own
+            intervals.append(interval)
+        yield name, channel, intervals
+
+
+def _two_channels(path: Path | str, line: int, name: str) -> UserError:
+    return UserError(f"{path}:{line}: {name} has two channels; align one of them")
+
+
+def _ctm_lines(path: Path) -> Iterator[tuple[str, str, Interval]]:
     for number, line in read_lines(path):
         if line.lstrip().startswith(";;"):
             continue
@@ -286,13 +378,10 @@ def read_ctm(path: Path) -> dict[str, Read]:
             raise UserError(
                 f"{path}:{number}: expected CLIP CHANNEL START DURATION WORD [CONFIDENCE]"
             ) from error
-        if channels.setdefault(name, channel) != channel:
-            raise UserError(f"{path}:{number}: {name} has two channels; align one of them")
-        clips[name].append(interval)
-    return {name: partial(_aligned, path, intervals) for name, intervals in clips.items()}
+        yield name, channel, interval
 
 
-def _aligned(path: Path, intervals: Sequence[tuple[int, str, float, float]]) -> Aligned:
+def _aligned(path: Path, intervals: Sequence[Interval]) -> Aligned:
     """Return the words among intervals (line, text, start, end); refuse times that run back."""
     words: list[Word] = []
     for line, text, start, end in intervals:

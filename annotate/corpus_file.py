@@ -55,7 +55,7 @@ class CorpusFile:
         rows = self._converted() if config.corpus else self._of_manifest()
         if config.alignments:
             left_out = LeftOut()
-            rows = self._spooled(with_words(rows, Path(config.alignments), left_out))
+            rows = with_words(rows, Path(config.alignments), left_out, self._spooled)
             with_any = sum(bool(row.get("words")) for row in rows)
             _log(f"{with_any} of {len(rows)} rows have words", *left_out.lines())
         with replacing(output) as file:

@@ -114,12 +114,15 @@ def find_files(root: Path, glob: str) -> list[Path]:
     Raises:
         UserError: A folder cannot be listed.
     """
+    return sorted(iterate_files(root, glob))
+
+
+def iterate_files(root: Path, glob: str) -> Iterator[Path]:
+    """Yield what `find_files` returns, one in memory at a time."""
     place = re.compile(_regex(glob), re.IGNORECASE)
-    return sorted(
-        path
-        for path, is_hidden in _walk(root, root.as_posix(), LeftOut())
-        if not is_hidden and place.fullmatch(path.relative_to(root).as_posix())
-    )
+    for path, is_hidden in _walk(root, root.as_posix(), LeftOut()):
+        if not is_hidden and place.fullmatch(path.relative_to(root).as_posix()):
+            yield path
 
 
 def in_any_case(path: Path) -> Path:

@@ -120,13 +120,20 @@ def test_ctm(tmp_path: Path):
     path = write(
         tmp_path / "all.ctm", ";; NIST\na 1 0.10 0.20 so 0.9\nb 1 0 1 well\na 1 0.3 0.1 it\n"
     )
-    clips = read_ctm(path)
-    assert clips["a"]().words == (Word("so", 0.1, 0.3), Word("it", 0.3, 0.4))
-    assert clips["b"]().words == (Word("well", 0, 1),)
+    found = with_words([row("a"), row("b")], tmp_path, LeftOut())
+    words = [[tuple(word.values()) for word in each["words"]] for each in found]
+    assert words == [[("so", 0.1, 0.3), ("it", 0.3, 0.4)], [("well", 0.0, 1.0)]]
     with pytest.raises(UserError, match=r"all.ctm:1: expected CLIP CHANNEL"):
-        read_ctm(write(path, "a 1 0.1 so\n"))
+        list(read_ctm(write(path, "a 1 0.1 so\n")))
     with pytest.raises(UserError, match=r"all.ctm:2: a has two channels"):
-        read_ctm(write(path, "a 1 0.1 1 so\na 2 0.1 1 so\n"))
+        list(read_ctm(write(path, "a 1 0.1 1 so\na 2 0.1 1 so\n")))
+    write(path, "a 1 0.1 1 so\nb 2 0 1 so\na 2 0.1 1 so\n")
+    with pytest.raises(UserError, match=r"all.ctm:3: a has two channels"):
+        with_words([row("a")], tmp_path, LeftOut())
+    write(path, "a 1 0.1 1 so\n")
+    write(tmp_path / "a.TextGrid", short([(0, 1, "so")]))
+    with pytest.raises(UserError, match=r"all.ctm: a has two alignments in .*; keep one"):
+        with_words([row("a")], tmp_path, LeftOut())
 
 
 def words_of(*texts: str) -> list[Word]:

@@ -121,7 +121,29 @@ class Said(logging.Handler):
         logging.getLogger().removeHandler(self)
 
 
-def converted(name: str, folder: Path) -> str:
+GRID = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+0 0.1 <exists> 1 "IntervalTier" "words" 0 0.1 2 0 0.05 "sentence" 0.05 0.1 "{}"
+"""
+
+
+def write_alignments(rows: list[Row], folder: Path) -> None:
+    """Words of some clips: a file of each, or lines of one file that are not together."""
+    folder.mkdir()
+    lines: list[str] = []
+    for number, row in enumerate(rows):
+        last = row["text"].split()[1]
+        if number % 4 == 0:
+            (folder / row["id"]).parent.mkdir(parents=True, exist_ok=True)
+            (folder / f"{row['id']}.TextGrid").write_text(GRID.format(last))
+        elif number % 4 == 1:
+            lines.insert(0, f"{row['id']} 1 0.01 0.03 sentence")
+            lines.append(f"{row['id']} 1 0.04 0.04 {last if number % 3 else 'other'}")
+    (folder / "some.ctm").write_text("\n".join(lines))
+
+
+def converted(name: str, folder: Path, *, aligned: bool = False) -> str:
     """Convert a source, and say what came of it."""
     root, tables, output = folder / "clips", folder / "tables", folder / "out"
     for each in (root, tables, output):
@@ -139,6 +161,9 @@ def converted(name: str, folder: Path) -> str:
         source=SourceConfig(name="mine", files=list(map(str, paths)), missing="skip"),
         splits=SplitsConfig(allow=["transcript", "unknown_speaker"]),
     )
+    if aligned:
+        write_alignments(rows, folder / "words")
+        config.alignments = str(folder / "words")
     files = Files(output)
     with Said() as said:
         try:
@@ -166,6 +191,7 @@ GOLDEN = {
     "parts": "1bf11bbccd13",
     "ravdess": "f9c68610da03",
     "prosody": "103067b78555",
+    "aligned": "c69ba2733643",
 }
 
 
@@ -173,6 +199,10 @@ GOLDEN = {
 def test_sources_give_the_files_and_messages_of_before(name: str, tmp_path: Path):
     """The digests were written by the code that held all clips in memory."""
     assert converted(name, tmp_path) == GOLDEN[name]
+
+
+def test_alignments_give_the_file_and_messages_of_before(tmp_path: Path):
+    assert converted("csv", tmp_path, aligned=True) == GOLDEN["aligned"]
 
 
 def converted_ravdess(folder: Path) -> str:
