@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import json
 import logging
 import os
 import random
 import shutil
 import tracemalloc
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import fields
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,9 @@ from data.files import write_rows
 from data.prosody.measure import VERSION, Prosody
 from data.prosody.stress import read_words
 from data.workers import worker_pool
+from launch import dataset
 from tests.unit.corpus_files import write_clip
+from tests.unit.make_rows import draw_rows
 from tests.unit.source_files import LABELS, WRITERS, Row, facts, table, write_wav
 
 NUM_ROWS = 48
@@ -192,6 +197,9 @@ GOLDEN = {
     "ravdess": "f9c68610da03",
     "prosody": "103067b78555",
     "aligned": "c69ba2733643",
+    "check": "069841872c5f",
+    "leaks": "d20741055378",
+    "stats": "d0a0d65ec3d4",
 }
 
 
@@ -274,6 +282,39 @@ def measured(folder: Path) -> str:
 
 def test_prosody_gives_the_files_and_messages_of_before(tmp_path: Path):
     assert measured(tmp_path) == GOLDEN["prosody"]
+
+
+def looked_at(command: str, folder: Path) -> str:
+    """Look at a corpus by a command, and say what it printed and wrote."""
+    draw, rows = random.Random(4), draw_rows(150, seed=7)
+    for number, row in enumerate(rows):
+        path = folder / row["audio"]
+        write_wav(path, number if number % 40 else 1)  # four files of one content
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        row |= {"label": LABELS[number % 3], "duration_s": 0.1 + 0.2 * (number == 9)}
+        row |= {"split": ("train", "test", "mine")[number % 7 % 3]} if number % 11 else {}
+        row |= {"speaker": f"s{number // 9}"} if number % 13 else {}
+        row |= {"sha256": sha256} if number % 2 else {}
+        row["prosody"] |= {"f0_median_hz": draw.uniform(80, 300) if number % 4 else None}
+        row["prosody"] |= {"energy_dbfs": draw.uniform(-50, 0), "nuclei_per_s": 4}
+        row["prosody"] = row["prosody"] if number % 10 else None
+    rows[20]["audio"] = rows[21]["audio"]
+    if command == "check":
+        rows[22]["sha256"] = "0" * 64
+        (folder / rows[23]["audio"]).write_bytes(b"RIFF, but no more")
+    write_rows(folder / "m.jsonl", rows)
+    config = folder / "run.yaml"
+    data = {"manifest": str(folder / "m.jsonl"), "audio_root": str(folder), "choices": [*LABELS]}
+    config.write_text(json.dumps({"data": data}))
+    more = {"stats": ("--figure", "figure.svg")}.get(command, ("--output", "found.jsonl"))
+    with redirect_stdout(StringIO()) as said:
+        code = dataset.main([command, "--config", str(config), more[0], str(folder / more[1])])
+    return digest_of([f"{code}", said.getvalue()], folder, [folder / "found.jsonl"])
+
+
+@pytest.mark.parametrize("command", ["check", "leaks", "stats"])
+def test_a_look_at_a_corpus_says_what_it_said(command: str, tmp_path: Path):
+    assert looked_at(command, tmp_path) == GOLDEN[command]
 
 
 def link_clips(root: Path, num_rows: int) -> list[Row]:
