@@ -23,7 +23,7 @@ from annotate.inspect.checks import (
 )
 from annotate.inspect.figure import draw_corpus
 from annotate.inspect.leaks import KINDS, describe_leaks, find_leaks
-from annotate.inspect.stats import Cell, Table, clip_durations, corpus_tables
+from annotate.inspect.stats import Cell, Summary, Table, clip_durations, corpus_tables
 from configs.schema import DataConfig, RunConfig
 from data.files import file_sha256, write_rows
 from data.manifest import ManifestError, check_manifest, read_leniently
@@ -119,19 +119,19 @@ def stats(config: RunConfig, *, workers: int, figure: Path | None) -> bool:
         OSError: The figure cannot be written.
     """
     data = config.data
-    rows = list(_read_checked(data))
+    checked = _read_checked(data)
     manifest = Path(data.manifest)
-    durations_s = clip_durations(rows, Path(data.audio_root), num_workers=workers)
+    durations_s = clip_durations(checked, Path(data.audio_root), num_workers=workers)
+    rows = Summary(checked, durations_s)
     # A pipe or file gets lines of any width and no frames.
     console = Console() if sys.stdout.isatty() else Console(width=200)
-    for table in corpus_tables(rows, durations_s, data.choices):
+    for table in corpus_tables(rows, data.choices):
         _print_table(console, table)
-    if not any(row.get("prosody") for row in rows):
+    if not rows.has_prosody:
         _print("no row has prosody: launch/annotate.py measures it")
     target = figure or manifest.with_name(f"{manifest.stem}.stats.png")
-    hours = sum(length for length in durations_s if length is not None) / 3600
-    title = f"{manifest.parent.name}/{manifest.name}: {len(rows)} clips, {hours:.2f} hours"
-    draw_corpus(title, rows, durations_s, data.choices, target)
+    title = f"{manifest.parent.name}/{manifest.name}: {len(rows)} clips, {rows.hours:.2f} hours"
+    draw_corpus(title, rows, data.choices, target)
     _print(f"figure: {target}")
     return True
 

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from annotate.inspect.stats import (
-    MEASURES,
-    clips_per_speaker,
-    measured,
-    rate_key,
-    split_of,
-    splits_in,
-)
-from data.files import Row
+from annotate.inspect.stats import MEASURES, Summary
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999")
 """One a split; told apart by colour-blind readers as well (Okabe and Ito)."""
@@ -33,23 +28,17 @@ LEAST_MISSING = 0.01
 """Share of a label's clips without a measurement from which it is written beside the box."""
 
 
-def draw_corpus(
-    title: str,
-    rows: Sequence[Row],
-    durations_s: Sequence[float | None],
-    labels: Sequence[str],
-    target: Path,
-) -> None:
+def draw_corpus(title: str, rows: Summary, labels: Sequence[str], target: Path) -> None:
     """Draw a corpus as PNG or SVG, its labels in this order from the top."""
     height = 2 * max(2.6, 0.9 + 0.3 * len(labels)) + 1.2
     layout = ConstrainedLayoutEngine(hspace=0.06, wspace=0.03)
     figure = Figure(figsize=(14, height), layout=layout)
     top, bottom = figure.subplots(2, 3)
-    colors = dict(zip(splits_in(rows), COLORS * len(rows), strict=False))
+    colors = dict(zip(rows.splits_in, cycle(COLORS), strict=False))
     _draw_labels(top[0], rows, labels, colors)
-    _draw_durations(top[1], rows, durations_s, colors)
+    _draw_durations(top[1], rows, colors)
     _draw_speakers(top[2], rows, colors)
-    panels = {"Pitch": "f0_median_hz", "Loudness": "energy_dbfs", "Rate": rate_key(rows)}
+    panels = {"Pitch": "f0_median_hz", "Loudness": "energy_dbfs", "Rate": rows.rate_key}
     for axes, (what, key) in zip(bottom, panels.items(), strict=True):
         _draw_boxes(axes, f"{what} by label", key, rows, labels)
     handles, names = top[0].get_legend_handles_labels()
@@ -70,9 +59,9 @@ def draw_corpus(
 
 
 def _draw_labels(
-    axes: Axes, rows: Sequence[Row], labels: Sequence[str], colors: Mapping[str, str]
+    axes: Axes, rows: Summary, labels: Sequence[str], colors: Mapping[str, str]
 ) -> None:
-    counts = Counter((split_of(row), row["label"]) for row in rows)
+    counts = rows.splits.counted(rows.labels)
     for place, total in enumerate(_stack_bars(axes, counts, labels, colors, height=0.8)):
         axes.annotate(
             str(total), (total, place), xytext=(3, 0), textcoords="offset points", va="center"
@@ -84,7 +73,7 @@ def _draw_labels(
 
 def _stack_bars(
     axes: Axes,
-    counts: Mapping[tuple[str, str], int],
+    counts: Mapping[Any, int],
     names: Sequence[str],
     colors: Mapping[str, str],
     *,
@@ -99,23 +88,16 @@ def _stack_bars(
     return left
 
 
-def _draw_durations(
-    axes: Axes,
-    rows: Sequence[Row],
-    durations_s: Sequence[float | None],
-    colors: Mapping[str, str],
-) -> None:
-    lengths: dict[str, list[float]] = {split: [] for split in colors}
-    for row, duration_s in zip(rows, durations_s, strict=True):
-        if duration_s is not None:
-            lengths[split_of(row)].append(duration_s)
-    if any(lengths.values()):
-        axes.hist(list(lengths.values()), bins=NUM_BINS, stacked=True, color=list(colors.values()))
+def _draw_durations(axes: Axes, rows: Summary, colors: Mapping[str, str]) -> None:
+    is_readable = np.isfinite(rows.durations_s)
+    lengths = [rows.durations_s[rows.splits.are(split) & is_readable] for split in colors]
+    if is_readable.any():
+        axes.hist(lengths, bins=NUM_BINS, stacked=True, color=list(colors.values()))
     _finish(axes, "How long the clips are", "duration (s)", "clips")
 
 
-def _draw_speakers(axes: Axes, rows: Sequence[Row], colors: Mapping[str, str]) -> None:
-    counts = clips_per_speaker(rows)
+def _draw_speakers(axes: Axes, rows: Summary, colors: Mapping[str, str]) -> None:
+    counts = rows.clips_per_speaker()
     totals: Counter[str] = Counter()
     for (_, speaker), number in counts.items():
         totals[speaker] += number
@@ -132,12 +114,9 @@ def _draw_speakers(axes: Axes, rows: Sequence[Row], colors: Mapping[str, str]) -
     _finish(axes, "Clips of each speaker", "clips")
 
 
-def _draw_boxes(
-    axes: Axes, title: str, key: str, rows: Sequence[Row], labels: Sequence[str]
-) -> None:
-    clips = {label: [row for row in rows if row["label"] == label] for label in labels}
-    values = [measured(clips[label], key) for label in labels]
-    if any(values):
+def _draw_boxes(axes: Axes, title: str, key: str, rows: Summary, labels: Sequence[str]) -> None:
+    values = [rows.of_label(key, label) for label in labels]
+    if any(map(len, values)):
         axes.boxplot(
             values,
             orientation="horizontal",
@@ -149,7 +128,8 @@ def _draw_boxes(
         )
         axes.margins(x=0.25)
         for place, label in enumerate(labels):
-            missing = 1 - len(values[place]) / len(clips[label]) if clips[label] else 0.0
+            number = int(rows.labels.are(label).sum())
+            missing = 1 - len(values[place]) / number if number else 0.0
             if missing >= LEAST_MISSING:
                 axes.annotate(
                     f"{missing:.0%} not measured",
