@@ -14,6 +14,7 @@ from annotate.corpora.texts import read_lines
 from annotate.sources.gather import SPLITS, Record
 from configs.annotate_schema import SourceConfig
 from configs.errors import UserError
+from data.stored import HashMap, StoredRows, text_hash
 
 LABELS = ("utt2emo", "utt2emotion", "utt2label")
 """Files that may tell the emotion; Kaldi has no name for it."""
@@ -71,11 +72,12 @@ def _read_folder(folder: Path, config: SourceConfig) -> Iterator[Record]:
             if recording not in wavs:
                 raise UserError(f"{where}: recording {recording} is not in {folder / 'wav.scp'}")
             fields |= {"start": times[0], "end": None if _number(times[1]) == -1 else times[1]}
-        fields["audio"] = wavs[recording][1]
-        fields |= {field: table.get(utterance, ("", None))[1] for field, table in facts.items()}
-        fields["sex"] = sexes.get(str(fields["speaker"]), ("", None))[1]
-        if recording in channels:
-            fields["channel"] = channels[recording][1].rpartition(" ")[2]
+        fields["audio"] = wavs.get(recording)[1]
+        fields |= {field: table.get(utterance)[1] for field, table in facts.items()}
+        fields["sex"] = sexes.get(str(fields["speaker"]))[1]
+        channel = channels.get(recording)[1]
+        if channel is not None:
+            fields["channel"] = channel.rpartition(" ")[2]
         if split in SPLITS:
             fields["split"] = split
         yield Record(where, fields, folder)
@@ -89,20 +91,46 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _table(
-    folder: Path, name: str, config: SourceConfig, *, needed: bool = False
-) -> dict[str, tuple[str, str]]:
-    """Return key -> `FILE:LINE` and the rest of its line."""
-    path = folder / name
-    if not path.is_file():
-        if needed:
-            also = f" (or {', '.join(LABELS[1:])})" if name in LABELS else ""
-            raise UserError(f"{path}: no such file{also}; lines are UTTERANCE VALUE")
-        return {}
-    table: dict[str, tuple[str, str]] = {}
+class _Table:
+    """Key -> `FILE:LINE` and the rest of its line, on disk; of each key a hash is in memory."""
+
+    def __init__(self, path: Path, config: SourceConfig) -> None:
+        self._rows = StoredRows.spooled(_lined(path, config) if path.is_file() else ())
+        self._places = HashMap()
+        for place, row in enumerate(self._rows):
+            if self.get(row["key"]) != NOTHING:
+                raise UserError(f"{row['where']}: {row['key']} is there twice; remove one")
+            self._places.put(text_hash(row["key"]), place)
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def __contains__(self, key: str) -> bool:
+        return self.get(key) != NOTHING
+
+    def get(self, key: str) -> tuple[str, str | None]:
+        """Return what there is of a key, or `NOTHING`."""
+        place = self._places.get(text_hash(key))
+        row = {} if place is None else self._rows[place]
+        return (row["where"], row["value"]) if row.get("key") == key else NOTHING
+
+    def items(self) -> Iterator[tuple[str, tuple[str, str]]]:
+        """Yield what there is, in order."""
+        return ((row["key"], (row["where"], row["value"])) for row in self._rows)
+
+
+NOTHING = ("", None)
+
+
+def _lined(path: Path, config: SourceConfig) -> Iterator[dict[str, str]]:
     for number, line in read_lines(path, encodings=[config.encoding] if config.encoding else []):
         key, *rest = line.split(maxsplit=1)
-        if key in table:
-            raise UserError(f"{path}:{number}: {key} is there twice; remove one")
-        table[key] = (f"{path}:{number}", rest[0].strip() if rest else "")
-    return table
+        yield {"key": key, "where": f"{path}:{number}", "value": rest[0].strip() if rest else ""}
+
+
+def _table(folder: Path, name: str, config: SourceConfig, *, needed: bool = False) -> _Table:
+    path = folder / name
+    if needed and not path.is_file():
+        also = f" (or {', '.join(LABELS[1:])})" if name in LABELS else ""
+        raise UserError(f"{path}: no such file{also}; lines are UTTERANCE VALUE")
+    return _Table(path, config)

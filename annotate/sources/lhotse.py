@@ -11,13 +11,14 @@ import logging
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from annotate.corpora.clips import LeftOut, find_files
 from annotate.sources.columns import choose_columns, describe_columns, renamed
 from annotate.sources.gather import Record
 from configs.annotate_schema import SourceConfig
 from configs.errors import UserError
+from data.stored import HashMap, StoredRows, text_hash
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,43 @@ def read_lhotse(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterator
         UserError: No manifest, one that cannot be read, or sound that is not a file's own:
             commands, addresses, mixed, padded or transformed cuts.
     """
-    cuts, recordings, supervisions = _manifests(config, root)
-    found: list[tuple[str, Mapping[str, Any], Mapping[str, Any], float, Path]] = []
+    paths = _manifests(config, root)
+    rows = (_row(part.fields) for part in _parts(paths, left_out))
+    names = [
+        n for n in dict.fromkeys(k for row in rows for k in row) if n not in (*_TIMES, "custom")
+    ]
+    chosen = choose_columns(str(root), names, config.columns, ("label",))
+    for line in describe_columns(chosen, names):
+        logger.info(f"{root}: {line}")
+    for part in _parts(paths, LeftOut()):
+        fields = renamed(_row(part.fields), chosen)
+        try:
+            start = part.offset + float(part.fields["start"])
+            end = start + float(part.fields["duration"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{part.where}: a supervision has no start and duration") from error
+        fields |= {"start": start, "end": end, "audio": _file(part.recording, part.where)}
+        fields["channel"] = _channel(part.fields.get("channel"), part.recording)
+        yield Record(part.where, fields, part.base)
+
+
+class _Part(NamedTuple):
+    """A supervision, and the recording that it is of."""
+
+    where: str
+    fields: Mapping[str, Any]
+    recording: Mapping[str, Any]
+    offset: float
+    """Where its times count from, in seconds."""
+    base: Path
+
+
+def _row(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {**fields, **(fields.get("custom") or {})}
+
+
+def _parts(paths: tuple[list[Path], list[Path], list[Path]], left_out: LeftOut) -> Iterator[_Part]:
+    cuts, recordings, supervisions = paths
     for path in cuts:
         for where, cut in _rows(path):
             if cut.get("type", "MonoCut") not in ("MonoCut", "MultiCut") or "recording" not in cut:
@@ -41,36 +77,22 @@ def read_lhotse(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterator
                     "clips with save_audios, and give the cuts of these"
                 )
             for part in cut.get("supervisions") or ():
-                found.append((where, part, cut["recording"], float(cut["start"]), path.parent))
+                yield _Part(where, part, cut["recording"], float(cut["start"]), path.parent)
             if not cut.get("supervisions"):
                 left_out.add("cuts without supervision", where)
-    by_id = {row.get("id"): row for path in recordings for _, row in _rows(path)}
+    stored = StoredRows.spooled(row for path in recordings for _, row in _rows(path))
+    places = HashMap()
+    for place, row in enumerate(stored):
+        places.put(text_hash(str(row.get("id"))), place)
     for path in supervisions:
         for where, part in _rows(path):
-            recording = by_id.get(part.get("recording_id"))
-            if recording is None:
+            place = places.get(text_hash(str(part.get("recording_id"))))
+            if place is None:
                 raise UserError(
                     f"{where}: recording {part.get('recording_id')!r} is in none of "
                     f"{', '.join(map(str, recordings)) or 'the manifests'}"
                 )
-            found.append((where, part, recording, 0.0, path.parent))
-    rows = [{**part, **(part.get("custom") or {})} for _, part, *_ in found]
-    names = [
-        n for n in dict.fromkeys(k for row in rows for k in row) if n not in (*_TIMES, "custom")
-    ]
-    chosen = choose_columns(str(root), names, config.columns, ("label",))
-    for line in describe_columns(chosen, names):
-        logger.info(f"{root}: {line}")
-    for (where, part, recording, offset, base), row in zip(found, rows, strict=True):
-        fields = renamed(row, chosen)
-        try:
-            start = offset + float(part["start"])
-            end = start + float(part["duration"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{where}: a supervision has no start and duration") from error
-        fields |= {"start": start, "end": end, "audio": _file(recording, where)}
-        fields["channel"] = _channel(part.get("channel"), recording)
-        yield Record(where, fields, base)
+            yield _Part(where, part, stored[place], 0.0, path.parent)
 
 
 def _manifests(config: SourceConfig, root: Path) -> tuple[list[Path], list[Path], list[Path]]:
