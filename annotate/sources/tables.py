@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from annotate.corpora.clips import LeftOut
 from annotate.corpora.texts import open_text, read_csv, read_lines, read_text
@@ -24,6 +24,13 @@ JSON = (".json", ".jsonl", ".ndjson")
 
 CHATS = frozenset(("messages", "conversations", "audios"))
 """Columns of rows that `corpus=chat` reads."""
+
+PART = 2**16
+"""Characters of a JSON list that are read at once."""
+
+_SPACES = " \t\r\n"
+_FOLLOWING = {"": "[", "[": "]", "item": ",]"}
+"""What was read of a list -> the marks that may follow."""
 
 _NO_TABLES = frozenset(
     ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
@@ -180,14 +187,15 @@ def columns_of(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> list[str]:
 def read_json(path: Path, config: SourceConfig) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield number, from 1, and row of a JSON list or of JSON Lines, whatever the file's name.
 
-    Of JSON Lines, one row is in memory at a time.
+    One part of the file is in memory at a time.
 
     Raises:
         UserError: It cannot be read, or holds something else.
     """
-    rows = _listed(path, config) if path.suffix.lower() == ".json" else None
+    is_list = path.suffix.lower() == ".json" and _starts_list(path, config)
+    rows = enumerate(_listed(path, config), start=1) if is_list else _lined(path, config)
     number = 0
-    for number, row in _lined(path, config) if rows is None else enumerate(rows, start=1):
+    for number, row in rows:
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: is a JSON {type(row).__name__}; a row is an object")
         yield number, row
@@ -195,17 +203,57 @@ def read_json(path: Path, config: SourceConfig) -> Iterator[tuple[int, dict[str,
         raise UserError(f"{path}: holds no rows")
 
 
-def _listed(path: Path, config: SourceConfig) -> list[Any] | None:
-    """Return what a JSON list holds; None of a file that is none."""
+def _starts_list(path: Path, config: SourceConfig) -> bool:
     with open_text(path, encodings=_encodings(config)) as file:
-        while (head := file.read(2**12)).isspace():
+        while (head := file.read(PART)).isspace():
             pass
-        if head.lstrip()[:1] != "[":
-            return None
+        return head.lstrip()[:1] == "["
+
+
+def _listed(path: Path, config: SourceConfig) -> Iterator[Any]:
     try:
-        return json.loads(read_text(path, encodings=_encodings(config)))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: is not JSON ({error}); mend it there") from error
+        with open_text(path, encodings=_encodings(config)) as file:
+            yield from list_items(file)
+    except (ValueError, RecursionError):
+        try:
+            json.loads(read_text(path, encodings=_encodings(config)))  # says where it is wrong
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise UserError(f"{path}: is not JSON ({error}); mend it there") from error
+        raise
+
+
+def list_items(file: TextIO) -> Iterator[Any]:
+    """Yield the items of a JSON list, a part of whose text is in memory at a time.
+
+    Raises:
+        ValueError: It is none.
+    """
+    decode = json.JSONDecoder().raw_decode
+    text, place, is_whole, last = "", 0, False, ""
+    while last != "]":
+        while text[place : place + 1] and text[place] in _SPACES:
+            place += 1
+        mark, end, item = text[place : place + 1], place + 1, None
+        is_item = last == "," or (last == "[" and mark != "]")
+        if is_item:
+            try:
+                item, end = decode(text, place)
+            except json.JSONDecodeError:
+                if is_whole:
+                    raise
+                end = len(text)
+        may_go_on = 2 if isinstance(item, int | float) else 0  # 1 of 1e-7
+        if end + may_go_on >= len(text) and not is_whole:
+            part = file.read(max(PART, len(text) - place))
+            text, place, is_whole = text[place:] + part, 0, not part
+            continue
+        if is_item:
+            yield item
+        elif not mark or mark not in _FOLLOWING[last]:
+            raise ValueError(f"{mark!r} is not what follows")
+        last, place = "item" if is_item else mark, end
+    if (text[place:] + file.read()).strip(_SPACES):
+        raise ValueError("more than a list")
 
 
 def _lined(path: Path, config: SourceConfig) -> Iterator[tuple[int, Any]]:
