@@ -8,6 +8,7 @@ import itertools
 import json
 import random
 import tracemalloc
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from annotate.cot import duplicates
 from annotate.cot.duplicates import Duplicates
 from annotate.cot.filters import WORD
 from annotate.pipeline import Pipeline
+from annotate.sources import tables
 from annotate.stages import Files
 from configs.annotate_schema import AnnotateConfig, JudgeRowsConfig, SplitsConfig, TasksConfig
+from data import stored
 from data.files import read_rows, write_rows
-from data.stored import RowsById, StoredRows, text_column
+from data.stored import HashMap, RowsById, StoredRows, text_column, text_hash
 from data.workers import worker_pool
 from tests.unit.make_rows import draw_rows
 
@@ -161,16 +164,41 @@ def test_stored_rows_are_those_of_the_file(tmp_path: Path):
     rows = [{"id": name, "n": number} for number, name in enumerate(["b", "a", "\u00e9", "c"])]
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     path.write_text("\ufeff" + "\n\n".join(lines), encoding="utf-8")
-    stored = StoredRows.of(path)
+    kept = StoredRows.of(path)
     write_rows(path, [])  # another file of this name
-    assert list(StoredRows.spooled(stored, tmp_path)) == list(stored) == rows
-    assert (stored[1], stored[-1], stored[1:3]) == (rows[1], rows[3], rows[1:3])
+    assert list(StoredRows.spooled(kept, tmp_path)) == list(kept) == rows
+    assert (kept[1], kept[-1], kept[1:3]) == (rows[1], rows[3], rows[1:3])
     with pytest.raises(IndexError):
-        stored[4]
-    odd = stored.where(lambda row: row["n"] % 2 == 1).changed(lambda row: {**row, "new": True})
+        kept[4]
+    odd = kept.where(lambda row: row["n"] % 2 == 1).changed(lambda row: {**row, "new": True})
     assert list(odd.chosen(np.array([1, 0]))) == [rows[3] | {"new": True}, rows[1] | {"new": True}]
-    by_id = RowsById(stored)
+    by_id = RowsById(kept)
     assert by_id["\u00e9"] == rows[2] and by_id.get("d") is None
     assert "".join(by_id) == "ba\u00e9c"
-    column = text_column(row["id"] for row in stored)
+    column = text_column(row["id"] for row in kept)
     assert np.argsort(column).tolist() == [1, 0, 3, 2]
+
+
+def test_hashes_have_the_number_that_came_last(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stored, "FRESH_HASHES", 7)
+    draw, found, wanted = random.Random(6), HashMap(), dict[int, int]()
+    for number in range(500):
+        key = text_hash(str(draw.randrange(200)))
+        assert found.get(key) == wanted.get(key)
+        found.put(key, number)
+        wanted[key] = number
+    assert [found.get(key) for key in wanted] == list(wanted.values())
+    assert set(found.hashes().tolist()) == set(wanted)
+    assert text_hash("a") == 0x40F89E395B66422F
+
+
+@pytest.mark.parametrize("part", [1, 2, 5, 100])
+def test_a_json_list_is_read_part_by_part(part: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tables, "PART", part)
+    items = [{"a": "]}, {"}, [1e-7, -2.5, 12345], '\u00e9\\"', None, [], {}, 31]
+    for text in (json.dumps(items), f" {json.dumps(items, indent=1)}\n"):
+        assert list(tables.list_items(StringIO(text))) == items
+    assert list(tables.list_items(StringIO("[]"))) == []
+    for text in ("", "[", "[1", "[1,]", "[1 2]", "[1]]", "[,1]", "{}", '["a', "[1] 2"):
+        with pytest.raises(ValueError):
+            list(tables.list_items(StringIO(text)))

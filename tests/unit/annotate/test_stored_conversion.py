@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import logging
-import os
 import random
-import shutil
-import tracemalloc
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import fields
 from io import StringIO
@@ -25,11 +20,9 @@ from annotate.pipeline import Pipeline
 from annotate.stages import Files
 from configs.annotate_schema import AnnotateConfig, SourceConfig, SplitsConfig
 from configs.errors import UserError
-from data import stored
 from data.files import write_rows
 from data.prosody.measure import VERSION, Prosody
 from data.prosody.stress import read_words
-from data.workers import worker_pool
 from launch import dataset
 from tests.unit.corpus_files import write_clip
 from tests.unit.make_rows import draw_rows
@@ -315,71 +308,3 @@ def looked_at(command: str, folder: Path) -> str:
 @pytest.mark.parametrize("command", ["check", "leaks", "stats"])
 def test_a_look_at_a_corpus_says_what_it_said(command: str, tmp_path: Path):
     assert looked_at(command, tmp_path) == GOLDEN[command]
-
-
-def link_clips(root: Path, num_rows: int) -> list[Row]:
-    """Describe as many clips, which are names of one file."""
-    write_wav(root / "a.wav")
-    rows = [facts(number) for number in range(num_rows)]
-    for row in rows:
-        (root / row["audio"]).parent.mkdir(parents=True, exist_ok=True)
-        os.link(root / "a.wav", root / row["audio"])
-    (root / "a.wav").unlink()
-    return rows
-
-
-def conversion(name: str) -> Callable[[Path, int], Pipeline]:
-    """Return what makes the conversion of a source with a number of rows."""
-
-    def make(folder: Path, num_rows: int) -> Pipeline:
-        root, tables = folder / "clips", folder / "tables"
-        tables.mkdir(parents=True)
-        kind, write = SOURCES[name]
-        files = list(map(str, write(root, link_clips(root, num_rows), tables)))
-        config = AnnotateConfig(
-            corpus=kind,
-            root=str(root),
-            labels="own",
-            workers=1,
-            source=SourceConfig(name="mine", files=files),
-            splits=SplitsConfig(allow=["transcript", "unknown_speaker", "sha256"]),
-        )
-        return Pipeline(config, Files(folder / "out"))
-
-    return make
-
-
-def peak_of(pipeline: Pipeline, stage: str) -> int:
-    """Bytes that a stage holds at most, beyond what is there before."""
-    shutil.rmtree(pipeline.files.folder, ignore_errors=True)
-    pipeline.files.folder.mkdir()
-    gc.collect()
-    tracemalloc.start()
-    getattr(pipeline, stage)()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
-
-
-def growth_per_row(folder: Path, name: str, few: int = 300, many: int = 1_200) -> float:
-    """Bytes by which the peak grows with each row; in a process without other caches."""
-    stored.COLUMN_PART, stored.FRESH_HASHES = 50, 64
-    made = {number: MAKES[name](folder / str(number), number) for number in (few, many)}
-    gc.freeze()
-    gc.set_threshold(200, 2, 2)  # what waits to be collected is not held by anybody
-    peaks = [peak_of(made[number], "write_corpus") for number in (many, few, many)]
-    return (peaks[2] - peaks[1]) / (many - few)
-
-
-MAKES = {
-    name: conversion(name) for name in ("csv", "jsonl", "swift", "folders", "parquet", "parts")
-}
-
-
-ROW_BYTES = 200
-
-
-@pytest.mark.parametrize("name", MAKES)
-def test_a_row_takes_hashes_and_numbers(tmp_path: Path, name: str):
-    with worker_pool(1) as pool:
-        assert pool.submit(growth_per_row, tmp_path, name).result() < ROW_BYTES
