@@ -10,7 +10,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.workers import CHUNK_ITEMS, CHUNKS_AHEAD, worker_map, worker_pool
+from data.workers import (
+    CHUNK_ITEMS,
+    CHUNKS_AHEAD,
+    LOT_ITEMS,
+    LOTS_AHEAD,
+    thread_map,
+    worker_map,
+    worker_pool,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -70,3 +78,17 @@ def test_items_are_taken_as_results_are():
     assert next(results) == 1000
     assert taken <= 2 * CHUNKS_AHEAD * CHUNK_ITEMS
     assert list(results) == list(range(999, 0, -1))
+
+
+def test_threads_get_lots_and_take_items_as_results_are():
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(10_000):
+            taken.append(number)
+            yield -number
+
+    results = thread_map(abs, items(), 3)
+    assert next(results) == 0
+    assert len(taken) == 3 * LOTS_AHEAD * LOT_ITEMS
+    assert list(results) == list(range(1, 10_000))
