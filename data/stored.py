@@ -24,6 +24,9 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 COLUMN_PART = 2**16
 """Texts of a column that are Python objects at a time."""
 
+BLOCK_BYTES, NEAR_BYTES = 2**16, 2**12
+"""What is read at once of lines that are near each other, as they are in most orders; and near."""
+
 FRESH_HASHES = 2**14
 """Entries of a `HashMap` that are Python objects; more are sorted into arrays."""
 
@@ -49,10 +52,19 @@ class _Lines:
             np.int32
         )
 
-    def line(self, place: int) -> bytes:
-        start = int(self.starts[place])
-        line = os.pread(self._descriptor, int(self._sizes[place]), start)
-        return line if start else line.removeprefix(BYTE_ORDER_MARK)
+    def read(self, places: Iterable[int]) -> Iterator[Any]:
+        """Yield what lines hold; those that follow each other closely are read at once."""
+        held, held_at, end = b"", 0, -1
+        for place in places:
+            start, size = int(self.starts[place]), int(self._sizes[place])
+            if not held_at <= start <= start + size <= held_at + len(held):
+                is_near = 0 <= start - end < NEAR_BYTES
+                block = max(size, BLOCK_BYTES) if is_near else size
+                held, held_at = os.pread(self._descriptor, block, start), start
+            end = start + size
+            line = held[start - held_at : end - held_at]
+            line = line if start else line.removeprefix(BYTE_ORDER_MARK)
+            yield json.loads(line.decode("utf-8", "surrogatepass"))
 
 
 class StoredRows(Sequence[dict[str, Any]]):
@@ -108,15 +120,17 @@ class StoredRows(Sequence[dict[str, Any]]):
         if isinstance(index, slice):
             return [self[place] for place in range(len(self))[index]]
         place = range(len(self))[index]
-        line = place if self._places is None else int(self._places[place])
-        row = json.loads(self._lines.line(line))
-        for change in self._changes:
-            row = change(row)
-        return row
+        return next(self._read([place if self._places is None else int(self._places[place])]))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the rows in order, one in memory at a time."""
-        return (self[place] for place in range(len(self)))
+        return self._read(range(len(self)) if self._places is None else self._places)
+
+    def _read(self, lines: Iterable[int]) -> Iterator[dict[str, Any]]:
+        for row in self._lines.read(lines):
+            for change in self._changes:
+                row = change(row)
+            yield row
 
     def chosen(self, places: IntArray | BoolArray) -> StoredRows:
         """Return the rows at some places, in that order, or those of a mask."""
