@@ -101,7 +101,7 @@ MAX_ROOM_LINES = {
     "configs": 2710,
     # Checkpoints, a million rows and journals that stay on disk, containers whose headers and
     # bytes disagree, links into stores, claims in ordinary prose, batches balanced by label.
-    "data": 7110,
+    "data": 7180,
     # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers.
     "rewards": 4140,
     "rollout": 1540,  # engines that are replaced, weights that come while one samples
@@ -114,7 +114,7 @@ MAX_ROOM_LINES = {
     "evaluation": 4500,
     # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments; a
     # million rows in bounded memory from the first file on, near copies among them.
-    "annotate": 10110,
+    "annotate": 10430,
     # Two runs side by side, pages of runs that go on, curves of long runs; hypotheses of sweeps;
     # cards of corpora and adapters.
     "report": 2500,
@@ -125,8 +125,8 @@ MAX_ROOM_LINES = {
     # Null baselines, a judge with a known lean, a task of 27 labels, a corpus that needs pitch.
     "demo": 2330,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
-    # exploits of the judge, pictures of pages, prosody over Ray, stages of the data pipeline.
-    "benchmarks": 6340,
+    # exploits of the judge, pictures of pages, prosody over Ray, sources and stages of data.
+    "benchmarks": 6410,
 }
 """Lines of Python a room may have. A cap goes down with its room; one that goes up says why."""
 
