@@ -1,73 +1,39 @@
 """Where the words of a clip are: files of forced aligners, as `words` of manifest rows.
 
-    .TextGrid   Praat's, long or short, one a clip: the Montreal Forced Aligner's, MSP-Podcast's
-    .wdseg      Sphinx's, one a clip: IEMOCAP's `sentences/ForcedAlignment`
-    .ctm        NIST's, any number of clips a file: CLIP CHANNEL START DURATION WORD [CONFIDENCE]
-
 A file belongs to the clip of its name (without extension); in a CTM file, the first field names the
-clip. Silences and noises are left out. Where a row has a text, its spelling is taken, and a clip
-whose words are others gets none.
-
-Sources: "TextGrid file formats" of Praat's manual; CMU Sphinx's sphinx3_align (frames of 10 ms, the
-last one included); the CTM section of NIST's sctk documentation.
+clip. Where a row has a text, its spelling is taken, and a clip whose words are others gets none.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from annotate.aligned_files import (
+    EXTENSIONS,
+    UNKNOWN,
+    Aligned,
+    aligned_words,
+    read_ctm,
+    read_text_grid,
+    read_wdseg,
+    two_channels,
+)
 from annotate.corpora.clips import LeftOut, iterate_files
-from annotate.corpora.texts import read_lines, read_text
 from annotate.inspect.leaks import normalized
 from configs.errors import UserError
 from data.files import Row
 from data.prosody.stress import Word
 from data.records import IntArray
-from data.stored import StoredRows, distinct
+from data.stored import HashPlaces, StoredRows, distinct
 
-EXTENSIONS = (".textgrid", ".wdseg", ".ctm")
-FRAME_S = 0.01
-"""Of a .wdseg file."""
 TOLERANCE_S = 0.1
 """By how much an alignment may run over the end of its clip, for rounding; it is cut there."""
-UNKNOWN = frozenset(("<unk>", "unk", "<oov>", "[oov]", "spn"))
-"""What stands for a word that the aligner does not have."""
 NOT_ALIGNED = -1
 """Stands for the place of an alignment that there is not."""
-SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
-SILENT = frozenset(("", "sil", "sp", "silence", "<eps>", "<p:>", "<s>", "</s>", "#", "_", "-"))
-
-_NOISE = re.compile(r"<.*>|\[.*\]|\+\+.*\+\+|\{.*\}")
-_VARIANT = re.compile(r"\(\d+\)$")
-# What Praat reads: free-standing texts, numbers and flags; all else is comment.
-_TOKEN = re.compile(
-    r'(?:(?<=\s)|^)(?:"(?P<text>(?:[^"]|"")*)"|(?P<number>-?\d[\d.]*(?:[eE][-+]?\d+)?)'
-    r"|(?P<flag><\w+>))(?=\s|$)|![^\n]*",
-    re.MULTILINE,
-)
-_WORD_TIER = re.compile(r"(?:.* - )?words?", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Aligned:
-    """What an aligner says of one clip."""
-
-    words: tuple[Word, ...]
-    """Without silences; a word that it does not have is one of `UNKNOWN`."""
-    where: str
-    """FILE, or FILE:LINE of its first word."""
-
-
-Interval = tuple[int, str, float, float]
-"""Line, text, start and end in seconds."""
 
 
 def with_words(
@@ -98,7 +64,7 @@ def with_words(
     chosen = np.full(len(stems), NOT_ALIGNED)
     for place, row in enumerate(rows):
         clip = PurePosixPath(row["audio"]).with_suffix("")
-        names = alignments.of_clip(clip.name)
+        names = alignments.of_clip(clip)
         if names:
             name = _of_clip(clip, list(names), is_alone=bool(is_alone[place]))
             chosen[place] = names[name][0]
@@ -124,27 +90,29 @@ def with_words(
 
 
 class _Alignments:
-    """What a folder holds, found by the last name of a clip; it stays on disk."""
+    """What a folder holds, found by the last names of a clip; it stays on disk."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._rows = StoredRows.spooled(_entries(folder))
-        names = (row["name"] for row in self._rows)
-        self._which, self._is_first = distinct(names)
-        last_names = (PurePosixPath(row["name"]).name for row in self._rows)
-        stems = np.fromiter(map(hash, last_names), np.int64)
-        self._order = np.argsort(stems, kind="stable")
-        self._stems = stems[self._order]
+        self._which, self._is_first = distinct(row["name"] for row in self._rows)
+        self._places = {parts: HashPlaces(map(hash, self._ends(parts))) for parts in (2, 1)}
         self._check_parts()
 
-    def of_clip(self, stem: str) -> dict[str, list[int]]:
-        """Return the alignments of this last name -> their places."""
-        low, high = (int(np.searchsorted(self._stems, hash(stem), side)) for side in SIDES)
+    def _ends(self, num_parts: int) -> Iterator[str]:
+        return (_end(PurePosixPath(row["name"]), num_parts) for row in self._rows)
+
+    def of_clip(self, clip: PurePosixPath) -> dict[str, list[int]]:
+        """Return the alignments with most of a clip's path, its last two or one names -> places."""
         found: dict[str, list[int]] = {}
-        for place in self._order[low:high].tolist():
-            name = self._rows[place]["name"]
-            if PurePosixPath(name).name == stem:
-                found.setdefault(name, []).append(place)
+        for num_parts, places in self._places.items():
+            end = _end(clip, num_parts)
+            for place in places.of(hash(end)) if len(clip.parts) >= num_parts else ():
+                name = self._rows[place]["name"]
+                if _end(PurePosixPath(name), num_parts) == end:
+                    found.setdefault(name, []).append(place)
+            if found:
+                break
         return found
 
     def without(self, chosen: IntArray) -> Iterator[str]:
@@ -162,9 +130,9 @@ class _Alignments:
             return {".textgrid": read_text_grid, ".wdseg": read_wdseg}[path.suffix.lower()](path)
         parts = [place]
         if not self._is_first.all():
-            parts = self.of_clip(PurePosixPath(row["name"]).name)[row["name"]]
+            parts = self.of_clip(PurePosixPath(row["name"]))[row["name"]]
         intervals = (each for part in parts for each in self._rows[part]["intervals"])
-        return _aligned(path, [tuple(each) for each in intervals])
+        return aligned_words(path, [tuple(each) for each in intervals])
 
     def _check_parts(self) -> None:
         """Refuse a clip with two files, or with two channels in one."""
@@ -175,7 +143,7 @@ class _Alignments:
             if "intervals" not in row or path != first["path"]:
                 raise UserError(f"{path}: {name} has two alignments in {self._folder}; keep one")
             if row["channel"] != first["channel"]:
-                raise _two_channels(path, row["intervals"][0][0], name)
+                raise two_channels(path, row["intervals"][0][0], name)
 
 
 def _entries(folder: Path) -> Iterator[dict[str, Any]]:
@@ -201,6 +169,10 @@ def _entries(folder: Path) -> Iterator[dict[str, Any]]:
             f"alignments {folder}: holds no file of {', '.join(EXTENSIONS)}; name the folder that "
             "the aligner wrote"
         )
+
+
+def _end(path: PurePosixPath, num_parts: int) -> str:
+    return "/".join(path.parts[-num_parts:])
 
 
 def _of_clip(clip: PurePosixPath, names: Sequence[str], *, is_alone: bool) -> str:
@@ -276,124 +248,3 @@ def spelled(words: Sequence[Word], text: str) -> list[Word]:
                     return []
         made.append(Word(token, first.start_s, last.end_s))
     return [] if spoken else made
-
-
-def read_text_grid(path: Path) -> Aligned:
-    """Return the words of a TextGrid file: of its tier `words`, or of its only one.
-
-    Raises:
-        UserError: It is no TextGrid, has no or several such tiers, or words that overlap.
-    """
-    tiers = _tiers(path)
-    named = [tier for tier in tiers if _WORD_TIER.fullmatch(tier[0])]
-    chosen = named if named else tiers
-    if len(chosen) != 1:
-        names = ", ".join(repr(name) for name, _ in tiers) or "none"
-        raise UserError(f"{path}: expected one tier of intervals called 'words'; it has {names}")
-    return _aligned(path, chosen[0][1])
-
-
-def _tiers(path: Path) -> list[tuple[str, list[Interval]]]:
-    """Return name and intervals (line, text, start, end) of the tiers of intervals."""
-    content = read_text(path)
-    tokens = [token for token in _TOKEN.finditer(content) if token.lastgroup]
-    place, line = 0, 1
-
-    def take(kind: str) -> str:
-        nonlocal place, line
-        token = tokens[place] if place < len(tokens) else None
-        line = content.count("\n", 0, token.start() if token else len(content)) + 1
-        if token is None or token.lastgroup != kind:
-            what = f"{token[0]!r:.40}" if token else "the file's end"
-            raise UserError(f"{path}:{line}: is no TextGrid: a {kind} is expected, not {what}")
-        place += 1
-        return token[kind].replace('""', '"')
-
-    if [take("text"), take("text")] != ["ooTextFile", "TextGrid"]:
-        raise UserError(f"{path}: is no TextGrid; its first lines have other names")
-    for expected in ("number", "number", "flag"):
-        take(expected)
-    found: list[tuple[str, list[Interval]]] = []
-    for _ in range(int(take("number"))):
-        kind, name = take("text"), take("text")
-        for _ in ("start", "end"):
-            take("number")
-        intervals: list[Interval] = []
-        for _ in range(int(take("number"))):
-            start, first = float(take("number")), line
-            end = float(take("number")) if kind == "IntervalTier" else start
-            intervals.append((first, take("text"), start, end))
-        if kind == "IntervalTier":
-            found.append((name, intervals))
-    return found
-
-
-def read_wdseg(path: Path) -> Aligned:
-    """Return the words of a .wdseg file: first frame, last frame, score, word.
-
-    Raises:
-        UserError: A line is another, or words overlap.
-    """
-    intervals: list[Interval] = []
-    for number, line in read_lines(path, encodings=("cp1252",)):
-        fields = line.split()
-        if fields[0] == "SFrm" or line.startswith("Total score"):
-            continue
-        if len(fields) != 4 or not (fields[0].isdecimal() and fields[1].isdecimal()):
-            raise UserError(f"{path}:{number}: expected FIRST_FRAME LAST_FRAME SCORE WORD")
-        start, end = int(fields[0]) * FRAME_S, (int(fields[1]) + 1) * FRAME_S
-        intervals.append((number, fields[3], round(start, 2), round(end, 2)))
-    return _aligned(path, intervals)
-
-
-def read_ctm(path: Path) -> Iterator[tuple[str, str, list[Interval]]]:
-    """Yield clip, channel and intervals of the lines of a CTM file that follow each other.
-
-    Raises:
-        UserError: A line is another, or a clip has two channels.
-    """
-    for name, lines in groupby(_ctm_lines(path), key=itemgetter(0)):
-        channel, intervals = "", list[Interval]()
-        for _, own, interval in lines:
-            if intervals and own != channel:
-                raise _two_channels(path, interval[0], name)
-            channel = own
-            intervals.append(interval)
-        yield name, channel, intervals
-
-
-def _two_channels(path: Path | str, line: int, name: str) -> UserError:
-    return UserError(f"{path}:{line}: {name} has two channels; align one of them")
-
-
-def _ctm_lines(path: Path) -> Iterator[tuple[str, str, Interval]]:
-    for number, line in read_lines(path):
-        if line.lstrip().startswith(";;"):
-            continue
-        fields = line.split()
-        try:
-            name, channel, start, length, word = fields[:5]
-            interval = (number, word, float(start), round(float(start) + float(length), 4))
-        except ValueError as error:
-            raise UserError(
-                f"{path}:{number}: expected CLIP CHANNEL START DURATION WORD [CONFIDENCE]"
-            ) from error
-        yield name, channel, interval
-
-
-def _aligned(path: Path, intervals: Sequence[Interval]) -> Aligned:
-    """Return the words among intervals (line, text, start, end); refuse times that run back."""
-    words: list[Word] = []
-    for line, text, start, end in intervals:
-        if not 0 <= start <= end or (words and start < words[-1].end_s - FRAME_S / 2):
-            raise UserError(
-                f"{path}:{line}: {text!r} is from {start:g} to {end:g} s"
-                + (f", and the word before ends at {words[-1].end_s:g} s" if words else "")
-                + "; align the clip again"
-            )
-        plain = _VARIANT.sub("", text.strip())
-        is_unknown = plain.casefold() in UNKNOWN
-        if is_unknown or not (plain.casefold() in SILENT or _NOISE.fullmatch(plain)):
-            words.append(Word(plain, start, end))
-    first = intervals[0][0] if intervals else 1
-    return Aligned(tuple(words), f"{path}:{first}")

@@ -252,6 +252,21 @@ class HashMap:
         return np.sort(np.concatenate([fresh, *(keys for keys, _ in self._sorted)]))
 
 
+class HashPlaces:
+    """Hash -> all places where it stands, in 16 bytes each."""
+
+    def __init__(self, hashes: Iterable[int]) -> None:
+        """Sort them."""
+        every = np.fromiter(hashes, np.int64)
+        self._order = np.argsort(every, kind="stable")
+        self._hashes = every[self._order]
+
+    def of(self, key: int) -> list[int]:
+        """Return the places of a hash, ascending."""
+        start = int(np.searchsorted(self._hashes, key))
+        return self._order[start : int(np.searchsorted(self._hashes, key, "right"))].tolist()
+
+
 class Journal:
     """Entries that `append_row` writes, by a text of each: a hash and a place are in memory."""
 

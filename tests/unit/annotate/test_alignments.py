@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from annotate.alignments import read_ctm, read_text_grid, read_wdseg, spelled, with_words
+from annotate.aligned_files import read_ctm, read_text_grid, read_wdseg
+from annotate.alignments import spelled, with_words
 from annotate.corpora.clips import LeftOut
 from annotate.pipeline import run_pipeline
 from configs.annotate_schema import AnnotateConfig, SplitsConfig, TasksConfig
