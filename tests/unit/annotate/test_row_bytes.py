@@ -116,9 +116,9 @@ def peak_of(run: Run) -> int:
     return peak
 
 
-def growth_per_row(folder: Path, name: str, few: int = 200, many: int = 800) -> float:
+def growth_per_row(folder: Path, name: str, few: int = 150, many: int = 600) -> float:
     """Bytes by which the peak grows with each row; in a process without other caches."""
-    stored.COLUMN_PART, stored.FRESH_HASHES = 50, 64
+    stored.COLUMN_PART, stored.FRESH_HASHES, stored.BLOCK_BYTES = 50, 64, 2**10
     runs = {number: MAKES[name](folder / str(number), number) for number in (few, many)}
     gc.freeze()
     gc.set_threshold(200, 2, 2)  # what waits to be collected is not held by anybody
