@@ -18,7 +18,7 @@ from annotate.pipeline import Pipeline
 from annotate.stages import Files
 from configs.annotate_schema import AnnotateConfig, SourceConfig, SplitsConfig
 from configs.schema import RunConfig
-from data import stored
+from data import manifest, stored
 from data.files import write_rows
 from data.prosody.measure import VERSION
 from data.prosody.stress import read_words
@@ -116,12 +116,13 @@ def peak_of(run: Run) -> int:
     return peak
 
 
-def growth_per_row(folder: Path, name: str, few: int = 150, many: int = 600) -> float:
+def growth_per_row(folder: Path, name: str, few: int = 100, many: int = 400) -> float:
     """Bytes by which the peak grows with each row; in a process without other caches."""
     stored.COLUMN_PART, stored.FRESH_HASHES, stored.BLOCK_BYTES = 50, 64, 2**10
+    manifest.PART_BYTES = 2**12
     runs = {number: MAKES[name](folder / str(number), number) for number in (few, many)}
     gc.freeze()
-    gc.set_threshold(200, 2, 2)  # what waits to be collected is not held by anybody
+    gc.set_threshold(700, 3, 3)  # what waits to be collected is not held by anybody
     peaks = [peak_of(runs[number]) for number in (many, few, many)]  # the first fills caches
     return (peaks[2] - peaks[1]) / (many - few)
 
