@@ -24,8 +24,8 @@ they nor their results pile up, and a kill loses no more work than this."""
 
 
 LOT_ITEMS, LOTS_AHEAD = 16, 4
-"""Items that a thread is given at once, and lots per thread that are under way. Waiting for a
-thread once an item takes as long as reading a short file, and ten times as long on a busy machine.
+"""Items that a thread is given at once, and lots per thread that are under way: to hand over each
+item alone takes a quarter as long as reading a short file.
 """
 
 
