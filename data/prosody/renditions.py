@@ -154,7 +154,7 @@ def move_clip(
 ) -> tuple[dict[int, FloatArray], bool]:
     """Return a clip as it is, moved up and moved down, all three put together again.
 
-    About 60 ms of one core per second of speech, and 60 ms a clip for what is measured.
+    About 90 ms of one core per second of speech, and 30 ms a clip for what is measured.
 
     Args:
         path: Of the clip.
