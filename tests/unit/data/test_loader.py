@@ -5,6 +5,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def build_but_not_3_and_7(example: Example) -> Prompt:
 
 
 def make_loader(
-    examples: list[Example] = EXAMPLES, num_prompts: int = 4, seed: int = 5, **options: object
+    examples: list[Example] = EXAMPLES, num_prompts: int = 4, seed: int = 5, **options: Any
 ) -> PromptLoader:
     options = {"build": build, "num_workers": 2} | options
     of_example = options.pop("build")

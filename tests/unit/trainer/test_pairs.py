@@ -172,8 +172,9 @@ def rollouts(staleness: int, position: int = 0) -> tuple[Rollouts, Engines]:
         rollout=RolloutConfig(group_size=4, counterfactual=CounterfactualConfig(moves=["pitch"])),
     )
     engines = Engines()
-    parts = cast(Any, (Loader(position), engines, Rewards()))
-    return Rollouts(config, *parts, CombineRules(), Schedule(TERMS, "accuracy")), engines
+    loader, sampling, rewards = cast(Any, (Loader(position), engines, Rewards()))
+    schedule = Schedule(TERMS, "accuracy")
+    return Rollouts(config, loader, sampling, rewards, CombineRules(), schedule), engines
 
 
 def test_a_step_has_two_groups_of_half_the_size_for_each_prompt():
