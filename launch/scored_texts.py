@@ -227,7 +227,7 @@ def _note(
     notes = []
     if values[i] is None:
         why = detail.get("missing") or ("malformed" if detail.get("malformed") else "")
-        why = "does not apply" if detail.get("not_applicable") else why
+        why = why or ("does not apply" if detail.get("not_applicable") else "")
         notes.append(f"not scored{f': {why}' if why else ''}")
     if name in scored.filled:
         if values[i] is None:

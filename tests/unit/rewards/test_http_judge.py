@@ -73,7 +73,7 @@ def test_scores_and_costs_of_a_good_reply(judge_of):
 
 
 def test_a_judge_that_hears_is_not_asked_about_a_row_without_a_clip(judge_of):
-    with running(always(scores_text(4))) as server:
+    with running(always(f"text {scores_text(4)}")) as server:
         (found,) = judge_of(server.url, audio=True).judge(prompt_of(""), ["The pitch is high."])
         assert (found.scores, found.missing) == (dict.fromkeys(DIMENSIONS), NO_CLIP)
         (read,) = judge_of(server.url).judge(prompt_of(""), ["The words are sad."])
