@@ -14,7 +14,6 @@ from rewards.judges.base import (
     DIMENSIONS,
     HIGHEST,
     LOWEST,
-    NO_CLIP,
     JudgeContext,
     JudgeError,
     Judgement,
@@ -84,7 +83,6 @@ class ReasoningReward:
                 "scores": dict(judgement.scores),
                 "missing": judgement.missing,
                 "latency_s": elapsed_s,
-                **({"not_applicable": True} if judgement.missing == NO_CLIP else {}),
                 **judgement.details,
             }
         return Scores(tuple(values), tuple(details))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 from data.records import Prompt
@@ -23,7 +24,10 @@ LOWEST, HIGHEST = 1.0, 5.0
 
 
 NO_CLIP = "no clip"
-"""Why a judge that hears or knows the clip has no scores for a row without one: not its failure."""
+"""Why a judge that hears the clip has no scores for a row without one."""
+
+NOT_APPLICABLE: Mapping[str, Any] = MappingProxyType({"not_applicable": True})
+"""Details of a judgement that a row without a clip cannot have: nothing has failed."""
 
 
 class JudgeError(ValueError):

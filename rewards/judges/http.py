@@ -24,6 +24,7 @@ from data.records import Prompt
 from rewards.judges.base import (
     DIMENSIONS,
     NO_CLIP,
+    NOT_APPLICABLE,
     JudgeContext,
     JudgeError,
     Judgement,
@@ -121,7 +122,7 @@ class HttpJudge:
         """
         distinct = list(dict.fromkeys(reasonings))
         if self._audio_root is not None and not prompt.example.audio:
-            return [unscored(NO_CLIP) for _ in reasonings]
+            return [unscored(NO_CLIP, NOT_APPLICABLE) for _ in reasonings]
         try:
             clip = self._clip(prompt)
         except AudioError as error:

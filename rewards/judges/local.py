@@ -21,6 +21,7 @@ from rewards.judges.base import (
     HIGHEST,
     LOWEST,
     NO_CLIP,
+    NOT_APPLICABLE,
     JudgeContext,
     JudgeError,
     Judgement,
@@ -155,7 +156,7 @@ class LocalJudge:
         self, prompt: Prompt, reasonings: Sequence[str], deadline_s: float
     ) -> list[Judgement]:
         if not prompt.features.shape[1]:
-            return [unscored(NO_CLIP) for _ in reasonings]
+            return [unscored(NO_CLIP, NOT_APPLICABLE) for _ in reasonings]
         if not np.isfinite(prompt.features).all():
             # It would stay in the key-value cache, and spoil what uses the same blocks later.
             return [unscored("not finite") for _ in reasonings]

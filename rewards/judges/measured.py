@@ -27,7 +27,7 @@ from rewards.judges.base import (
     DIMENSIONS,
     HIGHEST,
     LOWEST,
-    NO_CLIP,
+    NOT_APPLICABLE,
     JudgeContext,
     JudgeError,
     Judgement,
@@ -129,8 +129,8 @@ class MeasuredJudge:
         """
         prosody = prompt.example.prosody
         if prosody is None:
-            reason = "no prosody in the manifest" if prompt.example.audio else NO_CLIP
-            return [unscored(reason) for _ in reasonings]
+            details = {} if prompt.example.audio else NOT_APPLICABLE
+            return [unscored("no prosody in the manifest", details) for _ in reasonings]
         return [self._judgement(prosody, reasoning) for reasoning in reasonings]
 
     def close(self) -> None:

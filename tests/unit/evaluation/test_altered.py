@@ -52,5 +52,6 @@ def test_one_clip_of_several_is_altered(
             assert heard[name][own].shape == plain[name][own].shape
         assert [prompts[name].text for name in plain] == [build(r).text for r in (one, two, three)]
     # Shuffled, the rows have each other's clips, each once.
-    own = [ray.get(found["shuffle"][row.id].features).tobytes() for row in (one, two, three)]
+    features = [ray.get(found["shuffle"][row.id].features) for row in (one, two, three)]
+    own = [np.asarray(array).tobytes() for array in features]
     assert sorted(own) == sorted(build(row).features.tobytes() for row in (one, two, three))

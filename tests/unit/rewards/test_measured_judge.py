@@ -11,7 +11,7 @@ from msgspec import structs
 
 from data.prosody.claims import find_claims, truth_of
 from data.records import Example, Prompt
-from rewards.judges.base import DIMENSIONS, NO_CLIP, JudgeContext, JudgeError, load_judge
+from rewards.judges.base import DIMENSIONS, JudgeContext, JudgeError, load_judge
 from rewards.judges.measured import MeasuredJudge, fluency, interpretation
 from rewards.reasoning import ReasoningReward
 from tests.unit.make_groups import CHOICES, make_group
@@ -110,12 +110,12 @@ def test_a_row_without_a_clip_has_no_scores_and_that_is_no_failure():
     prompt = make_group([""]).prompt
     prompt = replace(prompt, example=structs.replace(prompt.example, audio=""))
     (found,) = MeasuredJudge(CONTEXT).judge(prompt, ["High pitch."])
-    assert (found.scores, found.missing) == (dict.fromkeys(DIMENSIONS), NO_CLIP)
+    assert found.scores == dict.fromkeys(DIMENSIONS)
     text = "<think>High pitch.</think><answer>sad</answer>"
     reward = ReasoningReward("rewards.judges.measured:MeasuredJudge")
     scores = reward.score(replace(make_group([text]), prompt=prompt))
     assert scores.values == (None,)
-    assert scores.details[0]["not_applicable"] and scores.details[0]["missing"] == NO_CLIP
+    assert scores.details[0]["not_applicable"]
     (detail,) = reward.score(make_group([text])).details
     assert "not_applicable" not in detail and detail["missing"] == "no prosody in the manifest"
 
