@@ -10,7 +10,7 @@ matter of cores (docs/performance.md): `prosody` has all measurements in its cac
 after it have drawn ones. The SFT file and the judge's have a tenth of the rows; the task
 `comparison`, which alters clips, is left out.
 
-CPU time is that of the stage and its processes. A million rows take 6 GB of disk.
+CPU time is that of the stage and its processes. A million rows take some 7 GB of disk.
 """
 
 from __future__ import annotations
