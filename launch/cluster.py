@@ -94,7 +94,7 @@ def connect(config: RunConfig, *, learns: bool = True) -> list[NodeAddress]:
         )
     for line in local_urls(config) if len(nodes) > 1 else ():
         logger.warning(f"{line}")
-    return [NodeAddress(node["NodeManagerAddress"], node["NodeManagerPort"]) for node in nodes]
+    return [_address(node) for node in nodes]
 
 
 def describe_lost_nodes(nodes: Sequence[NodeAddress]) -> str:
@@ -110,12 +110,17 @@ def describe_lost_nodes(nodes: Sequence[NodeAddress]) -> str:
     lost: list[str] = []
     while len(nodes) > 1 and not lost and time.monotonic() < deadline:
         time.sleep(0.5)
-        for node in nodes:
-            try:
-                socket.create_connection(node, ANSWER_TIMEOUT_S).close()
-            except OSError as error:
-                lost.append(f"The node {node.host} is gone (Ray's port {node.port}: {error}). ")
+        lost = [sentence for node in nodes if (sentence := _absence(node))]
     return "".join(lost)
+
+
+def _absence(node: NodeAddress) -> str:
+    """Return a sentence, with a space behind it, if a node takes no connection; else nothing."""
+    try:
+        socket.create_connection(node, ANSWER_TIMEOUT_S).close()
+    except OSError as error:
+        return f"The node {node.host} is gone (Ray's port {node.port}: {error}). "
+    return ""
 
 
 def local_urls(config: RunConfig) -> Iterator[str]:
@@ -130,10 +135,26 @@ def local_urls(config: RunConfig) -> Iterator[str]:
 
 
 def _nodes() -> list[dict[str, Any]]:
-    """Return the nodes that are up, this one first."""
+    """Return the nodes that are up, this one first.
+
+    Those that Ray lists and that do not answer have died a moment ago, and nothing can be placed
+    there: the command that goes on after the loss of a node comes before Ray knows of it.
+    """
     here = ray.get_runtime_context().get_node_id()
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    return sorted(alive, key=lambda node: (node["NodeID"] != here, node["NodeManagerAddress"]))
+    up: list[dict[str, Any]] = []
+    for node in ray.nodes():
+        if not node["Alive"]:
+            continue
+        absence = _absence(_address(node)) if node["NodeID"] != here else ""
+        if absence:
+            logger.warning(f"{absence}Nothing is placed there.")
+        else:
+            up.append(node)
+    return sorted(up, key=lambda node: (node["NodeID"] != here, node["NodeManagerAddress"]))
+
+
+def _address(node: dict[str, Any]) -> NodeAddress:
+    return NodeAddress(node["NodeManagerAddress"], node["NodeManagerPort"])
 
 
 _in_groups_of_their_own = False
@@ -246,7 +267,7 @@ def place(config: RunConfig, *, learns: bool = True) -> Places:
     """Reserve the GPUs of a run, all or none, and say which actor takes which.
 
     Raises:
-        ClusterError: The GPUs exist, but others have them.
+        ClusterError: The GPUs exist, but others have them, or their node has just died.
     """
     needed = bundles(config, learns=learns)
     if config.device == "cpu":
@@ -256,6 +277,12 @@ def place(config: RunConfig, *, learns: bool = True) -> Places:
     group = _reserve(needed)
     node_of = placement_group_table(group)["bundles_to_node_id"]
     names = _names(_nodes())
+    if not names.keys() >= set(node_of.values()):
+        remove_placement_group(group)
+        raise ClusterError(
+            "Ray has reserved GPUs on a node that is gone and that it has not given up yet; run "
+            "the same command again once `ray status` does not list it any more"
+        )
     places = Places([], [], {}, {}, group)
     for bundle, reserved in zip(needed, assign(needed, list(node_of.values())), strict=True):
         where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=reserved)

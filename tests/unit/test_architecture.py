@@ -124,8 +124,8 @@ MAX_ROOM_LINES = {
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
     # on texts; one clip in, answer and reasoning out; a report that follows its run; prosody on the
     # nodes of a cluster; packages and keys of trackers; pushes to the hub, adapters merged; several
-    # clips in one question.
-    "launch": 6580,
+    # clips in one question; nodes that have just died.
+    "launch": 6610,
     # Null baselines, a judge with a known lean, a task of 27 labels, a corpus that needs pitch.
     "demo": 2330,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,

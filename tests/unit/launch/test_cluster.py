@@ -7,8 +7,10 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ray
 
 from configs.load import load_config
 from launch.cluster import (
@@ -17,6 +19,7 @@ from launch.cluster import (
     connect,
     describe_lost_nodes,
     local_urls,
+    place,
     thread_environment,
 )
 from launch.preflight import ROOT
@@ -128,3 +131,27 @@ def test_local_ray_listens_to_this_machine_and_imports_our_modules(tmp_path: Pat
     expected = [str(ROOT / "trainer" / "__init__.py"), "3", "127.0.0.1"]
     assert done.stdout.split() == expected
     assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_is_placed_on_a_node_that_ray_has_not_given_up_yet(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, dead, other, ended = (letter * 56 for letter in "abcd")
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        there, gone = server.getsockname()[1], closed.getsockname()[1]
+
+        def node(name: str, port: int, alive: bool = True) -> dict[str, object]:
+            address = {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": port}
+            return {"NodeID": name, "Alive": alive, **address}
+
+        # This process is on the first, which is not asked.
+        nodes = [node(here, gone), node(dead, gone), node(other, there), node(ended, there, False)]
+        monkeypatch.setattr(ray, "nodes", lambda: nodes)
+        context = SimpleNamespace(get_node_id=lambda: here)
+        monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+        places = place(load_config(TINY, ["rollout.num_engines=3"]))
+    on = [options["scheduling_strategy"].node_id for options in (*places.learners, *places.engines)]
+    assert on == [here, other, here, other]
+    (line,) = caplog.messages
+    assert f"is gone (Ray's port {gone}: " in line and "Nothing is placed there." in line
