@@ -51,7 +51,6 @@ CONFIG = Path(__file__).resolve().parent.parent / "configs" / "tiny.yaml"
 ON_CUDA = (
     "model.dtype=bfloat16",
     "model.attention=flex",
-    "rollout.num_engines=1",
     "rollout.enforce_eager=false",
     "rollout.colocate=true",
     "rollout.kv_cache_gib=4",

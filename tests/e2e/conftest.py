@@ -23,8 +23,6 @@ data:
   manifest: {corpus}/manifest.jsonl
   audio_root: {corpus}
 rollout:
-  num_engines: 1
-  cpu_threads: 2
   group_size: 4
   max_completion_tokens: 24
 rewards:

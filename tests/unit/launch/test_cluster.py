@@ -40,7 +40,7 @@ class Probe:
         import trainer
         return trainer.__file__, os.environ["OMP_NUM_THREADS"], os.nice(0)
 
-config = load_config("configs/tiny.yaml", ["learner.cpu_threads=3", "rollout.num_engines=1"])
+config = load_config("configs/tiny.yaml", ["learner.cpu_threads=3"])
 connect(config)
 places = place(config)
 actor = ray.remote(Probe).options(**places.learners[0]).remote()

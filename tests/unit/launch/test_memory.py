@@ -231,7 +231,7 @@ def test_a_run_that_cannot_fit_is_warned(tiny_checkpoint: Path) -> None:
     (problem,) = check_memory(config)
     assert problem.level == "warning"
     have = find_device(config).num_bytes / GIGA
-    assert "host: about 2147" in problem.what and f"of {have:.0f}" in problem.what
+    assert "host: about 1073" in problem.what and f"of {have:.0f}" in problem.what
 
 
 def test_the_longest_row(omni: Callable[..., RunConfig]) -> None:
