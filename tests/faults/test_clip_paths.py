@@ -16,7 +16,7 @@ from msgspec import structs
 from data.audio import AudioError, read_audio
 from data.clips import read_clip
 from data.manifest import ManifestError, read_leniently, read_manifest
-from rewards.judges.base import JudgeContext
+from rewards.judges.base import NO_CLIP, JudgeContext
 from rewards.judges.http import HttpJudge
 from tests.fixtures import LABELS, write_tone
 from tests.judge_server import always, running
@@ -149,7 +149,7 @@ def test_no_clip_from_elsewhere_is_sent(root: Path, audio: str):
         prompt = replace(prompt, example=structs.replace(prompt.example, audio=audio))
         (found,) = judge.judge(prompt, ["The pitch is high."])
         judge.close()
-    assert found.missing == "clip" and server.bodies == []
+    assert found.missing == ("clip" if audio else NO_CLIP) and server.bodies == []
     assert read_clip(root, audio) is None
 
 

@@ -20,6 +20,12 @@ GOOD = "<think>The pitch is high, the voice is not loud.</think><answer>{}</answ
 PROSODY = {"pitch": "high", "energy": "high"}
 
 
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no demo has run, so that configs/tiny.yaml has no checkpoint and no manifest."""
+    monkeypatch.chdir(tmp_path)
+
+
 def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
     try:
         found = main(["--config", TINY, *arguments] if "--run" not in arguments else arguments)
@@ -71,7 +77,7 @@ def test_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_left_out_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     one = ["--text", GOOD.format("angry"), "--label", "angry"]
     (typed,) = rows(capsys, *one)
-    assert typed["terms"]["reasoning"]["note"] == "not scored: no clip"
+    assert typed["terms"]["reasoning"]["note"] == "not scored: no prosody in the manifest"
     (alone,) = rows(capsys, *one, "--prosody", json.dumps(PROSODY))
     assert alone["total"] == 1.3
     assert "rewards.trust.one_sided" in alone["terms"]["reasoning"]["note"]
@@ -251,7 +257,10 @@ def test_a_reward_that_fails_ends_with_4(
     assert output.err.startswith("error: reward 'format': ")
 
 
-def test_it_runs_as_a_command_and_needs_no_model_library() -> None:
+def test_it_runs_as_a_command_and_needs_no_model_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     code = (
         "import json, sys; from launch.try_reward import main; "
         f"main(['--config', {TINY!r}, '--label', 'sad', '--json']); "
@@ -260,7 +269,6 @@ def test_it_runs_as_a_command_and_needs_no_model_library() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code],
         input=GOOD.format("sad"),
-        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
