@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from data.files import Row
 from demo.texts import ENERGY_LEVELS, INTONATIONS, PITCH_LEVELS, RATE_LEVELS
@@ -45,15 +47,10 @@ def rank_correlation(rows: Sequence[Row], setting: str, measurement: str) -> flo
     for row in measured:
         by_speaker[row["speaker"]].append(row["prosody"][measurement])
     usual = {speaker: float(np.median(values)) for speaker, values in by_speaker.items()}
-    subtract = measurement == "energy_dbfs"
-    relative = [
-        value - usual[row["speaker"]] if subtract else value / usual[row["speaker"]]
-        for row in measured
-        for value in [row["prosody"][measurement]]
-    ]
+    relative_to = operator.sub if measurement == "energy_dbfs" else operator.truediv
+    relative = [relative_to(row["prosody"][measurement], usual[row["speaker"]]) for row in measured]
     settings = [row["settings"][setting] for row in measured]
-    ranks = [np.argsort(np.argsort(values)) for values in (relative, settings)]
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    return float(stats.spearmanr(relative, settings).statistic)
 
 
 def confusion(rows: Sequence[Row], attribute: str, *, clear_only: bool = False) -> np.ndarray:
@@ -62,28 +59,25 @@ def confusion(rows: Sequence[Row], attribute: str, *, clear_only: bool = False) 
     Args:
         clear_only: leave out what is within `BORDERLINE` of another level.
     """
-    names = LEVELS[attribute]
-    counts = np.zeros((len(names), len(names)), int)
+    pairs: list[tuple[str, str]] = []
     for row in rows:
         prosody = row["prosody"]
         if not prosody or prosody[attribute] is None:
             continue
         distances = [v for k, v in prosody.items() if k.startswith(f"{attribute}_to_")]
-        if clear_only and min(d for d in distances if d is not None) < BORDERLINE:
-            continue
-        truth = row["settings"]["levels"][attribute]
-        counts[names.index(truth), names.index(prosody[attribute])] += 1
-    return counts
+        if not clear_only or min(d for d in distances if d is not None) >= BORDERLINE:
+            pairs.append((row["settings"]["levels"][attribute], prosody[attribute]))
+    names = LEVELS[attribute]
+    return np.array([[pairs.count((truth, level)) for level in names] for truth in names])
 
 
 def report(rows: Sequence[Row]) -> str:
     """Return correlations, then agreement and confusion of the levels."""
-    lines = []
-    for setting, measurements in MEASURED_AS.items():
-        for name in measurements:
-            lines.append(
-                f"Spearman {setting} ~ {name}: {rank_correlation(rows, setting, name):.3f}"
-            )
+    lines = [
+        f"Spearman {setting} ~ {name}: {rank_correlation(rows, setting, name):.3f}"
+        for setting, measurements in MEASURED_AS.items()
+        for name in measurements
+    ]
     for attribute, names in LEVELS.items():
         counts = confusion(rows, attribute)
         clear = confusion(rows, attribute, clear_only=True)

@@ -17,10 +17,13 @@ from evaluation.formats import number, percent
 from trainer.run_folder import RunFolder
 
 
-def before_and_after(run: Path, name: str) -> tuple[float, float]:
-    """Return a test metric before the first and after the last step."""
+def before_and_after(run: Path) -> list[dict[str, float]]:
+    """Return the test metrics of a run before its first and after its last step."""
     rows = RunFolder(run).rows()
-    return rows[0][f"test_before/{name}"], rows[-1][f"test_after/{name}"]
+    return [
+        {key.partition("/")[2]: value for key, value in row.items() if key.startswith("test_")}
+        for row in (rows[0], rows[-1])
+    ]
 
 
 def gate_step(run: Path) -> int | None:
@@ -32,17 +35,16 @@ def gate_step(run: Path) -> int | None:
 def describe_run(run: Path) -> str:
     """Return the demo's result in a few lines."""
     lines = ["held-out test speakers, greedy answers:"]
-    shares = (("accuracy", "accuracy"), ("ua", "UA"), ("format_frac", "well-formed"))
-    for name, label in shares:
-        before, after = before_and_after(run, name)
-        lines.append(f"  {label:22} before RL {before:6.1%}   after RL {after:6.1%}")
-    scores = (
-        ("reasoning_factual_alignment", "facts of reasoning"),
-        ("reasoning_caption_completeness", "coverage of reasoning"),
-    )
-    for name, label in scores:
-        before, after = before_and_after(run, name)
-        lines.append(f"  {label:22} before RL {before:6.2f}   after RL {after:6.2f}   (1 to 5)")
+    before, after = before_and_after(run)
+    for name, label, form, unit in (
+        ("accuracy", "accuracy", "6.1%", ""),
+        ("ua", "UA", "6.1%", ""),
+        ("format_frac", "well-formed", "6.1%", ""),
+        ("reasoning_factual_alignment", "facts of reasoning", "6.2f", "   (1 to 5)"),
+        ("reasoning_caption_completeness", "coverage of reasoning", "6.2f", "   (1 to 5)"),
+    ):
+        scores = f"before RL {before[name]:{form}}   after RL {after[name]:{form}}"
+        lines.append(f"  {label:22} {scores}{unit}")
     lines += describe_nulls(run)
     opened = gate_step(run)
     lines.append(
@@ -145,7 +147,7 @@ def _draw_test(axes: Axes, runs: Sequence[Path], name: str) -> None:
         steps = [row["step"] for row in RunFolder(run).rows()]
         axes.plot(
             [steps[0], steps[-1]],
-            before_and_after(run, name),
+            [test[name] for test in before_and_after(run)],
             "D",
             color="tab:red",
             markersize=5,

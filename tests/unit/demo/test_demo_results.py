@@ -18,7 +18,8 @@ def write_run(folder: Path, *, opened: int | None, after: float = 0.6) -> Path:
     """A run of 30 steps whose gate opened, or did not."""
     folder.mkdir(parents=True)
     test = {"ua": 0.4, "format_frac": 0.99, "reasoning_factual_alignment": 3.5}
-    test |= {"accuracy": 0.4, "reasoning_caption_completeness": 4.25}
+    test |= {"accuracy": 0.4, "reasoning_caption_completeness": 4.25, "macro_f1": 0.35}
+    test |= {"recall_sad": 0.15, "recall_happy": 0.6}
     rows = [{"step": 0, **{f"test_before/{name}": value for name, value in test.items()}}]
     for step in range(1, 31):
         row = {"step": step, "rollout/accuracy": step / 60}
@@ -39,7 +40,7 @@ def write_run(folder: Path, *, opened: int | None, after: float = 0.6) -> Path:
 
 def test_the_text(tmp_path: Path):
     run = write_run(tmp_path / "run", opened=12)
-    assert before_and_after(run, "accuracy") == (0.4, 0.6)
+    assert [test["accuracy"] for test in before_and_after(run)] == [0.4, 0.6]
     assert gate_step(run) == 12
     assert describe_run(run).splitlines() == [
         "held-out test speakers, greedy answers:",
@@ -97,5 +98,13 @@ def test_the_figure_of_one_run_and_of_several(tmp_path: Path, opened: int | None
 def test_the_page_of_the_seeds(tmp_path: Path):
     runs = [write_run(tmp_path / str(n), opened=12, after=0.5 + 0.1 * n) for n in range(3)]
     page = seeds_page([0, 1, 2], runs)
-    assert "| 1 | 40.0% | 60.0% | +20.0 | 3.50 | 3.90 | after step 12 |" in page
-    assert "| mean | | | +20.0 | | | |" in page
+    cells = "40.0 → 60.0 | 35.0 → 35.0 | 15.0 → 15.0 | 3.50 → 3.90 | 4.25 → 4.25"
+    assert f"| 1 | {cells} | 12 |" in page
+    # t(0.975, 2) = 4.3027, times 10 points over the root of 3.
+    assert "| change | +20.0 (-4.8 to +44.8) | +0.0 (+0.0 to +0.0) | " in page
+    closed = write_run(tmp_path / "closed", opened=None)
+    lone = seeds_page([7], [closed])
+    assert lone.splitlines()[-4].startswith("| 7 |") and lone.splitlines()[-4].endswith(
+        "| closed |"
+    )
+    assert "| change | +20.0 | " in lone
