@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import peft
@@ -10,6 +13,7 @@ import pytest
 import torch
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
+from configs.vllm_env import vllm_environment
 from tests.e2e.command import Shell, command
 from tests.e2e.conftest import WriteConfig
 from tests.hub_server import hub
@@ -27,13 +31,30 @@ SFT = {
 }
 
 
+TOKENS = [1, 20, 4, 5, 30, 31, 2]
+IN_VLLM = f"""
+import json, sys
+from vllm import LLM, SamplingParams
+from vllm.lora.request import LoRARequest
+
+sizes = dict(dtype="float32", enforce_eager=True, max_model_len=64, max_num_seqs=4, max_lora_rank=8)
+llm = LLM(model=sys.argv[1], enable_lora=True, **sizes)
+asked = SamplingParams(max_tokens=1, prompt_logprobs=0)
+lora = LoRARequest("adapter", 1, sys.argv[2])
+(out,) = llm.generate({{"prompt_token_ids": {TOKENS}}}, asked, lora_request=lora, use_tqdm=False)
+scores = zip({TOKENS[1:]}, out.prompt_logprobs[1:])
+print(json.dumps([of[token].logprob for token, of in scores]))
+"""
+"""What a user of the adapter would write, with the base's folder and the adapter's."""
+
+
 def rows(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 @torch.no_grad()
 def scores(model: torch.nn.Module) -> torch.Tensor:
-    return model(input_ids=torch.tensor([[1, 20, 4, 5, 30, 31, 2]])).logits.log_softmax(-1)
+    return model(input_ids=torch.tensor([TOKENS])).logits.log_softmax(-1)
 
 
 def test_rl_from_an_adapter_and_back(
@@ -63,4 +84,12 @@ def test_rl_from_an_adapter_and_back(
     adapted = peft.PeftModel.from_pretrained(base, run / "adapter", key_mapping={"^thinker.": ""})
     torch.testing.assert_close(scores(adapted), scores(merged), atol=1e-5, rtol=0)
     assert (scores(merged) - before).abs().max() > 1e-2
+    code = [sys.executable, "-c", IN_VLLM, str(tiny_checkpoint), str(run / "adapter")]
+    variables = vllm_environment(device="cpu", cpu_threads=1) | {"VLLM_CPU_KVCACHE_SPACE": "1"}
+    done = subprocess.run(
+        code, env=os.environ | variables, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    chosen = scores(merged)[0, :-1].gather(1, torch.tensor(TOKENS[1:])[:, None])[:, 0]
+    assert json.loads(done.stdout.splitlines()[-1]) == pytest.approx(chosen.tolist(), abs=1e-5)
     assert json.loads((run / "inputs.json").read_text())["model.adapter"]
