@@ -11,7 +11,7 @@ from scipy import stats
 
 from configs.sweep import MetricConfig, load_sweep
 from launch.sweep_plan import plan_runs, results_of
-from report.docs_tables import with_tables
+from report.docs_tables import PAGE, with_tables
 from report.seeds import estimate, interval_factor
 from report.sweep_results import read_result, write_report
 from tests.unit.launch.test_sweep import leave_behind, write_sweep
@@ -107,6 +107,11 @@ def test_the_report_leaves_empty_what_is_missing(tmp_path: Path):
     )
     assert "old" not in once and "results.png" not in once and once.endswith("-->\nafter\n")
     assert with_tables(once, sweep.folder.parent) == once
+
+
+def test_the_page_has_the_tables_of_the_results_that_are_kept():
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_tables(page) == page
 
 
 def test_an_empty_sweep_has_a_report_too(tmp_path: Path):
