@@ -186,7 +186,10 @@ def _read_yaml(path: Path, asked: Path) -> dict[str, Any]:
     try:
         loaded = OmegaConf.load(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(asked, f"{path}: cannot be read: {error}") from error
+        names = [other.name for other in path.parent.glob("*.y*ml")]
+        near = [] if path.exists() else difflib.get_close_matches(path.name, names, n=1)
+        hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
+        raise ConfigError(asked, f"{path}: cannot be read: {error}{hint}") from error
     except YAMLError as error:
         raise ConfigError(asked, f"{path}: not valid YAML: {error}") from error
     except OmegaConfBaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from data.checkpoint import model_length
 from data.features import HOP_SAMPLES, MIN_FRAMES, num_audio_tokens
 from data.prompts import PromptBuilder, PromptError, target_text
 from data.records import ClipFeatures, Example
+
+logger = logging.getLogger(__name__)
 
 
 class LengthCheck:
@@ -160,3 +163,16 @@ def supervised_lengths(
     if longest is not None and longest < budget:
         budget, limit, fix = longest, "the checkpoint's positions allow", "shorten the row"
     return LengthCheck(builder, budget, limit, fix, answer_tokens=answer_tokens, **more)
+
+
+def warn_of_cut_answers(config: RunConfig, rows: Sequence[Example]) -> None:
+    """Warn if engines would cut what the policy learns to write; looks at the first 1,000 rows."""
+    builder = PromptBuilder(config.model.path, config.data)
+    lengths = [len(builder.encode_target(target_text(row))) for row in rows[:1_000]]
+    room = config.rollout.max_completion_tokens
+    if num := sum(length > room for length in lengths):
+        logger.warning(
+            f"{num} of {len(lengths)} reference answers are longer than "
+            f"rollout.max_completion_tokens={room}: RL and evaluation cut what was learnt from "
+            f"them, and a cut answer is worth 0; the longest has {max(lengths)} tokens"
+        )

@@ -124,7 +124,7 @@ def _read_data(kind: str, config: RunConfig) -> Data:
         from launch.judge_training import read_judge_data
 
         return read_judge_data(config)
-    from data.lengths import policy_lengths, sft_lengths
+    from data.lengths import policy_lengths, sft_lengths, warn_of_cut_answers
 
     if kind == "evaluate":
         from evaluation.test_sets import read_test_sets
@@ -132,7 +132,11 @@ def _read_data(kind: str, config: RunConfig) -> Data:
         return read_test_sets(config, policy_lengths(config))
     from data.splits import read_data
 
-    return read_data(config, sft_lengths(config) if kind == "sft" else policy_lengths(config))
+    if kind != "sft":
+        return read_data(config, policy_lengths(config))
+    data = read_data(config, sft_lengths(config))
+    warn_of_cut_answers(config, data.train)
+    return data
 
 
 def check_kind(kind: str, path: str, config: RunConfig) -> None:
@@ -250,7 +254,8 @@ def _run_in(
     if config.checkpoint.push_to_hub and kind != "evaluate":
         _push(folder, config.checkpoint.push_to_hub, environment)
     why = f"; {folder.end_reason}" if folder.end_reason else ""
-    logger.info(f"finished {step} steps: {folder.root.resolve()}{why}")
+    steps = "" if kind == "evaluate" else f" {step} steps"
+    logger.info(f"finished{steps}: {folder.root.resolve()}{why}")
     return EXIT_DONE
 
 

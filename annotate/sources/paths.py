@@ -80,7 +80,7 @@ class ClipPaths:
             raise MissingClipError(
                 f"{audio!r} {why}"
                 if why
-                else f"{audio!r}: no such file below {' or '.join(map(str, places))}"
+                else f"{audio!r}: no such file at {' or '.join(map(str, places))}"
             )
         return inside.pop()
 

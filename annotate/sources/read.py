@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -86,17 +87,23 @@ def source_labels(labels: str, choices: Sequence[str], clips: Sequence[CorpusCli
     """
     if labels not in ("nine", "own"):
         return load_label_map("", labels)
-    counts = Counter(clip.raw_label for clip in clips)
+    counts, first = Counter[str](), dict[str, str]()
+    for clip in clips:
+        counts[clip.raw_label] += 1
+        first.setdefault(clip.raw_label, clip.audio)
+    words = {word: label for label, usual in WORDS.items() for word in usual}
     if labels == "own":
         for warning in () if choices else alike_labels(sorted(counts)):
             logger.warning(warning)
         targets = {label: label for label in choices or sorted(counts)}
     else:
-        words = {word: label for label, usual in WORDS.items() for word in usual}
         targets = {raw: words[raw.casefold()] for raw in sorted(counts) if raw.casefold() in words}
-    unknown = [
-        f"{label!r} ({n} clips)" for label, n in counts.most_common() if label not in targets
-    ]
+    unknown: list[str] = []
+    for label, n in counts.most_common():
+        if label not in targets:
+            near = difflib.get_close_matches(label.casefold(), choices or words, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            unknown.append(f"{label!r} ({n} clips, the first {first[label]!r}{hint})")
     if unknown:
         remedy = (
             "add them to choices, or give a label map"

@@ -101,8 +101,9 @@ MAX_ROOM_LINES = {
     "configs": 2800,
     # Checkpoints, a million rows and journals that stay on disk, containers whose headers and
     # bytes disagree, links into stores, claims in ordinary prose, batches balanced by label;
-    # several clips or turns in a row, clips that are moved for counterfactual pairs.
-    "data": 7740,
+    # several clips or turns in a row, clips that are moved for counterfactual pairs; answers that
+    # engines would cut.
+    "data": 7750,
     # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers; rows without
     # a clip, claims that follow a moved clip.
     "rewards": 4270,

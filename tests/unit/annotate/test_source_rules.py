@@ -158,8 +158,11 @@ def test_labels_are_mapped_kept_or_refused(tmp_path: Path, caplog: pytest.LogCap
     ]
     one(tmp_path, "a.wav,Bored", "b.wav,bored")
     assert "labels 'Bored' and 'bored' differ only in case" in caplog.text
-    with pytest.raises(UserError, match=r"labels=nine does not know 'Bored' \(1 clips\)"):
+    with pytest.raises(UserError, match=r"does not know 'Bored' \(1 clips, the first 'a.wav'\),"):
         convert("table", tmp_path, tmp_path / "o", labels="nine")
+    one(tmp_path, "a.wav,Angyr", "b.wav,sad")
+    with pytest.raises(UserError, match=r"'Angyr' .1 clips, .*, did you mean 'angry'"):
+        convert("table", tmp_path, tmp_path / "o2", labels="nine")
 
 
 def read_samples(path: Path) -> np.ndarray:

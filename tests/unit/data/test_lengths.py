@@ -11,7 +11,7 @@ import pytest
 from configs.load import load_config
 from configs.schema import CounterfactualConfig, RunConfig
 from data.audio import AudioInfo
-from data.lengths import LengthCheck, policy_lengths, sft_lengths
+from data.lengths import LengthCheck, policy_lengths, sft_lengths, warn_of_cut_answers
 from data.prompts import PromptBuilder, target_text
 from data.records import ClipFeatures, Turn
 from tests.fixtures import make_example
@@ -114,6 +114,27 @@ def test_answers_that_cannot_be_trained_on(
 ) -> None:
     check = sft_lengths(config(tiny_checkpoint, "sft"))
     assert message in check(make_example(reasoning=reasoning), [SECOND])
+
+
+def test_answers_that_engines_would_cut(
+    tiny_checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = config(tiny_checkpoint, "sft")
+    builder = PromptBuilder(tiny_checkpoint, run.data)
+    rows = [make_example(n, reasoning="low and slow " * n) for n in (1, 2, 9)]
+    lengths = [len(builder.encode_target(target_text(row))) for row in rows]
+
+    def limited(tokens: int) -> RunConfig:
+        return replace(run, rollout=replace(run.rollout, max_completion_tokens=tokens))
+
+    warn_of_cut_answers(limited(lengths[-1]), rows)
+    assert caplog.text == ""
+    warn_of_cut_answers(limited(lengths[0]), rows)
+    assert (
+        f"2 of 3 reference answers are longer than rollout.max_completion_tokens={lengths[0]}"
+        in (caplog.text)
+    )
+    assert f"the longest has {lengths[-1]} tokens" in caplog.text
 
 
 DIALOGUE = (Turn("user", "Well?", "a.wav"), Turn("assistant", "She is tense."))
