@@ -235,8 +235,8 @@ def test_a_number_and_its_text_are_the_same() -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     missing = tmp_path / "missing.yaml"
     assert f"{missing}: cannot be read" in problems_of(missing)[0]
-    (tmp_path / "missings.yaml").write_text("")
-    assert f"; did you mean {tmp_path / 'missings.yaml'}?" in problems_of(missing)[0]
+    (tmp_path / "missing_2.yaml").write_text("")
+    assert f"; did you mean {tmp_path / 'missing_2.yaml'}?" in problems_of(missing)[0]
     assert "not valid YAML" in problems_of(write(tmp_path / "a.yaml", "seed: [1\n"))[0]
     assert "duplicate key seed" in problems_of(write(tmp_path / "b.yaml", "seed: 1\nseed: 2\n"))[0]
     assert "found a list" in problems_of(write(tmp_path / "c.yaml", "- seed\n"))[0]
