@@ -166,13 +166,14 @@ def supervised_lengths(
 
 
 def warn_of_cut_answers(config: RunConfig, rows: Sequence[Example]) -> None:
-    """Warn if engines would cut what the policy learns to write; looks at the first 1,000 rows."""
+    """Warn if engines would cut what the policy learns to write; looks at 1,000 rows or more."""
     builder = PromptBuilder(config.model.path, config.data)
-    lengths = [len(builder.encode_target(target_text(row))) for row in rows[:1_000]]
+    some = rows[:: max(1, len(rows) // 1_000)]
+    lengths = [len(builder.encode_target(target_text(row))) for row in some]
     room = config.rollout.max_completion_tokens
     if num := sum(length > room for length in lengths):
         logger.warning(
             f"{num} of {len(lengths)} reference answers are longer than "
-            f"rollout.max_completion_tokens={room}: RL and evaluation cut what was learnt from "
-            f"them, and a cut answer is worth 0; the longest has {max(lengths)} tokens"
+            f"rollout.max_completion_tokens={room}, at which RL and evaluation cut what was learnt "
+            f"from them; the longest has {max(lengths)} tokens"
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -160,11 +161,10 @@ def convert_clips(
     out = [f"{clip.audio!r} {why}" for clip in kept() if (why := place.leads_out(clip.audio))]
     if out:
         raise UserError(f"{root}: {len(out)} of {num_kept} clips lie outside it\n{first_of(out)}")
-    unknown = Counter({label: n for label, n in counts.items() if label not in dropped})
-    for label in label_map.targets:
-        del unknown[label]
+    known = {*dropped, *label_map.targets}
+    unknown = Counter({label: n for label, n in counts.items() if label not in known})
     if unknown:
-        listed = ", ".join(f"{label!r} ({n} clips)" for label, n in unknown.most_common())
+        listed = list_unknown(unknown, clips, label_map.targets)
         raise UserError(
             f"{root}: the label map {labels!r} of {corpus} does not know {listed}; map or drop them"
         )
@@ -181,6 +181,17 @@ def convert_clips(
                 yield _row(corpus, clip, label_map.targets[clip.raw_label], facts_or_problem)
 
     return Converted(store(rows()), failed, dropped, label_map)
+
+
+def list_unknown(unknown: Counter[str], clips: Iterable[CorpusClip], known: Collection[str]) -> str:
+    """Return labels that are not known, each with a clip of it and the nearest that is known."""
+    audio = {clip.raw_label: clip.audio for clip in clips}
+    listed: list[str] = []
+    for label, num in unknown.most_common():
+        near = difflib.get_close_matches(label.casefold(), known, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        listed.append(f"{label!r} ({num} clips, such as {audio[label]!r}{hint})")
+    return ", ".join(listed)
 
 
 def describe_conversion(converted: Converted) -> list[str]:

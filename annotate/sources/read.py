@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from annotate.corpora.base import CorpusClip
 from annotate.corpora.clips import LeftOut
-from annotate.corpora.convert import LabelMap, load_label_map
+from annotate.corpora.convert import LabelMap, list_unknown, load_label_map
 from annotate.sources.benchmarks import BENCHMARKS
 from annotate.sources.chat import read_chats
 from annotate.sources.folders import read_folders
@@ -87,10 +86,7 @@ def source_labels(labels: str, choices: Sequence[str], clips: Sequence[CorpusCli
     """
     if labels not in ("nine", "own"):
         return load_label_map("", labels)
-    counts, first = Counter[str](), dict[str, str]()
-    for clip in clips:
-        counts[clip.raw_label] += 1
-        first.setdefault(clip.raw_label, clip.audio)
+    counts = Counter(clip.raw_label for clip in clips)
     words = {word: label for label, usual in WORDS.items() for word in usual}
     if labels == "own":
         for warning in () if choices else alike_labels(sorted(counts)):
@@ -98,19 +94,13 @@ def source_labels(labels: str, choices: Sequence[str], clips: Sequence[CorpusCli
         targets = {label: label for label in choices or sorted(counts)}
     else:
         targets = {raw: words[raw.casefold()] for raw in sorted(counts) if raw.casefold() in words}
-    unknown: list[str] = []
-    for label, n in counts.most_common():
-        if label not in targets:
-            near = difflib.get_close_matches(label.casefold(), choices or words, n=1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            unknown.append(f"{label!r} ({n} clips, the first {first[label]!r}{hint})")
+    unknown = Counter({label: n for label, n in counts.items() if label not in targets})
     if unknown:
         remedy = (
             "add them to choices, or give a label map"
             if labels == "own"
             else "labels=own keeps labels as they are, labels=FILE maps or drops them"
         )
-        raise UserError(
-            f"labels={labels} does not know {', '.join(unknown)}; {remedy} (docs/sources.md)"
-        )
+        listed = list_unknown(unknown, clips, targets if labels == "own" else words)
+        raise UserError(f"labels={labels} does not know {listed}; {remedy} (docs/sources.md)")
     return LabelMap(targets, {})

@@ -88,7 +88,7 @@ def test_golden(tmp_path):
 def test_an_unknown_code_is_refused_by_the_label_map(tmp_path):
     build(tmp_path)
     write_lines(tmp_path / "data/polish/label_map.json", ["{}"])
-    with pytest.raises(UserError, match=r"does not know 's' \(1 clips\)"):
+    with pytest.raises(UserError, match=r"does not know 's' \(1 clips, such as '.*wav'\)"):
         build_rows("emobox", tmp_path, labels="own", num_workers=1)
 
 

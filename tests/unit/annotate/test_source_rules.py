@@ -158,7 +158,7 @@ def test_labels_are_mapped_kept_or_refused(tmp_path: Path, caplog: pytest.LogCap
     ]
     one(tmp_path, "a.wav,Bored", "b.wav,bored")
     assert "labels 'Bored' and 'bored' differ only in case" in caplog.text
-    with pytest.raises(UserError, match=r"does not know 'Bored' \(1 clips, the first 'a.wav'\),"):
+    with pytest.raises(UserError, match=r"does not know 'Bored' \(1 clips, such as 'a.wav'\),"):
         convert("table", tmp_path, tmp_path / "o", labels="nine")
     one(tmp_path, "a.wav,Angyr", "b.wav,sad")
     with pytest.raises(UserError, match=r"'Angyr' .1 clips, .*, did you mean 'angry'"):
