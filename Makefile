@@ -36,8 +36,7 @@ test-unit: env
 	$(PYTEST) -m "not e2e" tests/unit tests/faults
 
 test-e2e: env  ## the real stack; the tests of a file stay in one process, one after another
-	$(PYTEST) --dist loadfile -m "e2e and not exact" tests/e2e tests/faults
-	$(BIN)/python -m pytest -m exact tests/e2e
+	$(PYTEST) --dist loadfile -m e2e tests/e2e tests/faults
 
 test-fast: env  ## a developer's loop: what starts nothing and takes no second
 	$(PYTEST) -m "not slow and not e2e" tests/unit tests/faults

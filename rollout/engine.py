@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from configs.imports import without_collections
 from configs.schema import ModelConfig, RolloutConfig, RunConfig
 from configs.vllm_env import vllm_environment
 from data.records import Completion, Prompt
@@ -151,12 +152,13 @@ class RolloutEngine:
 
     def __init__(self, spec: EngineSpec) -> None:
         os.environ.update(engine_environment(spec))
-        from vllm import LLM, SamplingParams
-        from vllm.config.weight_transfer import WeightTransferConfig
-        from vllm.sampling_params import RequestOutputKind
+        with without_collections():
+            from vllm import LLM, SamplingParams
+            from vllm.config.weight_transfer import WeightTransferConfig
+            from vllm.sampling_params import RequestOutputKind
 
-        from data.prompts import FORBIDDEN_LOGIT
-        from rollout.host_receiver import register_host_receiver
+            from data.prompts import FORBIDDEN_LOGIT
+            from rollout.host_receiver import register_host_receiver
 
         self._spec = spec
         self._version = 0

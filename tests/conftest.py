@@ -27,6 +27,7 @@ MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 LONGEST_FIRST = (
     "tests/e2e/test_two_nodes.py",
+    "tests/e2e/test_resume.py",
     "tests/e2e/test_ptr.py",
     "tests/faults/test_engines.py",
     "tests/e2e/test_slurm.py",
@@ -38,6 +39,7 @@ LONGEST_FIRST = (
     "tests/e2e/test_judge_training.py",
     "tests/faults/test_groups.py",
     "tests/e2e/test_parity.py",
+    "tests/e2e/test_refill.py",
     "tests/e2e/test_pipeline.py",
     "tests/faults/test_secrets_stack.py",
     "tests/e2e/test_errors.py",

@@ -7,6 +7,7 @@ Attention never crosses a group, and inside one a token sees the prompt and its 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -176,7 +177,10 @@ def _after_prompt(
     return torch.cat(outputs).index_select(0, span.kept)
 
 
-_compiled_flex: Callable[..., Tensor] = torch.compile(flex_attention, dynamic=True)
+@cache
+def _compiled_flex() -> Callable[..., Tensor]:
+    # At its first call, not with this module: it loads the compiler, seconds that no CPU needs.
+    return torch.compile(flex_attention, dynamic=True)
 
 
 def packed_flex(
@@ -189,7 +193,7 @@ def packed_flex(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Sparse attention over the whole row; compiled on GPUs, plain on CPUs (no backward there)."""
-    attend = _compiled_flex if query.is_cuda else flex_attention
+    attend = _compiled_flex() if query.is_cuda else flex_attention
     output = attend(
         query,
         key,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from configs.imports import without_collections
 from data.features import num_audio_tokens
 from data.records import FloatArray
 from rewards.judges.prompt import response_schema
@@ -39,8 +40,9 @@ class VllmEngine:
             digit_ids: Read the log-probabilities of these tokens; empty = write JSON.
             max_tokens: Most tokens of the JSON.
         """
-        from vllm import LLM, SamplingParams
-        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+        with without_collections():
+            from vllm import LLM, SamplingParams
+            from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         self._llm = LLM(
             enable_prefix_caching=True,

@@ -27,7 +27,6 @@ SETTINGS = {
 }
 
 
-@pytest.mark.exact
 def test_a_run_that_refills_and_was_killed_ends_like_an_unbroken_one(
     tmp_path: Path, shell: Shell, write_config: WriteConfig
 ) -> None:

@@ -83,7 +83,6 @@ def broken(
     return Broken(run, config, killed, status, steps, stopped, stopped_status, finished)
 
 
-@pytest.mark.exact
 def test_a_killed_and_a_stopped_run_end_like_an_unbroken_one(
     broken: Broken, finished_run: RunFiles
 ) -> None:
@@ -110,7 +109,6 @@ def test_a_killed_and_a_stopped_run_end_like_an_unbroken_one(
         assert (run.root / name).read_text() == (finished_run.root / name).read_text()
 
 
-@pytest.mark.exact
 def test_a_pipelined_run_that_was_killed_ends_like_an_unbroken_one(
     tmp_path: Path, shell: Shell, write_config: WriteConfig
 ) -> None:
@@ -142,7 +140,6 @@ def test_a_pipelined_run_that_was_killed_ends_like_an_unbroken_one(
         assert (killed.root / name).read_text() == (whole.root / name).read_text()
 
 
-@pytest.mark.exact
 def test_a_trial_changes_no_number(broken: Broken, finished_run: RunFiles) -> None:
     # The longest clip that leaves room for 24 tokens in 512; 14 groups of 488 + 4 x 24 tokens fill
     # the budget of 8192 but for 16.
