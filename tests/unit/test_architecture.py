@@ -211,6 +211,18 @@ def test_the_page_has_these_rooms():
     assert {room: set(filter(None, row.strip().split(", "))) for room, row in rows} == MAY_IMPORT
 
 
+def test_the_page_names_what_runs_on_a_gpu():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = page.partition("## What runs on a GPU\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"\]\(\.\./([\w/]+\.py)\)", section))
+    users = {
+        file
+        for file in files_of("data", "rewards", "rollout", "trainer", "evaluation")
+        if re.search(r"\b(is_)?cuda\b", (ROOT / file).read_text(encoding="utf-8"))
+    }
+    assert {"rollout/engine.py", "trainer/learner.py"} <= users <= named
+
+
 @pytest.mark.parametrize("library", HOMES)
 def test_heavy_libraries_have_homes(library: str):
     users = {file for file in OURS if library in map(top, imports(tree(file)))}
