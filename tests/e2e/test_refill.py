@@ -1,4 +1,4 @@
-"""Dynamic sampling and early stop on the real stack: a killed run ends like a whole one."""
+"""Steps ahead, dynamic sampling and early stop: a killed run ends like a whole one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,11 @@ def test_a_run_that_refills_and_was_killed_ends_like_an_unbroken_one(
         assert row["advantage/flat_frac"] == pytest.approx(1 - row["refill/groups_used"] / 6)
     assert sum(row["refill/groups_replaced"] for row in rows) > 0
     assert "test_after/accuracy" in rows[-1]
+    assert [row["rollout/staleness_max"] for row in rows] == [0, 1, 1]
     assert export_digests(killed) == export_digests(whole)
+    for step in (1, 2, 3):
+        name = f"samples/step_{step:06d}.jsonl"
+        assert (killed.root / name).read_text() == (whole.root / name).read_text()
     # The best by the first of equal values: that of step 2, and not the last step's.
     assert (whole.root / "best" / "config.json").is_file()
     for name in ("best", "export"):

@@ -109,37 +109,6 @@ def test_a_killed_and_a_stopped_run_end_like_an_unbroken_one(
         assert (run.root / name).read_text() == (finished_run.root / name).read_text()
 
 
-def test_a_pipelined_run_that_was_killed_ends_like_an_unbroken_one(
-    tmp_path: Path, shell: Shell, write_config: WriteConfig
-) -> None:
-    whole, killed = RunFiles(tmp_path / "whole"), RunFiles(tmp_path / "killed")
-    commands = {}
-    for run in (whole, killed):
-        run.folder.mkdir()
-        commands[run] = command("rl", write_config(run.folder), {"async.max_staleness": "1"})
-    done = shell.run(*commands[whole])
-    assert done.returncode == 0, done.stderr
-
-    process = shell.start(*commands[killed], output=killed.folder / "output.txt")
-    checkpoint = killed.root / "checkpoints" / f"step_{CHECKPOINT_STEP:06d}"
-    wait_until(lambda: checkpoint.exists() or process.poll() is not None, "the checkpoint")
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(timeout=480) == -signal.SIGKILL
-    wait_until(lambda: not shell.processes(), "Ray ends with a driver that was killed")
-    again = shell.run(*commands[killed])
-    assert again.returncode == 0, again.stderr
-    assert f"resuming after step {CHECKPOINT_STEP}" in again.stdout
-
-    staleness = [row["rollout/staleness_max"] for row in whole.rows()[1:]]
-    assert staleness == [0, 1, 1, 1]
-    assert export_digests(killed) == export_digests(whole)
-    for ours, theirs in zip(killed.rows(), whole.rows(), strict=True):
-        assert without_times(ours) == without_times(theirs)
-    for step in range(1, NUM_STEPS + 1):
-        name = f"samples/step_{step:06d}.jsonl"
-        assert (killed.root / name).read_text() == (whole.root / name).read_text()
-
-
 def test_a_trial_changes_no_number(broken: Broken, finished_run: RunFiles) -> None:
     # The longest clip that leaves room for 24 tokens in 512; 14 groups of 488 + 4 x 24 tokens fill
     # the budget of 8192 but for 16.
