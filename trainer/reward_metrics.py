@@ -20,6 +20,9 @@ from rewards.trust import null_trusts
 COUNTERS = ("calls", "prompt_tokens", "completion_tokens")
 """Costs of a judge that are summed over a step."""
 
+ROUNDING = 1e-6
+"""Rewards that lie within this range of each other are equal; in units of reward."""
+
 
 def reward_metrics(scored: Sequence[ScoredGroup], rules: CombineRules) -> dict[str, float]:
     """Return the metrics `reward/*`, `extra/*`, `trust/*` and `judge/*` of a step.
@@ -117,10 +120,9 @@ def advantage_share(prefix: str, scored: Sequence[ScoredGroup], name: str) -> di
     for item in scored:
         rewards = np.asarray(item.rewards, dtype=np.float64)
         centred = rewards - rewards.mean()
-        spread = float(centred @ centred)
-        if spread > 0:
+        if np.ptp(rewards) > ROUNDING:
             added = item.factors.get(name, 0.0) * np.asarray(item.filled.get(name, rewards * 0))
-            shares.append(float(centred @ added) / spread)
+            shares.append(float(centred @ added) / float(centred @ centred))
     counts = any(item.factors.get(name, 0.0) > 0 for item in scored)
     return {f"{prefix}_advantage_share": statistics.fmean(shares)} if counts and shares else {}
 

@@ -145,7 +145,9 @@ def test_the_share_of_the_credit_that_a_judge_gives_out() -> None:
     left_out = replace(
         second, rewards=(1.0, 0.0), filled={"accuracy": (1.0, 0.0)}, factors={"accuracy": 1.0}
     )
-    found = rollout_metrics([counts, left_out, second], 2, RULES)
+    # What tells its rewards apart is rounding: it is flat as well.
+    rounded = replace(counts, rewards=(0.3, 0.1 + 0.2), filled={"reasoning": (0.8, 0.4)})
+    found = rollout_metrics([counts, left_out, second, rounded], 2, RULES)
     assert found["judge/reasoning_advantage_share"] == pytest.approx(1 / 12)
     against = replace(counts, rewards=(1.2, 0.4), filled={**filled, "reasoning": (0.4, 0.8)})
     assert rollout_metrics([against], 1, RULES)["judge/reasoning_advantage_share"] == pytest.approx(
