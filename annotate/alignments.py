@@ -96,11 +96,11 @@ class _Alignments:
         self._folder = folder
         self._rows = StoredRows.spooled(_entries(folder))
         self._which, self._is_first = distinct(row["name"] for row in self._rows)
-        self._places = {parts: HashPlaces(map(hash, self._ends(parts))) for parts in (2, 1)}
+        self._places = {
+            parts: HashPlaces(hash(_end(PurePosixPath(row["name"]), parts)) for row in self._rows)
+            for parts in (2, 1)
+        }
         self._check_parts()
-
-    def _ends(self, num_parts: int) -> Iterator[str]:
-        return (_end(PurePosixPath(row["name"]), num_parts) for row in self._rows)
 
     def of_clip(self, clip: PurePosixPath) -> dict[str, list[int]]:
         """Return the alignments with most of a clip's path, its last two or one names -> places."""

@@ -175,7 +175,8 @@ class _Voices:
             if start == NOT_MEASURED:
                 yield row, None
             else:
-                yield row, _clip(example, row, self._cache.prosody(start))
+                prosody = with_transcript(self._cache.prosody(start), example.transcript)
+                yield row, Clip(prosody, example.speaker, example.dataset, row.get("sex"))
 
     def measured(self) -> Iterator[Clip]:
         """Yield the clips of all rows, and count those of nobody."""
@@ -189,12 +190,6 @@ class _Voices:
         rows = zip(self._examples, self._numbers, strict=True) if self._problems else ()
         named = ((example.id, self._problems.get(int(number))) for example, number in rows)
         return [{"id": name, "reason": problem} for name, problem in named if problem]
-
-
-def _clip(example: Example, row: Row, prosody: Prosody) -> Clip:
-    """Return what is known of a row's voice."""
-    prosody = with_transcript(prosody, example.transcript)
-    return Clip(prosody, example.speaker, example.dataset, row.get("sex"))
 
 
 def _report(output: Path, errors: Sequence[Row], num_rows: int, num_nobody: int) -> None:

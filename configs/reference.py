@@ -11,8 +11,6 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic.fields import FieldInfo
-
 from configs.annotate_schema import AnnotateConfig
 from configs.schema import RunConfig
 from configs.section import allowed, entry_section, fields_of
@@ -82,11 +80,13 @@ def _add_section(sections: list[str], prefix: str, kind: Any) -> None:
             below.append((f"{prefix}{name}.", field.annotation))
             continue
         entry = entry_section(field.annotation)
+        default: Any = field.get_default(call_default_factory=True)
         if entry:
             below.append((f"{prefix}{name}.N.", entry))
+            default = [_set_values(each) for each in default]
         words = allowed(field) + (", see below" if entry else "")
         meaning = " ".join((field.description or "").split())
-        cells = (f"`{prefix}{name}`", words, f"`{_default(field)}`", meaning)
+        cells = (f"`{prefix}{name}`", words, f"`{json.dumps(default)}`", meaning)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     title = f"`{prefix.rstrip('.')}`" if prefix else "Top level"
     head = "| Key | Allowed | Default | Meaning |\n| --- | --- | --- | --- |"
@@ -95,15 +95,8 @@ def _add_section(sections: list[str], prefix: str, kind: Any) -> None:
         _add_section(sections, name, member)
 
 
-def _default(field: FieldInfo) -> str:
-    """Return the default as JSON; entries of a list of sections without what is their default."""
-    value: Any = field.get_default(call_default_factory=True)
-    if entry_section(field.annotation):
-        value = [_set_values(entry) for entry in value]
-    return json.dumps(value)
-
-
 def _set_values(section: Any) -> Mapping[str, Any]:
+    """Return the values of a section that are not its default."""
     plain = asdict(type(section)())
     return {key: value for key, value in asdict(section).items() if value != plain[key]}
 

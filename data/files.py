@@ -37,7 +37,8 @@ class DiskFullError(OSError):
             number: Error number, one of `FULL`.
             needed: Bytes that were to be written; 0 = unknown.
         """
-        free = shutil.disk_usage(_existing(path)).free
+        folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+        free = shutil.disk_usage(folder).free
         needs = f"needs {needed:,} bytes, " if needed else ""
         what = "the disk is full"
         if number == errno.EFBIG:
@@ -45,11 +46,6 @@ class DiskFullError(OSError):
         elif number == errno.EDQUOT:
             what += " for this user (quota)"
         return cls(number, f"{os.strerror(number)}: {what} ({needs}{free:,} are free)", str(path))
-
-
-def _existing(path: Path) -> Path:
-    """Return the nearest folder of a path that exists."""
-    return next(parent for parent in path.absolute().parents if parent.is_dir())
 
 
 def named_error(path: Path, error: OSError, needed: int = 0) -> OSError:

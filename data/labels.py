@@ -13,16 +13,12 @@ def alike_labels(labels: Iterable[str]) -> list[str]:
     """
     alike: dict[str, set[str]] = {}
     for label in labels:
-        alike.setdefault(_seen(label), set()).add(label)
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
+        seen = "".join(c for c in folded if unicodedata.category(c) != "Cf")
+        alike.setdefault(" ".join(seen.split()), set()).add(label)
     return [
         f"labels {' and '.join(map(ascii, sorted(names)))} differ only in case, white space or "
         f"Unicode form, and count as {len(names)}; write them alike"
         for names in alike.values()
         if len(names) > 1
     ]
-
-
-def _seen(label: str) -> str:
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
-    shown = "".join(c for c in folded if unicodedata.category(c) != "Cf")
-    return " ".join(shown.split())

@@ -13,7 +13,7 @@ import json
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,7 +159,8 @@ def write_random_checkpoint(
         start = time.monotonic()
         places: dict[str, str] = {}
         shards = plan_shards(shapes, shard_bytes)
-        for names, file in zip(shards, _shard_names(len(shards)), strict=True):
+        for number, names in enumerate(shards, start=1):
+            file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
             weights = {name: draw_weight(name, shapes[name], seed, device) for name in names}
             save_file(weights, folder / file, metadata={"format": "pt"})
             places |= dict.fromkeys(names, file)
@@ -172,10 +173,6 @@ def write_random_checkpoint(
         (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         folder.rename(path)
     report(f"{path}: {total / 1e9:.3f} billion weights, {total * DTYPE.itemsize / 1e9:.1f} GB")
-
-
-def _shard_names(count: int) -> Iterator[str]:
-    return (f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

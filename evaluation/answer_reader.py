@@ -106,11 +106,12 @@ class AnswerReader:
         Where the question shows letters, the answer is an option (`data.options.option_of`).
         """
         text = self._text(example, completion)
+        if text is not None and is_lettered(example.question, example.choices):
+            text = option_of(text, example.choices, self._canonical)
         if text is None:
             return None
-        if is_lettered(example.question, example.choices):
-            text = option_of(text, example.choices, self._canonical)
-        return None if text is None else self._spelled(text)
+        label = self._canonical(text)
+        return self.names.get(label, label)
 
     def prediction(self, example: Example, completion: Completion) -> str:
         """Return what rules of benchmarks score: the answer block, or the text if there is none."""
@@ -119,10 +120,6 @@ class AnswerReader:
 
     def _text(self, example: Example, completion: Completion) -> str | None:
         return answer_text(completion, bare=self.prefilled or example.target is not None)
-
-    def _spelled(self, text: str) -> str:
-        label = self._canonical(text)
-        return self.names.get(label, label)
 
     def _canonical(self, text: str) -> str:
         return canonical_label(text, self.aliases)

@@ -31,7 +31,11 @@ def fold_table(runs: Sequence[Path]) -> str:
         UserError: A folder without an evaluation, or a clip that two of them were tested on.
     """
     means = fold_means(runs)
-    theirs = {name: PUBLISHED["emobox"]["figures"].get(_as_published(name), {}) for name in means}
+    published = PUBLISHED["emobox"]
+    theirs = {
+        name: published["figures"].get(re.sub("[^a-z0-9]", "", name.casefold()), {})
+        for name in means
+    }
     models = list(dict.fromkeys(model for figures in theirs.values() for model in figures))
     lines = [
         "# Means over folds",
@@ -42,21 +46,16 @@ def fold_table(runs: Sequence[Path]) -> str:
         "|---|--:|--:|--:|--:|--:|" + "--:|" * len(models),
     ]
     for name, row in means.items():
-        shown = [f"{number(100 * m)} ({_percent(s)})" for m, s in row["numbers"].values()]
+        shown = [
+            f"{number(100 * m)} ({number(None if s is None else 100 * s)})"
+            for m, s in row["numbers"].values()
+        ]
         shown += [number(theirs[name].get(model)) for model in models]
         lines.append(f"| {cell(name)} | {row['folds']} | {row['clips']} | {' | '.join(shown)} |")
     if models:
-        told = PUBLISHED["emobox"]
-        lines += ["", f"{', '.join(models)}: published, {told['metric']} ({told['source']})."]
+        source = f"published, {published['metric']} ({published['source']})"
+        lines += ["", f"{', '.join(models)}: {source}."]
     return "\n".join([*lines, ""])
-
-
-def _as_published(corpus: str) -> str:
-    return re.sub("[^a-z0-9]", "", corpus.casefold())
-
-
-def _percent(share: float | None) -> str:
-    return number(None if share is None else 100 * share)
 
 
 def fold_means(runs: Sequence[Path]) -> dict[str, Any]:

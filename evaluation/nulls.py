@@ -168,18 +168,17 @@ def _recitals(
             if prosody.get(name) is not None:
                 right[name].append(prosody[name] == level)
     facts = {
-        name: [recital_facts(typical.get(row[key] or "", {}), prosody) for row, prosody in measured]
+        name: [
+            fact
+            for row, prosody in measured
+            if (fact := recital_facts(typical.get(row[key] or "", {}), prosody)) is not None
+        ]
         for name, key in (("gold", "label"), ("answer", "answer"))
     }
     return {
         "levels": {name: float(np.mean(right[name])) for name in ATTRIBUTES if right[name]},
-        "facts": {name: _mean(values) for name, values in facts.items()},
+        "facts": {name: float(np.mean(v)) if v else None for name, v in facts.items()},
     }
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    scored = [value for value in values if value is not None]
-    return float(np.mean(scored)) if scored else None
 
 
 def _forests(

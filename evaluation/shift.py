@@ -7,7 +7,7 @@ sampled texts moves before. Each control is compared with its baseline, sampled 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,16 +117,14 @@ def _expected(levels: Sequence[int | None]) -> float | None:
 
 def shift_metrics(shifts: Mapping[str, ControlShift]) -> dict[str, float]:
     """Return `control_NAME_shift_X` of all controls; what could not be measured has no key."""
-    return dict(_metrics(shifts))
-
-
-def _metrics(shifts: Mapping[str, ControlShift]) -> Iterator[tuple[str, float]]:
+    metrics: dict[str, float] = {}
     for name, control in shifts.items():
         key = f"control_{name}_shift"
-        yield f"{key}_unclean_frac", control.num_unclean / control.num_clips
+        metrics[f"{key}_unclean_frac"] = control.num_unclean / control.num_clips
         for attribute, moved in control.attributes.items():
             if moved.shift is not None:
-                yield f"{key}_{attribute}", moved.shift
-                yield f"{key}_{attribute}_num", float(moved.num_clips)
+                metrics[f"{key}_{attribute}"] = moved.shift
+                metrics[f"{key}_{attribute}_num"] = float(moved.num_clips)
             if moved.unclaimed_frac is not None:
-                yield f"{key}_{attribute}_unclaimed_frac", moved.unclaimed_frac
+                metrics[f"{key}_{attribute}_unclaimed_frac"] = moved.unclaimed_frac
+    return metrics

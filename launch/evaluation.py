@@ -12,7 +12,7 @@ from evaluation.files import write_evaluation
 from evaluation.nulls import with_nulls
 from evaluation.run import SetEvaluator, common_root
 from evaluation.test_sets import QuestionSet
-from launch.cluster import Places, place
+from launch.cluster import place
 from rewards.base import with_run_options
 from rewards.pool import RewardPool
 from rollout.engine import EngineSpec
@@ -40,7 +40,10 @@ def run_evaluation(
     places = place(config, learns=False)
     num_clips = most_clips([row for questions in data for row in questions.examples])
     engines = EnginePool(EngineSpec.of(config, builder, num_clips), places.engines)
-    judges = _judges(config, data, places)
+    rooted = replace(config, data=replace(config.data, audio_root=str(common_root(data))))
+    is_judged = config.eval.judged and config.eval.mode == "reasoned"
+    terms = [term for term in with_run_options(rooted) if term.judged and is_judged]
+    judges = RewardPool(terms, config.rewards.packages, places=places.rewards)
     engines.start()
     judges.ping()
     folder.truncate_after(-1)
@@ -59,11 +62,3 @@ def run_evaluation(
 def without_learner(config: RunConfig) -> RunConfig:
     """Return a configuration without its learner: the engines have their GPUs for themselves."""
     return replace(config, rollout=replace(config.rollout, colocate=False))
-
-
-def _judges(config: RunConfig, data: Sequence[QuestionSet], places: Places) -> RewardPool:
-    """Return the judged terms if they are asked: no others are started."""
-    rooted = replace(config, data=replace(config.data, audio_root=str(common_root(data))))
-    is_judged = config.eval.judged and config.eval.mode == "reasoned"
-    terms = [term for term in with_run_options(rooted) if term.judged and is_judged]
-    return RewardPool(terms, config.rewards.packages, places=places.rewards)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +41,9 @@ def check_judges(
     Raises:
         JudgeGateError: A judge answered, and none of its replies can be read.
     """
-    asked = {t.name: float(t.judged and _is_used(t, config)) for t in terms}
+    asked = {
+        t.name: float(t.judged and (t.weight > 0 or t.shadow or config.eval.judged)) for t in terms
+    }
     if not any(asked.values()):
         return
     answers = [f"<think>{t}</think><answer>{prompt.example.label}</answer>" for t in TEXTS]
@@ -62,18 +63,10 @@ def check_judges(
                 "judge %r (%s) scored nothing before step 1: %s", term.name, where, reason
             )
             continue
-        said = f"; it replied {_shown(replies[0])}" if replies[0] else ""
+        # One line in ASCII, which no terminal takes for orders.
+        said = f"; it replied {str(replies[0])[:100]!a}" if replies[0] else ""
         raise JudgeGateError(
             f"judge {term.name!r} ({where}): none of {len(TEXTS)} replies can be read "
             f"({reason}){said}. Serve the model where response_format with a JSON schema is "
             "obeyed, or take another model or address; launch/calibrate.py tries a judge alone"
         )
-
-
-def _is_used(term: RewardTermConfig, config: RunConfig) -> bool:
-    return term.weight > 0 or term.shadow or config.eval.judged
-
-
-def _shown(reply: Any) -> str:
-    """Return the beginning of a reply as one line that no terminal takes for orders."""
-    return ascii(str(reply)[:100])

@@ -70,28 +70,24 @@ def follow(arguments: argparse.Namespace) -> None:
         UserError: The folder holds no run, or is gone.
     """
     folder = RunFolder(arguments.run)
+    paths = (folder.metrics_path, folder.status_path, folder.samples_dir)
     written: tuple[int, ...] = ()
     if not folder.last_step():
         logger.info(f"{arguments.run}: the page comes with the first step")
     while folder.read_status()["state"] not in ENDED:
-        seen = _changes(folder)
+        # Of what the page shows: they are others once it would show other things.
+        times = tuple(path.stat().st_mtime_ns for path in paths if path.exists())
         began = time.monotonic()
-        if seen != written and folder.last_step():
+        if times != written and folder.last_step():
             try:
                 path = write(arguments, every_s=arguments.follow)
                 logger.info(f"{path}: step {folder.last_step()}")
-                written = seen
+                written = times
             except FileNotFoundError as error:
                 # A resumed run takes back samples of steps that it does again.
                 read_run(arguments.run)
                 logger.info(f"{error.filename}: has just gone; the page is written again")
         time.sleep(max(arguments.follow, (time.monotonic() - began) * (1 / MAX_BUSY - 1)))
-
-
-def _changes(folder: RunFolder) -> tuple[int, ...]:
-    """Return the times of what the page shows; they are others once it would show other things."""
-    paths = (folder.metrics_path, folder.status_path, folder.samples_dir)
-    return tuple(path.stat().st_mtime_ns for path in paths if path.exists())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -121,7 +121,11 @@ class Runner:
                 self._end_if_over(title)
             waiting = self._start_ready(waiting)
             if time.monotonic() >= next_progress:
-                logger.info(self._progress(len(todo)))
+                steps = ", ".join(
+                    f"{title} {run.folder.last_step()}/{run.config.train.num_steps}"
+                    for title, (run, _, _) in self._active.items()
+                )
+                logger.info(f"{len(self._outcomes)} of {len(todo)} runs ended; steps: {steps}")
                 next_progress = time.monotonic() + PROGRESS_EVERY_S
             if waiting or self._active:
                 time.sleep(self._backend.poll_s)
@@ -170,13 +174,6 @@ class Runner:
                 logger.info(f"start: {run.title}; output in {run.log_path}")
                 self._active[run.title] = (run, self._backend.start(run), time.monotonic())
         return still
-
-    def _progress(self, num_runs: int) -> str:
-        parts = [
-            f"{title} {run.folder.last_step()}/{run.config.train.num_steps}"
-            for title, (run, _, _) in self._active.items()
-        ]
-        return f"{len(self._outcomes)} of {num_runs} runs ended; steps: {', '.join(parts)}"
 
 
 def _ending(run: PlannedRun, code: int, *, stopped: bool) -> tuple[Ending, str]:

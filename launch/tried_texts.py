@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,7 +202,8 @@ def texts_of_run(run: Path, step: int | None, rows: Rows, row_id: str | None) ->
     paths = sorted(folder.glob(f"step_{name}.jsonl"))
     if not paths:
         steps = [int(path.stem.partition("_")[2]) for path in sorted(folder.glob("step_*.jsonl"))]
-        there = f"there are {_listed(steps)}" if steps else "it has none at all"
+        older, newest = "..., " * (len(steps) > 10), ", ".join(map(str, steps[-10:]))
+        there = f"there are steps {older}{newest}" if steps else "it has none at all"
         of_step = "" if step is None else f" of step {step}"
         raise UserError(f"{run}: has no samples{of_step}; {there} (log.samples_every)")
     try:
@@ -223,8 +224,3 @@ def texts_of_run(run: Path, step: int | None, rows: Rows, row_id: str | None) ->
         )
         for sample in wanted
     ]
-
-
-def _listed(steps: Sequence[int]) -> str:
-    shown = ", ".join(map(str, steps[-10:]))
-    return f"steps {'..., ' if len(steps) > 10 else ''}{shown}"

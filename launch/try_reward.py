@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 if __name__ == "__main__":
     # The repository in the place of this folder, whose files have names of packages.
@@ -82,14 +82,10 @@ def texts_of(arguments: argparse.Namespace, config: RunConfig) -> list[Tried]:
         return texts_of_run(arguments.run, arguments.step, rows, row)
     if arguments.texts:
         return texts_of_file(arguments.texts, rows, row, **known)
-    texts = arguments.text or [_typed(sys.stdin)]
-    return typed_texts(texts, rows, row, **known)
-
-
-def _typed(stream: TextIO) -> str:
-    if stream.isatty():
+    if not arguments.text and sys.stdin.isatty():
         print("type a text, then Ctrl-D on a line of its own:", file=sys.stderr)
-    return stream.read()
+    texts = arguments.text or [sys.stdin.read()]
+    return typed_texts(texts, rows, row, **known)
 
 
 def config_of(arguments: argparse.Namespace) -> RunConfig:
@@ -121,7 +117,8 @@ def try_reward(arguments: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         terms = build_terms(config, arguments.without)
         builder = GroupBuilder(config, needs_clips=terms.needs_clips)
-        ordered = sorted(texts, key=lambda item: _places(texts)[item.group])
+        places = {group: n for n, group in enumerate(dict.fromkeys(t.group for t in texts))}
+        ordered = sorted(texts, key=lambda item: places[item.group])
         for index, (_, members) in enumerate(groupby(ordered, key=lambda item: item.group)):
             group = builder.group(list(members), index)
             scored, failed = score_group(group, terms, config)
@@ -135,11 +132,6 @@ def try_reward(arguments: argparse.Namespace) -> int:
     for name, reason in failures.items():
         print(f"error: reward {name!r}: {reason}", file=sys.stderr)
     return EXIT_FAILED if failures else EXIT_DONE
-
-
-def _places(texts: Sequence[Tried]) -> dict[tuple[Any, ...], int]:
-    """Return the order in which groups come first."""
-    return {group: place for place, group in enumerate(dict.fromkeys(t.group for t in texts))}
 
 
 def _count(text: str) -> int:

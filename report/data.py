@@ -58,6 +58,7 @@ def collect(run: Path, *, num_samples: int, num_clips: int) -> dict[str, Any]:
         clip_name(benchmark, audio): (sources[benchmark].root, audio)
         for (benchmark, audio), _ in heard.most_common(num_clips)
     }
+    stored = run / "evaluation" / "summary.json"
     shown: list[dict[str, Any]] = []
     measured: dict[str, str] = {}
     for sample in samples:
@@ -75,7 +76,7 @@ def collect(run: Path, *, num_samples: int, num_clips: int) -> dict[str, Any]:
         "clips": shown_clips(
             wanted, MAX_SOUND_S, follow_links=bool(facts.config["data"].get("follow_links"))
         ),
-        "evaluation": _evaluation(run),
+        "evaluation": json.loads(stored.read_text(encoding="utf-8")) if stored.is_file() else None,
         "faithful": _faithful(run, num_samples),
     }
 
@@ -171,11 +172,6 @@ def _faithful(run: Path, num: int) -> list[tuple[str, Faithfulness]]:
     return parts[:1] if parts[:1] == parts[1:] else parts
 
 
-def _evaluation(run: Path) -> dict[str, Any] | None:
-    path = run / "evaluation" / "summary.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
 def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a completion as the browser shows it; of a moved clip with how it was moved.
 
@@ -189,7 +185,9 @@ def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, An
     """
     kept = ("id", "step", "group", "label", "answer", "correct")
     credit = ("trust", "reward", "advantage", "weights")
-    moved = _moved(sample.get("move"))
+    move = sample.get("move") or {}
+    way = {1: "up", -1: "down"}.get(move.get("direction", 0))
+    moved = f"{move['attribute']} {way} by {move['size']:g}" if way else ""
     scores = {
         name: detail["scores"]
         for name, detail in (sample.get("details") or {}).items()
@@ -204,12 +202,6 @@ def shown_sample(sample: Row, prosody: Mapping[str, Any] | None) -> dict[str, An
         "pieces": claim_pieces(sample["text"], {} if moved else prosody or {}),
         **({"move": moved} if moved else {}),
     }
-
-
-def _moved(move: Mapping[str, Any] | None) -> str:
-    """Return what was moved of the clip of a counterfactual pair; empty if nothing was."""
-    way = {1: "up", -1: "down"}.get((move or {}).get("direction", 0))
-    return f"{move['attribute']} {way} by {move['size']:g}" if move and way else ""
 
 
 def _rounded(value: Any) -> Any:

@@ -37,7 +37,9 @@ def method_words(run: RunFacts) -> str:
             f"{train['prompts_per_step']} rows, {weights} trained."
         )
     loss, size = config["loss"], config["rollout"]["group_size"]
-    name = "GRPO-PTR" if _is_ptr(config) else "GRPO"
+    judged = [term for term in config["rewards"]["terms"] if term["judged"] and term["weight"]]
+    gated = any(term["schedule"]["kind"] == "gate" for term in judged)
+    name = "GRPO-PTR" if gated and config["rewards"]["trust"]["enabled"] else "GRPO"
     advantage = config["advantage"]["normalize"]
     advantage = ADVANTAGES.get(advantage, advantage)
     kl = (
@@ -66,13 +68,6 @@ def sampling_words(config: Config) -> str:
     if moves := config.get("rollout", {}).get("counterfactual", {}).get("moves"):
         words += f" Half of each group hears its clip with another {' or '.join(moves)}."
     return words
-
-
-def _is_ptr(config: Config) -> bool:
-    """Whether a judged term joins late and is weighed by trust."""
-    judged = [term for term in config["rewards"]["terms"] if term["judged"] and term["weight"]]
-    gated = any(term["schedule"]["kind"] == "gate" for term in judged)
-    return gated and config["rewards"]["trust"]["enabled"]
 
 
 def reward_words(config: Config) -> list[tuple[str, str]]:

@@ -94,7 +94,8 @@ def checkpoint_name(start: Path, header: Mapping[str, Any]) -> str:
         The base of an export of ours, which is not published itself; the hub id, if the folder is
         one of the hub's cache (`models--OWNER--NAME/snapshots/...`); otherwise the folder's name.
     """
-    if TAG in _texts(header.get("tags")) and header.get("base_model"):
+    tags = header.get("tags")
+    if isinstance(tags, list) and TAG in map(str, tags) and header.get("base_model"):
         return str(header["base_model"])
     cached = re.search(r"models--(.+?)--([^/]+)/snapshots/", f"{start.resolve()}/")
     return f"{cached[1]}/{cached[2]}" if cached else start.resolve().name
@@ -242,7 +243,3 @@ def _messages(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     system = [{"type": "text", "text": data["system_prompt"]}]
     prompted = [{"role": "system", "content": system}] if data["system_prompt"] else []
     return [*prompted, {"role": "user", "content": user}]
-
-
-def _texts(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else []

@@ -72,7 +72,10 @@ def read_pairs(first: Path, second: Path, *, num_clips: int) -> Pairs:
         UserError: A folder holds no run or no answers, or they have no clip in common.
     """
     configs = [read_run(run).config for run in (first, second)]
-    answers = [{_key(row): row for row in read_answers(run)} for run in (first, second)]
+    answers = [
+        {(row.get("benchmark") or None, str(row["id"])): row for row in read_answers(run)}
+        for run in (first, second)
+    ]
     common = [key for key in answers[0] if key in answers[1]]
     if not common:
         ids = [next((key[1] for key in rows), "none") for rows in answers]
@@ -97,10 +100,6 @@ def read_pairs(first: Path, second: Path, *, num_clips: int) -> Pairs:
         clips=_clips(by_interest[:num_clips], answers[0], sources[0], configs[0]),
         levels=measured,
     )
-
-
-def _key(row: Row) -> Key:
-    return row.get("benchmark") or None, str(row["id"])
 
 
 def _pair(

@@ -87,7 +87,11 @@ def read_facts(run: Path) -> RunFacts:
         RunFolderError: run_status.json was not written by a run.
     """
     folder = RunFolder(run)
-    config = _complete(yaml.safe_load(folder.config_path.read_text(encoding="utf-8")))
+    written = yaml.safe_load(folder.config_path.read_text(encoding="utf-8"))
+    # With the defaults of keys that did not exist when it was written.
+    config = _over(tree_of(RunConfig()), written)
+    term = asdict(RewardTermConfig())
+    config["rewards"]["terms"] = [_over(term, given) for given in config["rewards"]["terms"]]
     return RunFacts(
         config=config,
         status=folder.read_status(),
@@ -95,14 +99,6 @@ def read_facts(run: Path) -> RunFacts:
         starts=folder.starts(),
         splits=split_facts(manifest_rows(Path(config["data"]["manifest"]))),
     )
-
-
-def _complete(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with the defaults of keys that did not exist when it was written."""
-    complete = _over(tree_of(RunConfig()), config)
-    term = asdict(RewardTermConfig())
-    complete["rewards"]["terms"] = [_over(term, given) for given in complete["rewards"]["terms"]]
-    return complete
 
 
 def _over(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,10 @@ class WorkerCalls:
         return started + self.term.timeout_s
 
     def _submit(self, call: Call) -> None:
-        group = _as_sent(call.group, self.needs_features)
+        # Sent are at most the features of the row's clip.
+        prompt = call.group.prompt
+        features = prompt.features if self.needs_features else None
+        group = replace(call.group, prompt=replace(prompt, features=features, beside=()))
         running = sum(other.started is not None for other in self.calls.values())
         call.started = time.monotonic() if running < self.term.concurrency else None
         self.calls[self.actor.score.remote(group)] = call
@@ -128,9 +131,3 @@ def unscored(group: Group, reason: str = "") -> Scores:
     """Return the scores of a group that a term has not scored, with the reason in its details."""
     num = len(group.completions)
     return Scores((None,) * num, ({"missing": reason} if reason else {},) * num)
-
-
-def _as_sent(group: Group, needs_features: bool) -> Group:
-    """Return a group with the features that its reward reads: at most those of the row's clip."""
-    features = group.prompt.features if needs_features else None
-    return replace(group, prompt=replace(group.prompt, features=features, beside=()))

@@ -315,21 +315,18 @@ class EnginePool:
             RolloutError: engines failed more often than they may.
         """
         with self.replacing:
-            self._take(version, send)
-
-    def _take(self, version: int, send: Send) -> None:
-        self._send, self._newest = send, version
-        numbers = range(len(self.actors))
-        asleep = [number for number in numbers if number not in self._down]
-        # A transport that is one group of processes cannot do with a member that is gone.
-        self._down |= self._ask("ping", asleep, self._spec.rollout.progress_timeout_s)
-        self._budget.spend(_named(self._down))
-        self._restart(self._down)
-        self._down = {}
-        lost = self._bring(numbers)
-        self._budget.spend(_named(lost))
-        self.replace(lost)
-        self._budget.end_step()
+            self._send, self._newest = send, version
+            numbers = range(len(self.actors))
+            asleep = [number for number in numbers if number not in self._down]
+            # A transport that is one group of processes cannot do with a member that is gone.
+            self._down |= self._ask("ping", asleep, self._spec.rollout.progress_timeout_s)
+            self._budget.spend(_named(self._down))
+            self._restart(self._down)
+            self._down = {}
+            lost = self._bring(numbers)
+            self._budget.spend(_named(lost))
+            self.replace(lost)
+            self._budget.end_step()
 
     def activate(self, version: int) -> None:
         """Serve the weights that all engines have as policy `version`, with empty caches.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from data.records import Completion, GroupSample, ScoredGroup
+from data.records import GroupSample, ScoredGroup
 from rewards.accuracy import answer_of, is_correct
 from rewards.combine import CombineRules
 from trainer.reward_metrics import reward_metrics
@@ -31,10 +31,19 @@ def rollout_metrics(
         `advantage/flat_frac` of docs/metrics.md.
     """
     assert scored and 0 <= num_samples <= len(scored)
-    metrics = _completion_metrics([c for item in scored for c in item.group.completions])
-    metrics["rollout/prompt_tokens_mean"] = statistics.fmean(
-        len(item.group.prompt.token_ids) for item in scored
-    )
+    completions = [c for item in scored for c in item.group.completions]
+    num_tokens = [len(c.token_ids) for c in completions]
+    metrics = {
+        "rollout/format_frac": statistics.fmean(c.parsed.well_formed for c in completions),
+        "rollout/completion_tokens_mean": statistics.fmean(num_tokens),
+        "rollout/completion_tokens_max": float(max(num_tokens)),
+        "rollout/truncated_frac": statistics.fmean(
+            c.finish_reason == "length" for c in completions
+        ),
+        "rollout/prompt_tokens_mean": statistics.fmean(
+            len(item.group.prompt.token_ids) for item in scored
+        ),
+    }
     metrics |= reward_metrics(scored, rules)
     if f"reward/{rules.outcome}_mean" in metrics:
         metrics["rollout/accuracy"] = metrics[f"reward/{rules.outcome}_mean"]
@@ -130,17 +139,3 @@ def sample_rows(
                 }
             )
     return rows
-
-
-def _completion_metrics(completions: Sequence[Completion]) -> dict[str, float]:
-    num_tokens = [len(completion.token_ids) for completion in completions]
-    return {
-        "rollout/format_frac": statistics.fmean(
-            completion.parsed.well_formed for completion in completions
-        ),
-        "rollout/completion_tokens_mean": statistics.fmean(num_tokens),
-        "rollout/completion_tokens_max": float(max(num_tokens)),
-        "rollout/truncated_frac": statistics.fmean(
-            completion.finish_reason == "length" for completion in completions
-        ),
-    }

@@ -39,7 +39,9 @@ def reward_metrics(scored: Sequence[ScoredGroup], rules: CombineRules) -> dict[s
         "reward/mean": statistics.fmean(rewards),
         "reward/std": statistics.pstdev(rewards),
     }
-    for name in _term_names(scored):
+    # Those that are computed, and those that are only weighted.
+    names = [name for item in scored for name in (*item.weights, *item.terms.values)]
+    for name in dict.fromkeys(names):
         metrics |= _term_metrics(scored, name)
         if name in rules.judged:
             metrics |= judge_metrics(f"judge/{name}", scored, name, rules.outcome)
@@ -225,9 +227,3 @@ def judged_evaluation(
 
 def _numbers(details: Sequence[Mapping[str, Any]], key: str) -> list[float]:
     return [float(detail[key]) for detail in details if key in detail]
-
-
-def _term_names(scored: Sequence[ScoredGroup]) -> list[str]:
-    """Return the names of all terms, computed or only weighted, in their first order."""
-    names = [name for item in scored for name in (*item.weights, *item.terms.values)]
-    return list(dict.fromkeys(names))

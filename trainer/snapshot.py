@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -39,7 +38,12 @@ class SnapshotWriter(TorchCheckpointEngine):
         old, new = iter(self._buffers.get(name, ())), list[torch.Tensor]()
 
         def copied(tensor: torch.Tensor) -> torch.Tensor:
-            new.append(_copied(tensor, old))
+            """Return a copy in host memory, in the next buffer if that is alike."""
+            buffer = next(old, None)
+            if buffer is None or (buffer.shape, buffer.dtype) != (tensor.shape, tensor.dtype):
+                # Copies out of a GPU are several times faster into pinned memory.
+                buffer = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+            new.append(buffer.copy_(tensor.detach(), non_blocking=True))
             return new[-1]
 
         self._states.append((tree_map_only(torch.Tensor, copied, state_dict), path))
@@ -69,12 +73,3 @@ class SnapshotWriter(TorchCheckpointEngine):
     def preserves_storage_sharing(self) -> bool:
         """The copies have storages of their own: DeepSpeed need not make others before."""
         return False
-
-
-def _copied(tensor: torch.Tensor, buffers: Iterator[torch.Tensor]) -> torch.Tensor:
-    """Return a copy in host memory, in the next buffer if that is alike."""
-    buffer = next(buffers, None)
-    if buffer is None or (buffer.shape, buffer.dtype) != (tensor.shape, tensor.dtype):
-        # Copies out of a GPU are several times faster into pinned memory.
-        buffer = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
-    return buffer.copy_(tensor.detach(), non_blocking=True)

@@ -111,7 +111,10 @@ def write_reasoning(row: Mapping[str, Any], attempt: int, seed: int) -> str:
     """
     rng = _rng(f"{seed}/{attempt}/{row['id']}")
     prosody: Mapping[str, Any] = row.get("prosody") or {}
-    cues = [pick(CUES[name][prosody[name]], rng) for name in _salient(prosody)]
+    measured = [name for name in ATTRIBUTES if prosody.get(name) in CUES[name]]
+    ranked = sorted(measured, key=lambda name: -clearness(prosody, name))
+    clear = ranked[:2] + [name for name in ranked[2:] if clearness(prosody, name) >= CLEAR]
+    cues = [pick(CUES[name][prosody[name]], rng) for name in clear]
     rng.shuffle(cues)
     sentences = [sentence(cues[start : start + 2]) for start in range(0, len(cues), 2)]
     change = prosody.get("energy_change") or "steady"
@@ -129,15 +132,6 @@ def write_reasoning(row: Mapping[str, Any], attempt: int, seed: int) -> str:
 def _rng(name: str) -> np.random.Generator:
     digest = hashlib.sha256(name.encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
-
-
-def _salient(prosody: Mapping[str, Any]) -> list[str]:
-    """Return the attributes whose level is clear, and the clearest others up to two."""
-    measured = [name for name in ATTRIBUTES if prosody.get(name) in CUES[name]]
-    ranked = sorted(measured, key=lambda name: -clearness(prosody, name))
-    return [
-        name for place, name in enumerate(ranked) if place < 2 or clearness(prosody, name) >= CLEAR
-    ]
 
 
 def clearness(prosody: Mapping[str, Any], attribute: str) -> float:

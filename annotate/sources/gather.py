@@ -122,7 +122,8 @@ def gather(
         except PathError as error:
             problems.append(f"{record.where}: {error}")
     if not clips and not problems:
-        raise UserError(f"{root}: no row of the source names a clip{_reasons(left_out)}")
+        reasons = "".join(f"; {line}" for line in left_out.lines())
+        raise UserError(f"{root}: no row of the source names a clip{reasons}")
     if written.names and not problems:
         for clip in clips:
             written.copy(paths.root, clip.audio)
@@ -138,10 +139,6 @@ def gather(
     if lacking:
         logger.info(f"no clip has a {' or a '.join(lacking)}")
     return Gathered(name, root, clips)
-
-
-def _reasons(left_out: LeftOut) -> str:
-    return "".join(f"; {line}" for line in left_out.lines())
 
 
 class _NoLabelError(Exception):

@@ -61,7 +61,8 @@ class ClipPaths:
             raise PathError(f"{audio!r} is an address; download the clip and name the file")
         if "\0" in audio or "|" in audio[-1:]:
             raise PathError(f"{audio!r} is no path of a file")
-        plain = audio if "\\" not in audio or _exists(self.root / audio) else _slashes(audio)
+        is_plain = "\\" not in audio or _exists(self.root / audio)
+        plain = audio if is_plain else audio.replace("\\", "/")
         if plain.startswith("/") or _DRIVE.match(audio):
             return self._absolute(audio, plain)
         places = [self.root / plain]
@@ -118,10 +119,6 @@ class ClipPaths:
         real = os.path.join(os.path.realpath(folder), name)
         is_below = real.startswith(f"{self._links.folder.rstrip('/')}/")
         return os.path.relpath(real, self._links.folder) if is_below else None
-
-
-def _slashes(audio: str) -> str:
-    return audio.replace("\\", "/")
 
 
 def _exists(path: Path) -> bool:

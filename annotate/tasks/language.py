@@ -84,7 +84,8 @@ def described_rows(
     made: list[dict[str, Any]] = []
     for row in rows:
         reasoning, label = text_of(row, "reasoning"), text_of(row, "label")
-        levels = _levels(row)
+        prosody = row.get("prosody") or {}
+        levels = [(n, prosody[n]) for n, named in LEVELS_OF.items() if prosody.get(n) in named]
         if reasoning is None or label is None or len(levels) < MIN_LEVELS:
             continue
         if label not in labels:
@@ -94,8 +95,12 @@ def described_rows(
         rng = row_rng(seed, f"described/{required_text(row, 'id')}")
         order = [levels[index] for index in rng.permutation(len(levels))]
         phrasing = EMOTION_QUESTIONS[rng.integers(len(EMOTION_QUESTIONS))]
+        parts = [f"{name} is {level}" for name, level in order]
+        described = f"The {', the '.join(parts[:-1])} and the {parts[-1]}."
+        if (text := text_of(row, "text")) is not None:
+            described += f' The words are: "{text.strip()}"'
         # The choices first: a transcript may hold braces.
-        question = fill_choices(phrasing, labels).replace("{description}", _described(row, order))
+        question = fill_choices(phrasing, labels).replace("{description}", described)
         made.append(
             task_row(
                 row,
@@ -108,21 +113,6 @@ def described_rows(
             )
         )
     return made
-
-
-def _levels(row: Row) -> list[tuple[str, str]]:
-    """Return the attributes with a known level, and the level."""
-    prosody = row.get("prosody") or {}
-    return [
-        (name, prosody[name]) for name, levels in LEVELS_OF.items() if prosody.get(name) in levels
-    ]
-
-
-def _described(row: Row, levels: Sequence[tuple[str, str]]) -> str:
-    parts = [f"{name} is {level}" for name, level in levels]
-    sentence = f"The {', the '.join(parts[:-1])} and the {parts[-1]}."
-    text = text_of(row, "text")
-    return sentence if text is None else f'{sentence} The words are: "{text.strip()}"'
 
 
 def read_text_rows(path: Path, *, split: str) -> list[dict[str, Any]]:

@@ -242,7 +242,9 @@ def _find_speech(power: Values) -> _Activity:
     above_noise = _db(np.percentile(sounding, 10)) + _ABOVE_NOISE_DB
     # A clip without any pause has no noise to be seen: its weakest frames are speech.
     threshold = min(max(level - _ACTIVE_DB, above_noise), level - _LOUD_DB)
-    starts, ends = _runs(power >= 10 ** (threshold / 10))
+    active = power >= 10 ** (threshold / 10)
+    steps = np.diff(np.concatenate([[0], active.astype(np.int8), [0]]))
+    starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
     kept = ends - starts >= _MIN_BURST
     starts, ends = starts[kept], ends[kept]
     loud = np.zeros(len(power), dtype=np.bool_)
@@ -258,12 +260,6 @@ def _find_speech(power: Values) -> _Activity:
     num_pauses = int((starts[1:] - ends[:-1] >= _MIN_PAUSE).sum())
     num_spoken = int(ends[-1] - starts[0]) - num_paused
     return _Activity(loud, outside, num_spoken, num_paused, num_pauses)
-
-
-def _runs(flags: BoolArray) -> tuple[Frames, Frames]:
-    """Return first frames and ends (exclusive) of the runs of True."""
-    steps = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
-    return np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
 
 
 def _smoothed_db(power: Values) -> Values:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +82,11 @@ def score_completions(config: RunConfig, judge: RewardPool, run: Path) -> list[d
     texts = [[row["think"] for row in rows] for rows in groups.values()]
     judged = judge_texts(judge, prompts, texts)
     return [
-        _line(name, row, judgement.scores)
+        {
+            "group": name,
+            "correct": row["correct"],
+            "scores": None if None in judgement.scores.values() else dict(judgement.scores),
+        }
         for (name, rows), judgements in zip(groups.items(), judged, strict=True)
         for row, judgement in zip(rows, judgements, strict=True)
     ]
-
-
-def _line(group: str, row: Mapping[str, Any], scores: Mapping[str, float | None]) -> dict[str, Any]:
-    scored = None not in scores.values()
-    return {"group": group, "correct": row["correct"], "scores": dict(scores) if scored else None}

@@ -116,7 +116,9 @@ def estimate(config: RunConfig, device: Device, *, learns: bool = True) -> list[
     roles = [_learner(config, size)] if learns else []
     if config.loss.kind == "policy":
         roles.append(_engine(config, size, device))
-        roles += [_judge(config, term, device) for term in _judged_terms(config, learns)]
+        if learns or config.eval.judged:
+            terms = [t for t in config.rewards.terms if t.options.get("judge") == LOCAL_JUDGE]
+            roles += [_judge(config, term, device) for term in terms]
     features = Figure("mel features", config.data.feature_cache_mb * 10**6, "formula")
     base = Figure("process", process_bytes(DRIVER), "guess")
     roles.append(RoleMemory(DRIVER, 1, 0, (), host=(base, features)))
@@ -163,13 +165,6 @@ def _engine(config: RunConfig, size: ModelSize, device: Device) -> RoleMemory:
     kept = sum(map(size.count, config.model.freeze)) if only_tower else size.count()
     waiting = Figure("weights, asleep", kept * DTYPE_BYTES[config.model.dtype], "exact")
     return replace(role, asleep=tuple(asleep_figures(shape)), host=(*role.host, waiting))
-
-
-def _judged_terms(config: RunConfig, learns: bool) -> list[RewardTermConfig]:
-    """The terms whose workers hold a judge model."""
-    if not (learns or config.eval.judged):
-        return []
-    return [term for term in config.rewards.terms if term.options.get("judge") == LOCAL_JUDGE]
 
 
 def _judge(config: RunConfig, term: RewardTermConfig, device: Device) -> RoleMemory:

@@ -141,8 +141,13 @@ def read_model_size(folder: Path) -> ModelSize:
     Raises:
         ModelSizeError: A file is missing, is no safetensors file, or holds no thinker.
     """
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        paths = [folder / name for name in sorted(set(_read_json(index)["weight_map"].values()))]
+    else:
+        paths = sorted(folder.glob("*.safetensors"))
     shapes = {}
-    for path in _weight_files(folder):
+    for path in paths:
         for name, shape in read_header(path).items():
             if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}visual."):
                 shapes[name.removeprefix(PREFIX)] = shape
@@ -158,13 +163,6 @@ def read_model_size(folder: Path) -> ModelSize:
     except (KeyError, TypeError) as error:
         raise ModelSizeError(f"{folder / 'config.json'}: no entry {error}") from error
     return ModelSize(shapes, num_heads, num_audio_heads)
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return sorted(folder.glob("*.safetensors"))
-    return [folder / name for name in sorted(set(_read_json(index)["weight_map"].values()))]
 
 
 def read_header(path: Path) -> dict[str, tuple[int, ...]]:

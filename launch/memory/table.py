@@ -38,16 +38,11 @@ def describe_memory(config: RunConfig, device: Device, *, learns: bool = True) -
             advice = f"one of {', '.join(fixes)}" if fixes else "no single setting mends it"
             lines.append(f"  {advice}")
     if learns and (place := without_checkpointing(config, device)):
-        fits = place.num_bytes <= device.num_bytes
-        lines.append(_line("without gradient checkpointing", place.num_bytes, _advice(fits)))
+        advice = "would not fit"
+        if place.num_bytes <= device.num_bytes:
+            advice = "fits: model.gradient_checkpointing=false saves some 15 % of an update"
+        lines.append(_line("without gradient checkpointing", place.num_bytes, advice))
     return "\n".join(lines)
-
-
-def _advice(fits: bool) -> str:
-    """What an estimate says to somebody who could compute no activation twice."""
-    if not fits:
-        return "would not fit"
-    return "fits: model.gradient_checkpointing=false saves some 15 % of an update"
 
 
 def _role_lines(role: RoleMemory) -> list[str]:

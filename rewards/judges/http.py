@@ -108,7 +108,10 @@ class HttpJudge:
         self._model = model
         self._audio_root = Path(context.audio_root) if audio else None
         self._follow_links = context.follow_links
-        self._body = _fixed_body(model, max_tokens, structured)
+        self._body: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "temperature": 0}
+        if structured:
+            schema = {"name": "scores", "strict": True, "schema": response_schema()}
+            self._body["response_format"] = {"type": "json_schema", "json_schema": schema}
         self._deadline_s = deadline_s
         self._cache: LRUCache[str, Judgement] = LRUCache(cache_size)
         self._loop = asyncio.new_event_loop()
@@ -201,11 +204,3 @@ class HttpJudge:
             parts.insert(0, audio)
         content: Any = parts if clip else text
         return {**self._body, "messages": [{"role": "user", "content": content}]}
-
-
-def _fixed_body(model: str, max_tokens: int, structured: bool) -> dict[str, Any]:
-    body: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "temperature": 0}
-    if structured:
-        schema = {"name": "scores", "strict": True, "schema": response_schema()}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return body

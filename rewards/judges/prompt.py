@@ -152,12 +152,13 @@ class JudgePrompt:
         """
         fence, text = fenced(reasoning)
         example = prompt.example
+        facts = example.prosody or {}
         filled = {
             "question": example.question,
             "choices": ", ".join(example.choices),
             "transcript": sanitize(example.transcript or "", MAX_FACT_CHARS) or "not known",
             "prosody": render_prosody(example.prosody),
-            "checks": _checks(text, example.prosody),
+            "checks": render_checks(text, facts) if _is_annotated(facts) else "not measured",
             "fence": fence,
             "reasoning": text,
         }
@@ -210,12 +211,6 @@ def render_prosody(prosody: Mapping[str, Any] | None) -> str:
         }
         lines += [f"- {name}: {value}" for name, value in _facts("", others)]
     return "\n".join(lines)[:MAX_FACT_CHARS] or "not measured"
-
-
-def _checks(text: str, prosody: Mapping[str, Any] | None) -> str:
-    """Return the checked claims of a text, if there is something to check them against."""
-    facts = prosody or {}
-    return render_checks(text, facts) if _is_annotated(facts) else "not measured"
 
 
 def _is_annotated(prosody: Mapping[str, Any]) -> bool:
