@@ -120,9 +120,17 @@ def test_an_open_page_shows_new_steps_by_itself(tmp_path: Path, way: str):
         page = reader(path if way == "file" else address)
         page.select_option("#right", "1")
         page.click("#next")
-        page.evaluate("scrollTo(0, 1500)")
-        page.evaluate("window.old = true")
-        page.locator("audio").first.evaluate("a => { a.loop = true; return a.play(); }")
+        # In one go: a file is loaded anew each second until a clip plays.
+        page.wait_for_function(
+            """() => {
+                const clip = document.querySelector("article audio");
+                if (!clip) return false;
+                scrollTo(0, 1500);
+                clip.loop = window.old = true;
+                clip.play();
+                return true;
+            }"""
+        )
         append(run, 3)
         time.sleep(1)  # a server tells seconds apart
         write_report(run, every_s=1.0)
@@ -130,8 +138,10 @@ def test_an_open_page_shows_new_steps_by_itself(tmp_path: Path, way: str):
         assert page.evaluate("window.old")  # not under a clip that plays
         page.locator("audio").first.evaluate("a => a.pause()")
         page.get_by_text("in 3 steps").wait_for()
-        assert page.inner_text("#page") == "50 found, page 2 of 2"
-        assert page.input_value("#right") == "1" and page.evaluate("scrollY") == 1500
+        page.wait_for_function(  # not at once: it may be between two loadings
+            """() => scrollY === 1500 && document.querySelector("#right").value === "1"
+                && document.querySelector("#page").textContent === "50 found, page 2 of 2" """
+        )
         page.uncheck("#live")
         page.evaluate("window.old = true")
         time.sleep(1)
