@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data.options import is_lettered, option_of
 from data.parsing import normalize_label
-from data.prompts import PromptBuilder
 from data.records import Completion, Example, Group, Prompt
 from rewards.accuracy import canonical_label
+
+if TYPE_CHECKING:  # pages and tables need no processor
+    from data.prompts import PromptBuilder
 
 PREFILL = "<answer>"
 """What a direct answer begins with, written for the policy."""

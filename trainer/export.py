@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from data.files import FULL, DiskFullError, full_disk, sync
+
+if TYPE_CHECKING:  # a model card and a push, which name files here, need no model library
+    from torch import Tensor
 
 CARD, BASE_CARD = "README.md", "README.base.md"
 """Model card of a checkpoint folder, and the name under which an export keeps its start's."""
@@ -77,6 +79,8 @@ def _fill(partial: Path, start: Path, weights: Mapping[str, Tensor]) -> None:
 
 def _write_shard(source: Path, target: Path, weights: dict[str, Tensor]) -> None:
     """Copy one shard, taking the new weights it has a place for out of `weights`."""
+    from safetensors.torch import save_file
+
     tensors = {}
     with safe_open(source, framework="pt") as shard:
         metadata = shard.metadata()

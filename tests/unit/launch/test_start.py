@@ -32,6 +32,19 @@ def test_a_driver_does_not_load_the_libraries_of_its_actors() -> None:
     assert not RANKS_AND_ENGINES & loaded
 
 
+@pytest.mark.slow
+def test_pages_tables_and_pushes_load_no_model_library() -> None:
+    code = (
+        "import json, sys\n"
+        "import launch.compare, launch.hub, launch.report, launch.sweep, launch.tables\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "ray", "transformers", "vllm"} & set(json.loads(done.stdout))
+
+
 def test_the_collector_is_held_back_for_a_while_and_then_leaves_out_what_was_made() -> None:
     try:
         with pytest.raises(ImportError), without_collections():
