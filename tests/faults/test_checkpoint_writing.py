@@ -76,6 +76,7 @@ def num_stages(root: Path) -> int:
     return int(os.read(told, 20))
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     "SIGKILL at each of 50 stages of writing a checkpoint and pruning the one before",
     happens="the newest whole checkpoint is used; leftovers are removed at the next start",

@@ -80,6 +80,7 @@ def write_parquet(path: Path, rows: list[dict[str, Any]], audio: str) -> None:
     parquet.write_table(pyarrow.Table.from_pylist(rows), path)
 
 
+@pytest.mark.slow
 def test_mmau_as_parquet_is_what_its_json_is(tmp_path: Path):
     rows = [
         mmau_row("a", "Emotion Flip Detection", choices=["(A) Anger", "(B) Sadness"]),

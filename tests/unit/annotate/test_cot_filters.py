@@ -39,6 +39,7 @@ def faults_of(text: str, label: str = "sad", limits: Limits | None = None) -> tu
 Source = Callable[[list[dict], np.random.Generator], Iterator[Case]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [demo_cases, paragraph_cases, unseen_cases])
 def test_flipped_claims_are_caught_and_true_ones_pass(source: Source):
     cases = list(source(draw_rows(1_200, seed=1), np.random.default_rng(2)))

@@ -35,6 +35,7 @@ def is_describable(row: dict[str, Any]) -> bool:
     return num_measured >= (1 if row.get("text") else 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nearest", [0.0, 0.3])
 @pytest.mark.parametrize("with_words", [True, False])
 def test_no_text_has_a_fault(nearest: float, with_words: bool):

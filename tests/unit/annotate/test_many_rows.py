@@ -101,6 +101,7 @@ ROW_BYTES = 200
 """A row of the test is 700 bytes on disk and 2,000 as Python objects."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["write_reasoning", "write_sft", "write_judge"])
 def test_a_row_takes_hashes_and_numbers(tmp_path: Path, stage: str):
     with worker_pool(1) as pool:

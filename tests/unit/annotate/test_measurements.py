@@ -120,6 +120,7 @@ def test_a_new_transcript_needs_no_new_measurement(
     assert rates[1] == pytest.approx(2 * rates[0], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_rows(tmp_path: Path):
     make_corpus(tmp_path, 10)
     one, two = tmp_path / "one", tmp_path / "two"

@@ -131,6 +131,7 @@ ROW_BYTES = 200
 """Clips of a source took 800 before, measurements and a look at clips 2,000 and more."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKES)
 def test_a_row_takes_hashes_and_numbers(tmp_path: Path, name: str):
     with worker_pool(1) as pool:

@@ -40,6 +40,7 @@ def expected(root: Path, rows: list[Row], output: Path) -> list[Row]:
     return convert("table", root, output / "clips", files=[str(path) for path in files])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_the_same_clips_give_the_same_rows(
     name: str, corpus: tuple[Path, list[Row]], tmp_path: Path

@@ -54,6 +54,7 @@ def parts_of(samples: np.ndarray, attribute: str, label: str, num_samples: int) 
     return parts
 
 
+@pytest.mark.slow
 def test_the_label_is_the_order_that_is_measured(tmp_path: Path):
     clips = {"a": speech("en-us+m3"), "b": speech("en-gb-x-rp+f4", pitch=60)}
     rows = write_corpus(tmp_path, clips)
@@ -101,6 +102,7 @@ def test_a_second_run_writes_nothing_and_a_killed_one_goes_on(tmp_path: Path):
     assert {path: path.read_bytes() for path in tmp_path.glob("tasks/*/*")} == files
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(tmp_path: Path):
     rows = write_corpus(tmp_path, {"a": speech(text="home now."), "b": speech(text="at nine.")})
     one = compare(rows, tmp_path, ("pitch",), folder="one")

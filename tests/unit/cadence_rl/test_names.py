@@ -42,6 +42,7 @@ def cadence(*words: str, path: list[Path], cwd: Path) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["package", "module", "bare folder"])
 def test_a_package_before_ours_is_refused(tmp_path: Path, kind: str) -> None:
     other = tmp_path / "other"

@@ -140,6 +140,7 @@ def test_turns_and_clips_are_placed_in_order(builder: PromptBuilder) -> None:
         builder.render(forbidden)
 
 
+@pytest.mark.slow
 def test_several_clips_have_the_tokens_and_features_of_the_processor(
     checkpoint: Path, builder: PromptBuilder
 ) -> None:

@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from configs.sweep import load_sweep
 from data.parsing import normalize_label, parse_output
 from demo.levels27 import STYLES27, prepare27
@@ -26,6 +28,7 @@ def test_an_answer_is_read_back_as_its_label():
         assert normalize_label(parsed.answer) == normalize_label(label)
 
 
+@pytest.mark.slow
 def test_labels_name_the_levels_that_clips_were_drawn_with(tmp_path: Path):
     sizes = {"num_train": 54, "num_eval": 27, "num_test": 27, "num_cold_start": 27}
     corpus = prepare27(tmp_path, **sizes, seed=1)

@@ -86,6 +86,7 @@ def drawn(split: str, num: int, seed: int) -> list[Example]:
     return found
 
 
+@pytest.mark.slow
 def test_forests_see_what_they_may():
     train, tested = drawn("train", 120, 0), drawn("test", 80, 1)
     answers = [row(one, None) for one in tested]

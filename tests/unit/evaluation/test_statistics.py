@@ -37,6 +37,7 @@ def test_numbers_equal_those_of_the_report(seed: int):
     assert found["macro_f1"][0] == pytest.approx(report.macro_f1)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_at_their_rate():
     """Accuracy 0.7 over 120 clips, 300 times: 95 % of the intervals hold it, give or take."""
     draw = np.random.default_rng(0)
@@ -52,6 +53,7 @@ def test_intervals_cover_the_truth_at_their_rate():
         assert 0.91 <= count / 300 <= 0.98, (name, count)
 
 
+@pytest.mark.slow
 def test_intervals_over_speakers_cover_where_those_over_clips_do_not():
     """Ten speakers of very different difficulty: the clips of one rise and fall together."""
     draw = np.random.default_rng(1)

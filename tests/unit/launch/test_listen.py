@@ -103,6 +103,7 @@ def test_clips_before_it_are_heard_and_the_last_one_is_measured(
     assert prompt.text.count("<|AUDIO|>") == 3
 
 
+@pytest.mark.slow
 def test_json_stands_alone_on_standard_output(tmp_path: Path, run_folder: Path) -> None:
     code = (
         "import os, sys, numpy as np\n"

@@ -101,6 +101,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.slow
 def test_foreign_code_is_imported_in_a_process_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_dry_run_says_what_it_would_do(run: Path, capsys: pytest.CaptureFixtur
     assert lines[7].startswith("dry run: nothing was sent")
 
 
+@pytest.mark.slow
 def test_a_push_carries_all_files_and_the_token_is_in_no_line(run: Path, server: HubServer) -> None:
     done = push(server, "model", str(run), "me/it", "--yes", "--token-env", "MY_HUB", MY_HUB=TOKEN)
     assert done.returncode == 0, done.stderr
@@ -103,11 +104,13 @@ def test_a_push_carries_all_files_and_the_token_is_in_no_line(run: Path, server:
     assert (result.metric_type, result.metric_value) == ("accuracy", 0.598)
 
 
+@pytest.mark.slow
 def test_a_dry_run_sends_nothing(run: Path, server: HubServer) -> None:
     done = push(server, "model", str(run), "me/it", HF_TOKEN=TOKEN)
     assert done.returncode == 0 and server.requests == []
 
 
+@pytest.mark.slow
 def test_a_wrong_token_and_none(run: Path, server: HubServer) -> None:
     wrong = "hf_" + "Zz9" * 12
     done = push(server, "model", str(run), "me/it", "--yes", HF_TOKEN=wrong)
@@ -117,12 +120,14 @@ def test_a_wrong_token_and_none(run: Path, server: HubServer) -> None:
     assert done.returncode == 2 and "HF_TOKEN: the environment has no such" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_token_does_not_go_over_plain_http(run: Path, server: HubServer) -> None:
     variables = {"HF_TOKEN": TOKEN, "HF_ENDPOINT": "http://hub.invalid"}
     done = push(server, "model", str(run), "me/it", "--yes", **variables)
     assert done.returncode == 2 and "is not https" in done.stderr
 
 
+@pytest.mark.slow
 def test_offline_is_said(run: Path, server: HubServer) -> None:
     variables = {"HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "1"}
     done = push(server, "model", str(run), "me/it", "--yes", **variables)
@@ -194,6 +199,7 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_corpus_goes_without_its_clips(corpus: Path, server: HubServer) -> None:
     done = push(server, "dataset", str(corpus), "me/it", "--yes", HF_TOKEN=TOKEN)
     assert done.returncode == 0, done.stderr
@@ -214,6 +220,7 @@ def test_a_corpus_goes_without_its_clips(corpus: Path, server: HubServer) -> Non
     assert "**No audio is here.**" in card and "- ravdess: 3 rows." in card
 
 
+@pytest.mark.slow
 def test_clips_go_when_asked_for(corpus: Path, server: HubServer) -> None:
     clips = corpus.parent / "clips"
     arguments = ("--audio", str(clips), "--leave-out", "text", "--yes")
@@ -224,6 +231,7 @@ def test_clips_go_when_asked_for(corpus: Path, server: HubServer) -> None:
     assert "licences of these corpora allow it" in server.files["README.md"].decode()
 
 
+@pytest.mark.slow
 def test_all_clips_of_a_row_go(corpus: Path, server: HubServer) -> None:
     manifest, clips = corpus / "manifest.jsonl", corpus.parent / "clips"
     one, two, three = map(json.loads, manifest.read_text().splitlines())

@@ -203,6 +203,7 @@ def test_only_takes_what_a_trial_needs_along(tmp_path: Path):
         select_runs(runs, ["plane"])
 
 
+@pytest.mark.slow
 def test_states_follow_from_the_run_folders(tmp_path: Path):
     runs = plan(write_sweep(tmp_path))
     leave_behind(runs[0], "finished")
@@ -261,6 +262,7 @@ def test_two_sweeps_do_not_share_a_folder(tmp_path: Path, capsys: pytest.Capture
     assert "in use by process" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_sweeps_are_valid_and_say_what_they_are(
     path: Path, monkeypatch: pytest.MonkeyPatch

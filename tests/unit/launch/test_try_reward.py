@@ -257,6 +257,7 @@ def test_a_reward_that_fails_ends_with_4(
     assert output.err.startswith("error: reward 'format': ")
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_command_and_needs_no_model_library(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -158,6 +158,7 @@ def test_options_that_do_not_fit_are_named():
         assert message.replace("value 1", "value 0") in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["verl", "trl", "swift"])
 def test_the_shipped_examples_run(trainer: str):
     config = load_config(ROOT / "examples" / "other_trainers" / f"{trainer}.yaml")
@@ -185,6 +186,7 @@ def problems(function: str, *overrides: str, target: str = "TrlReward") -> list[
     return [problem.what for problem in check_rewards(config)]
 
 
+@pytest.mark.slow
 def test_a_function_that_cannot_run_is_found_before_the_run():
     where = "rewards.terms.1.options.function"
     assert problems(f"{HERE}:lengths") == []

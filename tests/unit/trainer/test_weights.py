@@ -197,6 +197,7 @@ def test_adapters_send_what_they_changed_and_what_goes_with_it(thinker):
     assert names(WeightSource(model)) == everything
 
 
+@pytest.mark.slow
 def test_buckets_hold_the_largest_weight(thinker_7b):
     largest = largest_bytes(WeightSource(thinker_7b).metadata())
     assert largest == max(w.numel() * w.itemsize for _, w in WeightSource(thinker_7b))

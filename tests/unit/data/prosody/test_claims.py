@@ -80,12 +80,14 @@ def test_spans_point_at_the_level_word():
     assert [text[c.start : c.end] for c in find_claims(text)] == ["High", "slow"]
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300))
 def test_any_text_is_read(text: str):
     for claim in find_claims(text):
         assert 0 <= claim.start < claim.end <= len(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     ["pitch ", "high ", ", and ", "not ", "pitch high ", "pitch, ", "high, ", "pitch, low and "],
