@@ -192,6 +192,9 @@ def _execute(
     folder.restart = (restarts.number, restarts.reason)
     stop.hold()  # from here on the folder says how the run has ended
     open_folder(config, folder)
+    if kind != "evaluate" and _is_over(config, folder):
+        logger.info(f"was finished before, nothing is left to do: {folder.root.resolve()}")
+        return EXIT_DONE
     try:
         with stop.interruptible():
             folder.write_status("running", 0, "", command)
@@ -200,6 +203,14 @@ def _execute(
             return _run_in(folder, kind, config, data, command, environment, stop)
     except Stopped:
         return _stopped(folder, folder.last_step(), command)
+
+
+def _is_over(config: RunConfig, folder: RunFolder) -> bool:
+    """Return whether the same command with the same settings has trained to the last step."""
+    before = folder.read_status()
+    is_whole = not config.checkpoint.export or folder.export_dir.is_dir()
+    is_last = before["state"] == "finished" and before["step"] >= config.train.num_steps
+    return is_last and is_whole and not folder.changes
 
 
 def _run_in(

@@ -116,3 +116,44 @@ def test_a_request_at_any_line_leaves_the_state_of_its_exit_code(tmp_path: Path)
     code, line = map(int, done.stdout.split("\n")[-2].split())
     assert code == 2, f"line {line}: {done.stderr}"
     assert line > 30, "the lines of a run without a request"
+
+
+TWICE = """
+import os, sys
+from configs.load import load_config
+import launch.build, launch.cli, launch.cluster
+from trainer.metrics_writer import MetricsWriter
+from trainer.stop import StopRequest
+
+launch.cluster.connect = lambda config, learns: print("connected") or []
+
+def run(config, folder, data, stop, trackers):
+    MetricsWriter(folder, trackers=None, first_step=1).write(1, {"reward/mean": 1.0})
+    return config.train.num_steps
+
+launch.build.run_rl = run
+
+def start(*changed):
+    if os.fork():  # a folder is locked until its process ends
+        return os.wait()
+    settings = [f"output_dir={sys.argv[1]}", "name=twice", "checkpoint.export=false"]
+    config = load_config("configs/tiny.yaml", [*settings, "log.report=false", *changed])
+    code = launch.cli._execute("policy", config, None, "again", {}, StopRequest())
+    print("code", code, flush=True)
+    os._exit(0)
+
+start()
+start()
+start("train.num_steps=150")
+start("train.num_steps=150", "checkpoint.export=true")
+"""
+
+
+def test_a_finished_run_says_so_before_ray_starts(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TWICE, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # Again, with more steps, and without the export that is wanted now.
+    words = [line for line in done.stdout.split() if line in ("connected", "code", "0")]
+    assert words == ["connected", "code", "0", "code", "0"] + ["connected", "code", "0"] * 2
+    assert "nothing is left to do" in done.stdout + done.stderr
