@@ -223,15 +223,17 @@ def _override_layers(overrides: Sequence[str], problems: list[str]) -> list[Laye
 def _merged(below: Node, layer: Node) -> Node:
     """Return a tree with a layer over it.
 
-    Mappings are merged, and one whose keys are numbers changes these entries of a list. All else
-    is replaced.
+    Mappings are merged, and one whose keys are numbers changes these entries of a list, or adds
+    the next. All else is replaced.
     """
     if not isinstance(layer, dict):
         return layer
     if isinstance(below, list):
         changes = {int(key): value for key, value in layer.items() if str(key).isdecimal()}
-        if changes and len(changes) == len(layer) and max(changes) < len(below):
-            return [_merged(entry, changes.get(i, entry)) for i, entry in enumerate(below)]
+        known = len(changes) == len(layer) and changes.keys() <= {*range(len(below) + 1)}
+        if changes and known:
+            entries = [*below, *([{}] if len(below) in changes else [])]
+            return [_merged(entry, changes.get(i, entry)) for i, entry in enumerate(entries)]
     tree = below if isinstance(below, dict) else {}
     return tree | {key: _merged(tree.get(key), value) for key, value in layer.items()}
 

@@ -9,6 +9,12 @@ from pydantic.dataclasses import dataclass
 
 from configs.section import Section
 
+POLICY_LOSSES = ("clip", "gspo", "cispo")
+"""Our own; see `trainer.losses`."""
+
+LOSS_INPUTS = ("logprobs", "old_logprobs", "advantages", "completion_ids", "low", "high")
+"""What a policy loss is a function of: tensors [N], and the two bounds of the ratio."""
+
 
 @dataclass
 class AdvantageConfig(Section):
@@ -38,10 +44,11 @@ class LossConfig(Section):
 
     kind: Literal["policy", "sft"] = "policy"
     """`policy`: policy loss plus KL; `sft`: negative log-likelihood of the reference answer."""
-    policy: Literal["clip", "gspo", "cispo"] = "clip"
+    policy: str = "clip"
     """`clip`: ratio of each token, clipped (PPO, GRPO, DAPO); `gspo`: one ratio per completion,
     which wants clips of about 3e-4; `cispo`: clipped ratio as a fixed weight, so that no token
-    loses its gradient. All the same with one update per step."""
+    loses its gradient. All the same with one update per step. `module:function`: one of your own,
+    from `rewards.packages`, see docs/losses.md."""
     clip_low: float = Field(default=0.2, ge=0, le=1)
     """The probability ratio is clipped below 1 - clip_low."""
     clip_high: float = Field(default=0.2, ge=0)

@@ -114,7 +114,7 @@ class RewardsConfig(Section):
     """A step with too many missing scores: `skip_step` makes no update, `stop` ends the run,
     `continue` trains on what is left."""
     packages: list[str] = Field(default=["rewards"])
-    """Top-level packages that a `target` may come from."""
+    """Top-level packages that a `target`, or a `loss.policy` of your own, may come from."""
     aliases: dict[str, str] = Field(default={})
     """Answers that count as a label, such as `disgust: contempt or disgust`; for rewards and
     evaluation."""

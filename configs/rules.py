@@ -15,15 +15,13 @@ from configs.pair_rules import check_pairs
 from configs.reward_schema import ADAPTERS, TermScheduleConfig
 from configs.schema import RunConfig
 from configs.section import keys_below
+from configs.target_rules import check_targets
 
 NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """Names of reward terms and benchmarks: they are part of metric keys."""
 
 RESERVED_NAMES = ("micro", "macro")
 """What no benchmark may be called: `bench/micro_accuracy` is the mean over their clips."""
-
-TARGET_PATTERN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-"""`module:Class`."""
 
 PLACEHOLDER = re.compile(r"<\|?(?:audio|speech|sound|image|video)(?:_\d+|_?placeholder)?\|?>", re.I)
 """What other trainers write into a question where the clip goes."""
@@ -56,7 +54,7 @@ def check_rules(config: RunConfig) -> list[str]:
         *_lengths(config),
         *_reward_terms(config),
         *_aliases(config),
-        *_judge(config),
+        *check_targets(config),
         *_optimizer(config),
         *check_metrics(config),
         *_resume(config),
@@ -214,16 +212,10 @@ def _reward_terms(config: RunConfig) -> Iterator[str]:
             yield f"rewards.terms: {count} terms are named {name!r}; every term needs its own name"
     for index, term in enumerate(config.rewards.terms):
         key = f"rewards.terms.{index}"
-        if not NAME_PATTERN.fullmatch(term.name):
+        if not term.name:
+            yield f"{key}.name: is empty; a new entry (the first is 0) needs name and target"
+        elif not NAME_PATTERN.fullmatch(term.name):
             yield f"{key}.name: found {term.name!r}; allowed are letters, digits and _"
-        if not TARGET_PATTERN.fullmatch(term.target):
-            yield f"{key}.target: found {term.target!r}; allowed is module:Class"
-        elif re.split("[.:]", term.target)[0] not in config.rewards.packages:
-            yield (
-                f"{key}.target: {term.target} is outside rewards.packages: "
-                f"{', '.join(config.rewards.packages)}; add its top-level package there if you "
-                "trust it"
-            )
         limits = cast(list[float], term.options.get("limits") or [-1.0, 1.0])
         of_judge = term.judged and term.target.startswith(ADAPTERS)
         if of_judge and (min(limits) < 0 or max(limits) > 1):
@@ -257,12 +249,6 @@ def _reward_gpus(config: RunConfig) -> Iterator[str]:
                 f"{key}: found {term.gpus:g}, but judge_options.gpu_memory_frac is {memory:g}: "
                 "workers that share a GPU would not fit; lower it, or set gpus to 1"
             )
-
-
-def _judge(config: RunConfig) -> Iterator[str]:
-    judge = config.judge
-    if judge.target and not TARGET_PATTERN.fullmatch(judge.target):
-        yield f"judge.target: found {judge.target!r}; allowed is module:Class"
 
 
 def _reward_sum(config: RunConfig) -> Iterator[str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from data.records import Group
 from rewards.base import RewardError, Scores, find_class
+from rewards.foreign import accepted
 from rewards.foreign_reward import (
     COLUMNS,
     FIELDS,
@@ -48,14 +49,15 @@ class VerlReward(ForeignReward):
         calls = [
             partial(
                 self._function,
-                **self._accepted(
+                **accepted(
+                    self._function,
                     {
                         "data_source": row["dataset"] or "",
                         "solution_str": completion.text,
                         "ground_truth": row["ground_truth"],
                         "extra_info": row | {"num_tokens": len(completion.token_ids)},
                         **self._arguments,
-                    }
+                    },
                 ),
             )
             for completion in group.completions
@@ -126,7 +128,7 @@ class TrlReward(ForeignReward):
         if self._conversational:
             offered["prompts"] = [[{"role": "user", "content": question}] for _ in range(num)]
             offered["completions"] = [[{"role": "assistant", "content": text}] for text in texts]
-        call = partial(self._function, **self._accepted(offered))
+        call = partial(self._function, **accepted(self._function, offered))
         (result,) = self._results(group, [call], f"the {num} completions")
         values = self._list_of(group, result)
         return Scores(
@@ -180,7 +182,7 @@ class SwiftReward(ForeignReward):
             "messages": [[question, {"role": "assistant", "content": text}] for text in texts],
             "trainer_state": self._state(group),
         }
-        call = partial(self._function, **self._accepted(offered))
+        call = partial(self._function, **accepted(self._function, offered))
         (result,) = self._results(group, [call], f"the {num} completions")
         values = self._list_of(group, result)
         return Scores(values, tuple(details_of(value, NOTHING) for value in values))

@@ -6,12 +6,13 @@ exists in one process only, that cannot be pickled, or whose message is gigantic
 
 from __future__ import annotations
 
+import inspect
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from configs.secrets import without_secrets
 
@@ -52,6 +53,15 @@ async def attempt_awaiting(result: Awaitable[Result]) -> Result | Failure:
         return await result
     except BaseException as error:
         return Failure(describe(error), died=isinstance(error, BrokenError))
+
+
+def accepted(function: Callable[..., Any], offered: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those arguments that a function has a name for, or all if it takes any."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return dict(offered)
+    names = {p.name for p in parameters}
+    return {name: value for name, value in offered.items() if name in names}
 
 
 def describe(error: BaseException) -> str:

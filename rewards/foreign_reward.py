@@ -26,6 +26,9 @@ COLUMNS: Mapping[str, str] = MappingProxyType({"ground_truth": "label", "solutio
 FIELDS = Example.__struct_fields__
 """Fields of a row, which are columns by their own names."""
 
+NAME_A_FIELD = "name a field of the row for it, such as options.columns: {answer: label}"
+"""What to do about an argument that nobody gives."""
+
 MAX_FACT_CHARS = 1000
 """Longest description of a fact that is no JSON."""
 
@@ -85,7 +88,7 @@ class ForeignReward:
         self._function = self.load(packages)
         missing = missing_arguments(self._function, self.given(columns, arguments))
         if missing:
-            raise RewardError(f"reward function {function!r} {missing}")
+            raise RewardError(f"reward function {function!r} {missing}; {NAME_A_FIELD}")
 
     def load(self, packages: Sequence[str]) -> Callable[..., Any]:
         """Return what is called, imported once the allow-list was checked."""
@@ -152,14 +155,6 @@ class ForeignReward:
         step = max(completion.policy_version for completion in group.completions)
         return SimpleNamespace(global_step=step, max_steps=self._num_steps)
 
-    def _accepted(self, offered: Mapping[str, Any]) -> dict[str, Any]:
-        """Return those arguments that the function has a name for, or all if it takes any."""
-        parameters = inspect.signature(self._function).parameters.values()
-        if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return dict(offered)
-        names = {p.name for p in parameters}
-        return {name: value for name, value in offered.items() if name in names}
-
 
 def has_call(kind: type) -> bool:
     """Return whether objects of a class can be called; every class itself can."""
@@ -177,10 +172,7 @@ def missing_arguments(function: Callable[..., Any], given: Sequence[str]) -> str
     ]
     if not missing:
         return ""
-    return (
-        f"needs {', '.join(missing)}, which it is not given; it is given {', '.join(given)}; "
-        "name a field of the row for it, such as options.columns: {answer: label}"
-    )
+    return f"needs {', '.join(missing)}, which it is not given; it is given {', '.join(given)}"
 
 
 def in_event_loop(results: Sequence[Any]) -> list[Any]:

@@ -236,6 +236,7 @@ class Learner:
                 self._config.loss,
                 entropy=scores.entropy,
                 whole=scores.whole,
+                packages=self._config.rewards.packages,
             )
         loss = (per_token * weights).sum()
         # DeepSpeed averages gradients over ranks, but the weights sum to 1 over all of them.

@@ -6,13 +6,17 @@ is the sum of a function's result times `Microbatch.loss_weights`, over every ro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from configs.loss_schema import LOSS_INPUTS
 from configs.schema import LossConfig
 from data.records import Microbatch
+from rewards.base import find_function
+from rewards.foreign import accepted
 
 MAX_LOG_RATIO = 20.0
 """Where a log-ratio of two policies is held, in nats: exp of more than 88 is infinite in float32,
@@ -25,13 +29,14 @@ def policy_loss(
     advantages: Tensor,
     completion_ids: Tensor,
     *,
-    kind: Literal["clip", "gspo", "cispo"],
+    kind: str,
     clip_low: float,
     clip_high: float,
+    packages: Sequence[str] = (),
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the policy-gradient loss of each token, by one of the three variants below.
+    """Return the policy-gradient loss of each token, by a variant below or a function elsewhere.
 
-    Summed over a completion, all three have the gradient `-A` with respect to the log-prob of a
+    Summed over a completion, those below have the gradient `-A` with respect to the log-prob of a
     token while the policy is still the old one; they differ from the second update of a step on.
 
     Args:
@@ -42,15 +47,31 @@ def policy_loss(
         advantages: [N] advantage of the token's completion.
         completion_ids: [N] integers on any device, which completion a token belongs to; the tokens
             of a completion are consecutive and complete. Only `gspo` looks at them.
+        kind: `loss.policy`: a name, or `module:function`, which is called with those of
+            `LOSS_INPUTS` that it has a name for and returns the loss [N].
         clip_low: The ratio is clipped below at `1 - clip_low`; in [0, 1].
         clip_high: The ratio is clipped above at `1 + clip_high`; >= 0.
+        packages: `rewards.packages`.
 
     Returns:
         The loss [N], and detached metrics [N]: `ratio`, and `clipped` (bool), True where the clip
-        changes a token's gradient: to 0 with `clip` and `gspo`, to its bound with `cispo`.
+        changes a token's gradient: to 0 with `clip` and `gspo`, to its bound with `cispo`; of a
+        function elsewhere that is not known.
+
+    Raises:
+        RewardError: The function is not in these packages, or cannot be imported.
+        ValueError: It returned something else than [N].
     """
     low, high = 1.0 - clip_low, 1.0 + clip_high
-    return _POLICY_KINDS[kind](logprobs, old_logprobs, advantages, completion_ids, low, high)
+    values = (logprobs, old_logprobs, advantages, completion_ids, low, high)
+    if kind in _POLICY_KINDS:
+        return _POLICY_KINDS[kind](*values)
+    function = find_function("policy loss", kind, packages)
+    loss = function(**accepted(function, dict(zip(LOSS_INPUTS, values, strict=True))))
+    if getattr(loss, "shape", None) != logprobs.shape:
+        shown = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(f"loss.policy: {kind} returned {shown}, expected {tuple(logprobs.shape)}")
+    return loss, {"ratio": _ratio(logprobs.detach() - old_logprobs)}
 
 
 def clip_loss(
@@ -203,6 +224,7 @@ def policy_terms(
     *,
     entropy: torch.Tensor | None = None,
     whole: torch.Tensor | None = None,
+    packages: Sequence[str] = (),
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return the policy loss of each token of a row, KL and entropy bonus included, and metrics.
 
@@ -215,6 +237,7 @@ def policy_terms(
             `logprobs` are those among the tokens that sampling keeps. The KL is between whole
             distributions: a token that one policy keeps and the other does not would make it
             infinite.
+        packages: `rewards.packages`, for a `loss.policy` from one of them.
 
     Returns:
         The loss [N] before `row.loss_weights`, and detached metrics [N].
@@ -230,15 +253,17 @@ def policy_terms(
         kind=loss.policy,
         clip_low=loss.clip_low,
         clip_high=loss.clip_high,
+        packages=packages,
     )
     correction = importance_weights(frozen.old, rollout, loss.importance_cap)
     per_token = per_token * correction
     metrics = {
         "policy/ratio_mean": clipping["ratio"],
-        "policy/clip_frac": clipping["clipped"].float(),
         "policy/importance_weight_mean": correction,
         "policy/logprob_gap": (frozen.old - rollout).abs(),
     }
+    if "clipped" in clipping:
+        metrics["policy/clip_frac"] = clipping["clipped"].float()
     if frozen.reference is not None:
         now = logprobs if whole is None else whole
         kl = kl_estimate(now, frozen.reference, loss.kl_estimator)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from configs.loss_schema import LOSS_INPUTS
 from configs.reward_schema import ADAPTERS
 from configs.schema import RewardTermConfig, RunConfig
 from configs.secrets import variables_named_in
@@ -13,6 +14,7 @@ from launch.preflight import Problem, in_ray_job, joins_cluster
 from launch.preflight.plugins import Plugin, faults
 from rewards import adapters
 from rewards.base import REASONING_TARGET, with_run_options
+from rewards.foreign_reward import NAME_A_FIELD
 
 
 def check_rewards(config: RunConfig, *, learns: bool = True) -> Iterator[Problem]:
@@ -41,9 +43,13 @@ def check_rewards(config: RunConfig, *, learns: bool = True) -> Iterator[Problem
         if term.target == REASONING_TARGET and isinstance(judge, str):
             options = [*term.options.get("judge_options", {})]
             plugins[f"{key}.options.judge: {judge}"] = Plugin(judge, "judge", options, 1)
+    loss = config.loss.policy
+    if ":" in loss and learns:
+        plugins[f"loss.policy: {loss}"] = Plugin(loss, "", LOSS_INPUTS, is_function=True)
     for what, problem in zip(plugins, faults(list(plugins.values())), strict=True):
         if problem:
-            yield Problem("error", f"{what}: {problem}", "correct the name or its options")
+            remedy = NAME_A_FIELD if ".function: " in what else "correct the name or its options"
+            yield Problem("error", f"{what}: {problem}", remedy)
     for name, key in variables.items():
         # On a cluster it is the nodes of the workers that must have it.
         if not (os.environ.get(name) or joins_cluster() or in_ray_job()):

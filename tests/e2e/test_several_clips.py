@@ -1,4 +1,7 @@
-"""A policy that is trained and evaluated on rows of no clip, one, two, and of turns, mixed."""
+"""A policy that is trained and evaluated on rows of no clip, one, two, and of turns, mixed.
+
+By a policy loss that is not ours.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,7 @@ def test_rows_of_any_number_of_clips_train_and_agree(
         "learner.tokens_per_microbatch": 2048,
         "log.samples_every": 1,
         "rewards.terms": TERMS,
+        "loss.policy": "tests.e2e.toy_loss:reinforce",
     }
     done = shell.run(*command("rl", write_config(tmp_path), settings))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -65,6 +69,7 @@ def test_rows_of_any_number_of_clips_train_and_agree(
     assert len(steps) == 2
     for row in steps:
         assert row["policy/logprob_gap_max"] < MAX_GAP and row["optim/skipped"] == 0
+        assert row["policy/ratio_mean"] == pytest.approx(1) and "policy/clip_frac" not in row
     assert "eval/accuracy" in before and "eval/accuracy" in steps[-1]
     samples = [row for file in sorted((run.root / "samples").iterdir()) for row in read_rows(file)]
     number = {row["id"]: place % 4 for part in parts for place, row in enumerate(part)}

@@ -97,8 +97,8 @@ MAX_ROOM_LINES = {
     # Of each room, what it has been raised for.
     "cadence_rl": 200,  # the command of an installed copy
     # Which settings may change on resume, keys that stay out of what is written; hypotheses,
-    # metrics by name, trackers, hub ids; what counterfactual pairs go with.
-    "configs": 2790,
+    # metrics by name, trackers, hub ids; what counterfactual pairs go with; losses by path.
+    "configs": 2830,
     # Checkpoints, a million rows and journals that stay on disk, containers whose headers and
     # bytes disagree, links into stores, claims in ordinary prose, batches balanced by label;
     # several clips or turns in a row, clips that are moved for counterfactual pairs; answers that
@@ -111,12 +111,12 @@ MAX_ROOM_LINES = {
     # Rescue, audit, alarms, requests to stop, saving in the background, resharding; steps ahead,
     # rows by cost, the vocabulary head as one function, truncated sampling; null values; dynamic
     # sampling, early stop, classes over a window; five trackers; adapters from and to files; halves
-    # of counterfactual pairs, several clips in a row.
-    "trainer": 7960,
+    # of counterfactual pairs, several clips in a row; losses by path.
+    "trainer": 7985,
     # Comparisons over speakers, benchmarks of others by their rules, null baselines, whether a
     # policy hears and its answer depends on its claims; controls of one clip among several.
     "evaluation": 4570,
-    # Clips and texts as they lie on disks, sources of any kind, eleven corpora, alignments; a
+    # Clips and texts as they lie on disks, sources of any kind, 23 corpora, alignments; a
     # million rows in bounded memory from the first file on, near copies among them.
     "annotate": 10520,
     # Two runs side by side, pages of runs that go on, curves of long runs; hypotheses of sweeps;
@@ -125,8 +125,8 @@ MAX_ROOM_LINES = {
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
     # on texts; one clip in, answer and reasoning out; a report that follows its run; prosody on the
     # nodes of a cluster; packages and keys of trackers; pushes to the hub, adapters merged; several
-    # clips in one question; nodes that have just died.
-    "launch": 6570,
+    # clips in one question; nodes that have just died; runs that have finished before.
+    "launch": 6585,
     # Null baselines, a judge with a known lean, a task of 27 labels, a corpus that needs pitch.
     "demo": 2330,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
@@ -134,6 +134,8 @@ MAX_ROOM_LINES = {
     "benchmarks": 6420,
 }
 """Lines of Python a room may have. A cap goes down with its room; one that goes up says why."""
+
+OVER_CAP = "fold something, or raise its cap with the reason beside it"
 
 ROOM_SLACK = 200
 """Lines by which a room may be below its cap before the cap has to follow."""
@@ -319,7 +321,7 @@ def test_files_and_functions_are_short(file: str):
 def test_rooms_stay_small(room: str):
     texts = [(ROOT / file).read_text(encoding="utf-8") for file in files_of(room)]
     lines = sum(text.count("\n") for text in texts)
-    assert lines <= MAX_ROOM_LINES[room], f"{room} has {lines} lines"
+    assert lines <= MAX_ROOM_LINES[room], f"{room} has {lines} lines: {OVER_CAP}"
     assert lines >= MAX_ROOM_LINES[room] - ROOM_SLACK, f"{room} has {lines} lines: lower its cap"
 
 

@@ -120,8 +120,19 @@ def test_override_of_one_reward_term_keeps_the_others() -> None:
         ("reasoning", 0.5),
     ]
     assert config.rewards.aliases == {"disgust": "fear"}
-    (problem,) = problems_of(TINY, "rewards.terms.3.weight=1")
-    assert "rewards.terms has no entry 3" in problem
+    (problem,) = problems_of(TINY, "rewards.terms.4.weight=1")
+    assert "rewards.terms has no entry 4" in problem
+
+
+def test_the_next_entry_of_a_list_is_added() -> None:
+    short = "{name: short, target: 'rewards.format:FormatReward', weight: 0.1}"
+    config = load_config(TINY, [f"rewards.terms.3={short}", "rewards.terms.3.weight=0.2"])
+    last = [(term.name, term.weight) for term in config.rewards.terms[2:]]
+    assert last == [("reasoning", 0.5), ("short", 0.2)]
+    assert problems_of(TINY, "rewards.terms.3.weight=1") == (
+        "rewards.terms.3.name: is empty; a new entry (the first is 0) needs name and target",
+        "rewards.terms.3.target: found ''; allowed is module:Class",
+    )
 
 
 @pytest.mark.parametrize(

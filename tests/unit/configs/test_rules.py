@@ -108,7 +108,7 @@ RULES = [
     (("rollout.max_completion_tokens=512",), "rollout.max_completion_tokens: 512 leaves no room"),
     (("parity.mean_gap=0.1",), "parity.mean_gap: 0.1 is above parity.max_gap: 0.002"),
     (("rewards.terms.2.name=format",), "rewards.terms: 2 terms are named 'format'"),
-    (("rewards.terms.0.name=''",), "rewards.terms.0.name: found ''"),
+    (("rewards.terms.0.name=''",), "rewards.terms.0.name: is empty"),
     (("rewards.terms.0.name=a/b",), "rewards.terms.0.name: found 'a/b'"),
     (("rewards.terms.0.target=''",), "rewards.terms.0.target: found ''; allowed is module:Class"),
     (("rewards.terms.0.target=os:system",), "rewards.terms.0.target: os:system is outside"),
@@ -204,6 +204,12 @@ RULES = [
     (("name=../elsewhere",), "name: found '../elsewhere'"),
     (("name=/runs/a",), "name: found '/runs/a'"),
     (("output_dir=''",), "output_dir: is empty"),
+    (
+        ("loss.policy=cipso",),
+        "loss.policy: found 'cipso'; did you mean cispo? allowed is clip, gspo, cispo, or module:f",
+    ),
+    (("loss.policy=mine:1st",), "loss.policy: found 'mine:1st'; allowed is module:function"),
+    (("loss.policy=mine:loss",), "loss.policy: mine:loss is outside rewards.packages: rewards"),
 ]
 
 

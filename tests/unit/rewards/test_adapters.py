@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from configs.load import ConfigError, load_config
+from configs.loss_schema import LOSS_INPUTS
 from data.records import Group, RewardTerms, ScoredGroup, Turn
 from launch.preflight.rewards import check_rewards
 from rewards.base import (
@@ -184,6 +185,24 @@ def problems(function: str, *overrides: str, target: str = "TrlReward") -> list[
     ]
     config = load_config(ROOT / "configs" / "tiny.yaml", [*base, *overrides])
     return [problem.what for problem in check_rewards(config)]
+
+
+@pytest.mark.slow
+def test_a_loss_that_cannot_run_is_found_before_the_run():
+    losses = "tests.unit.trainer.test_losses"
+
+    def said(name: str) -> list[str]:
+        settings = ["rewards.packages=[rewards,tests]", f"loss.policy={losses}:{name}"]
+        config = load_config(ROOT / "configs" / "tiny.yaml", settings)
+        return [problem.what for problem in check_rewards(config)]
+
+    assert said("reinforce") == []
+    (found,) = said("reinforse")
+    assert found.endswith(f"{losses} has no function reinforse; did you mean reinforce?")
+    (found,) = said("loss_of")
+    assert found.endswith(
+        f"needs kind, old, which it is not given; it is given {', '.join(LOSS_INPUTS)}"
+    )
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rewards.base import RewardError
 from trainer.losses import importance_weights, kl_estimate, policy_loss, sft_loss
 
 E = math.exp
@@ -22,11 +23,18 @@ def gradient(loss: torch.Tensor, of: torch.Tensor) -> list[float]:
     return torch.autograd.grad(loss.sum(), of)[0].tolist()
 
 
-def loss_of(kind, logprobs, old, advantages, ids=None):
+def loss_of(kind, logprobs, old, advantages, ids=None, packages=()):
     """Policy loss with the clip [0.8, 1.3]; by default all tokens are of one completion."""
     completion_ids = torch.tensor(ids if ids is not None else [0] * len(logprobs))
     return policy_loss(
-        logprobs, old, advantages, completion_ids, kind=kind, clip_low=0.2, clip_high=0.3
+        logprobs,
+        old,
+        advantages,
+        completion_ids,
+        kind=kind,
+        clip_low=0.2,
+        clip_high=0.3,
+        packages=packages,
     )
 
 
@@ -216,3 +224,36 @@ def test_k3_of_a_token_that_the_reference_alone_expects_stays_finite():
     # Up to 20 nats nothing changes: 1 - exp(14.5).
     slopes = gradient(kl, logprobs)
     assert slopes[0] == 0 and slopes[1] == pytest.approx(1 - E(14.5))
+
+
+def reinforce(logprobs: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
+    return -advantages * logprobs
+
+
+def held_above(*, logprobs: torch.Tensor, high: float, **_: object) -> torch.Tensor:
+    return logprobs.clamp(max=high)
+
+
+def mean_of_all(logprobs: torch.Tensor) -> torch.Tensor:
+    return logprobs.mean()
+
+
+HERE = "tests.unit.trainer.test_losses"
+
+
+def test_a_loss_of_a_users_own_is_given_what_it_names():
+    logprobs, old = tensor(-1.0, -2.0, grad=True), tensor(-1.0, -2.5)
+    loss, stats = loss_of(f"{HERE}:reinforce", logprobs, old, tensor(2.0, -1.0), None, ["tests"])
+    assert loss.tolist() == [2.0, -2.0] and gradient(loss, logprobs) == [-2.0, 1.0]
+    # What its clip is, if it has one, nobody knows: missing, and not 0.
+    assert stats.keys() == {"ratio"} and stats["ratio"].tolist() == [1.0, E(0.5)]
+    loss, _ = loss_of(f"{HERE}:held_above", tensor(1.0, 2.0), old, old, None, ["tests"])
+    assert loss.tolist() == [1.0, 1.3]  # 1 + clip_high
+
+
+def test_a_loss_that_is_not_one_number_a_token_or_not_allowed_is_refused():
+    old = tensor(-1.0, -2.0)
+    with pytest.raises(ValueError, match=r"mean_of_all returned \(\), expected \(2,\)"):
+        loss_of(f"{HERE}:mean_of_all", old, old, old, None, ["tests"])
+    with pytest.raises(RewardError, match="package 'tests' is not in"):
+        loss_of(f"{HERE}:reinforce", old, old, old)
