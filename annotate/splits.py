@@ -205,8 +205,8 @@ def _drawn(
     if len(counts) < len(targets) + 1:
         wanted = ", ".join([*targets, "train"])
         raise UserError(
-            f"{len(counts)} {by}s are not named and {wanted} need at least one each: name fewer, "
-            "set the fraction of a split to 0, or split by something finer"
+            f"{len(counts)} {by}s are left to be divided and {wanted} need at least one each: name "
+            "fewer, set the fraction of a split to 0, or split by something finer"
         )
     counts = counts[:, counts.any(axis=0)]  # a label of named groups alone is nobody's lack
     rng = random.Random(seed)

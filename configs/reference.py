@@ -20,8 +20,8 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 INTRODUCTION = """\
 # Configuration
 
-Written by `python -m configs.reference` from `configs/schema.py` and `configs/reward_schema.py`;
-change it there.
+Written by `python -m configs.reference` from `configs/schema.py` and the `configs/*_schema.py`
+beside it; change it there.
 
 A run is one YAML file and any number of overrides:
 

@@ -128,6 +128,13 @@ def find_function(what: str, target: str, packages: Sequence[str]) -> Callable[.
     return function
 
 
+def where_packages_lie(package: str, reason: str) -> str:
+    """Return the end of a message about a package that is not there; nothing of another reason."""
+    if f"No module named {package!r}" not in reason:
+        return ""
+    return "; a package lies beside rewards/ or is installed, the working folder does not count"
+
+
 def _imported(
     what: str, target: str, packages: Sequence[str], error: type[ValueError]
 ) -> tuple[ModuleType, str]:
@@ -143,7 +150,8 @@ def _imported(
         )
     module = attempt(lambda: importlib.import_module(module_name))
     if isinstance(module, Failure):
-        raise error(f"{what} {target!r}: cannot import it: {module.reason}")
+        where = where_packages_lie(package, module.reason)
+        raise error(f"{what} {target!r}: cannot import it: {module.reason}{where}")
     return module, name
 
 

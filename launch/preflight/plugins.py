@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from rewards.adapters import stand_in_for_swift
+from rewards.base import where_packages_lie
 from rewards.foreign_reward import has_call, missing_arguments
 
 OWN_PACKAGE = "rewards"
@@ -55,7 +56,9 @@ def fault(plugin: Plugin) -> str:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        return f"cannot be imported: {error}{_near(module_name, _siblings(module_name))}"
+        near = _near(module_name, _siblings(module_name))
+        where = where_packages_lie(module_name.partition(".")[0], str(error))
+        return f"cannot be imported: {error}{near or where}"
     kind = getattr(module, name, None)
     if plugin.is_function:
         functions = [other for other, value in vars(module).items() if inspect.isfunction(value)]

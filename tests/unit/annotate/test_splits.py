@@ -138,8 +138,8 @@ def test_what_cannot_be_split_is_refused_with_a_way_out():
     rows = rows_of({"a": 3, "b": 3})
     assert "no rows" in refused([], by="speaker")
     few = refused(rows, by="speaker")
-    assert "2 speakers are not named and test, eval, train need at least one each" in few
-    assert "1 speakers are not named and eval, train need" in refused(
+    assert "2 speakers are left to be divided and test, eval, train need at least one each" in few
+    assert "1 speakers are left to be divided and eval, train need" in refused(
         rows, by="speaker", test=["a"]
     )
     assert "0 speakers" in refused(rows, by="speaker", test=["a"], eval_=["b"])

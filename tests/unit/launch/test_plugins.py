@@ -112,3 +112,14 @@ def test_foreign_code_is_imported_in_a_process_of_its_own(
     for (name, (_, message)), problem in zip(FOREIGN.items(), found, strict=True):
         expected = message.replace("function has", f"toy_{name} has")
         assert problem.startswith(expected) if message else problem == "", (name, problem)
+
+
+@pytest.mark.slow
+def test_a_package_that_is_not_there_has_the_places_where_it_may_lie() -> None:
+    (problem,) = problems(
+        "rewards.packages=[rewards,nobodys]", "rewards.terms.1.target=nobodys.short:Short"
+    )
+    assert problem.what.endswith(
+        "cannot be imported: No module named 'nobodys'; a package lies beside rewards/ or is "
+        "installed, the working folder does not count"
+    )
