@@ -30,14 +30,16 @@ def read_folders(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterato
         UserError: A pattern that cannot be used.
     """
     pattern = config.pattern
+    unfit = f"does not fit {pattern}"
     if not pattern:
         pattern = _SPLIT if _is_split(root) else _LABEL
+        unfit = "lies in no folder of a label; source.pattern reads a label from a name"
         logger.info(f"{root}: paths are read as {pattern}")
     expression = named_pattern(pattern, ("label",))
     for path in find_clips(root, _CLIPS, left_out):
         audio = path.relative_to(root).as_posix()
         match = expression.fullmatch(audio.removesuffix(path.suffix))
-        where = str(path) if match else f"{path} (does not fit {pattern})"
+        where = str(path) if match else f"{path} ({unfit})"
         yield Record(where, {**(match.groupdict() if match else {}), "audio": audio}, root)
 
 

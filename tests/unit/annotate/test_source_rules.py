@@ -285,3 +285,14 @@ def test_every_source_says_what_an_empty_root_lacks(tmp_path: Path):
     for kind in SOURCES:
         with pytest.raises(UserError, match=str(tmp_path)):
             convert(kind, tmp_path, tmp_path / "out")
+
+
+def test_clips_in_no_folder_are_told_what_reads_their_names(tmp_path: Path):
+    write_wav(tmp_path / "anna_sad_1.wav")
+    with pytest.raises(UserError, match=r"lies in no folder of a label; source.pattern reads"):
+        convert("folders", tmp_path, tmp_path / "out")
+    with pytest.raises(UserError, match=r"does not fit \(\?P<label>x\)"):
+        convert("folders", tmp_path, tmp_path / "out", pattern="(?P<label>x)")
+    flat = "(?P<speaker>[^_]+)_(?P<label>[^_]+)_.*"
+    (row,) = convert("folders", tmp_path, tmp_path / "out", pattern=flat)
+    assert (row["label"], row["speaker"]) == ("sad", "mine/anna")
