@@ -153,19 +153,6 @@ def check_rewards(rows: list[dict[str, Any]]) -> None:
     assert damped > 0
 
 
-def test_without_trust_the_same_judge_counts_in_full(
-    tmp_path: Path, shell: Shell, write_config: WriteConfig, cold_started: Path
-) -> None:
-    run = run_ptr(
-        tmp_path, shell, write_config, cold_started,
-        **{"rewards.trust.enabled": False, "train.num_steps": 3, "rewards.terms.2.shadow": True},
-    )  # fmt: skip
-    rows = run.rows()
-    assert rows[1]["reward/reasoning_coverage"] > 0.3  # in the shadow of the gate
-    assert rows[1]["judge/reasoning_right_wrong_gap"] < 0.5
-    assert rows[3]["trust/mean"] == 1.0 and rows[3]["trust/applied_frac"] > 0
-
-
 FAULTS = ["500", "429 60", "drop", "cut", "text four", "ok 9", "ok NaN", "huge", "hang", "ok 5.5"]
 
 
@@ -190,7 +177,10 @@ def judged_from_the_start(
     write_config: WriteConfig,
     cold_started: Path,
 ) -> RunFiles:
-    """Return a run whose judge is out in the first step, and fails now and then in the others."""
+    """Return a run whose judge is out in the first step, and fails now and then in the others.
+
+    Trust is off.
+    """
     folder = tmp_path_factory.mktemp("http")
     first = RunFiles(folder).root / "samples" / "step_000001.jsonl"
     later = count()  # safe in threads
@@ -212,6 +202,7 @@ def judged_from_the_start(
 FROM_THE_START = {
     "rewards.terms.2.schedule.kind": "constant",
     "rewards.terms.2.concurrency": 16,
+    "rewards.trust.enabled": False,
     "train.num_steps": 3,
     "eval.judged": False,
 }
@@ -224,6 +215,7 @@ def test_training_goes_on_past_a_judge_that_fails_now_and_then(
         assert row["optim/skipped"] == 0
         assert 0.1 < row["judge/reasoning_missing_frac"] < 0.4
         assert row["reward/reasoning_weight"] > 0
+        assert row["trust/mean"] == 1.0 and row["trust/applied_frac"] > 0
     reasons = {
         row["details"]["reasoning"].get("missing")
         for step in (2, 3)

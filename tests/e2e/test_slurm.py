@@ -29,6 +29,7 @@ ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEM
 
 TERMS = """\
 defaults: small.yaml
+learner: {{num_ranks: 2}}
 rewards:
   packages: [rewards, tests]
   outcome: letters
@@ -91,6 +92,8 @@ def test_a_job_signalled_at_its_time_limit_is_requeued_and_finishes(
     wait_for_job(slurm, job, "is requeued", lambda now: now["Restarts"] == "1")
     slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=60")
     assert run.status()["state"] == "preempted"
+    shards = (run.root / "checkpoints" / "step_000002" / "learner").glob("*_optim_states.pt")
+    assert len(list(shards)) == 2  # of both nodes
     wait_for_job(slurm, job, "is completed", lambda now: now["JobState"] == "COMPLETED")
 
     assert slurm.job(job)["Restarts"] == "1"

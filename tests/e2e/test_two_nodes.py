@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -60,10 +59,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFiles:
 
 @pytest.fixture(scope="module")
 def lives(nodes: TwoNodes, shell: Shell, run: RunFiles, write_config: WriteConfig) -> list[Life]:
-    """Stop the run in step 3, take a node from it in step 4, restore the node, let it finish."""
+    """Take a node from the run in step 4, restore the node, let it finish."""
     config = write_config(run.folder)
 
-    def live(last_step: int, disturb: Callable[[subprocess.Popen[str]], None] | None) -> Life:
+    def live(last_step: int, disturb: Callable[[], None] | None) -> Life:
         """Start the run, disturb it while the step after `last_step` is scored, see it end."""
         output = run.folder / f"output_{last_step}.txt"
         words = nodes.head.words(*command("rl", config, SETTINGS))
@@ -74,16 +73,15 @@ def lives(nodes: TwoNodes, shell: Shell, run: RunFiles, write_config: WriteConfi
                 lambda: run.groups_scored() > scored or driver.poll() is not None, "the next step"
             )
             assert driver.poll() is None, output.read_text()
-            disturb(driver)
+            disturb()
         driver.wait(timeout=END_TIMEOUT_S)
         folder = run.root / "checkpoints"
         files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
         return Life(driver.returncode, output.read_text(), run.status(), files)
 
-    stopped = live(2, lambda driver: driver.send_signal(signal.SIGTERM))
-    broken = live(3, lambda _: nodes.other.kill())
+    broken = live(3, nodes.other.kill)
     nodes.start(nodes.other)
-    return [stopped, broken, live(NUM_STEPS, None)]
+    return [broken, live(NUM_STEPS, None)]
 
 
 @pytest.fixture(scope="module")
@@ -106,20 +104,18 @@ def test_each_node_has_a_rank_and_an_engine(lives: list[Life], nodes: TwoNodes) 
         ) in life.output
 
 
-def test_a_stop_saves_the_shards_of_both_nodes(lives: list[Life]) -> None:
-    stopped, _, resumed = lives
-    assert stopped.exit_code == 75
-    assert (stopped.status["state"], stopped.status["step"]) == ("preempted", 3)
-    shards = {f"step_000003/learner/zero_pp_rank_{r}_mp_rank_00_optim_states.pt" for r in (0, 1)}
-    assert shards <= stopped.checkpoints
+def test_the_run_goes_on_from_the_shards_of_both_nodes(lives: list[Life]) -> None:
+    broken, resumed = lives
+    shards = {f"step_000002/learner/zero_pp_rank_{r}_mp_rank_00_optim_states.pt" for r in (0, 1)}
+    assert shards <= broken.checkpoints
     assert resumed.exit_code == 0, resumed.output
-    assert "resuming after step 3" in resumed.output
+    assert "resuming after step 2" in resumed.output
 
 
 def test_the_loss_of_a_node_ends_the_run_with_words_that_name_it(
     lives: list[Life], nodes: TwoNodes
 ) -> None:
-    _, broken, _ = lives
+    broken, _ = lives
     assert broken.exit_code == 4, broken.output
     assert (broken.status["state"], broken.status["step"]) == ("failed", 3)
     reason = str(broken.status["reason"])
