@@ -184,7 +184,7 @@ GOLDEN = {
     "lhotse": "15c164340483",
     "cuts": "5707f06c3876",
     "faults": "f76977a032c5",
-    "folders": "609eaf7e0dee",
+    "folders": "298ac8c85493",
     "parquet": "4da9f65dd06a",
     "parts": "1bf11bbccd13",
     "ravdess": "f9c68610da03",
