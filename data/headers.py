@@ -60,8 +60,8 @@ def read_headers(
     # A million clips as a future each would take a gigabyte.
     lots = [clips[i : i + _LOT] for i in range(0, len(clips), _LOT)]
     with ThreadPoolExecutor(num_workers) as pool:
-        found = chain.from_iterable(pool.map(lambda lot: list(map(check, lot)), lots))
-        headers = dict(zip(clips, reported(found, len(clips), what), strict=True))
+        results = chain.from_iterable(pool.map(lambda lot: list(map(check, lot)), lots))
+        headers = dict(zip(clips, reported(results, len(clips), what), strict=True))
     warn_of_channels(sorted(notes))
     return headers
 

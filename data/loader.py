@@ -66,8 +66,8 @@ def usable_in_threads(
     bad_clips: str,
 ) -> list[Prompt]:
     """Return what `usable_prompts` yields, built in the threads of a pool."""
-    found = pool.map(lambda example: list(usable_prompts([example], build, bad_clips)), examples)
-    return [prompt for prompts in found for prompt in prompts]
+    lists = pool.map(lambda example: list(usable_prompts([example], build, bad_clips)), examples)
+    return [prompt for prompts in lists for prompt in prompts]
 
 
 def unusable(example: Example, error: AudioError) -> AudioError:
@@ -106,7 +106,7 @@ def balanced_order(labels: Sequence[str], generator: np.random.Generator) -> Int
     rows: dict[str, list[int]] = {}
     for row, label in enumerate(labels):
         rows.setdefault(label, []).append(row)
-    groups = [np.array(found, dtype=np.int64) for found in rows.values()]
+    groups = [np.array(members, dtype=np.int64) for members in rows.values()]
     decks: list[list[int]] = [[] for _ in groups]
     order: list[int] = []
     while len(order) < len(labels):

@@ -306,8 +306,8 @@ def select_split(examples: Sequence[Example], split: str) -> list[Example]:
     """
     chosen = [example for example in examples if example.split == split]
     if not chosen:
-        known = sorted({example.split for example in examples if example.split})
-        there = f"it has {', '.join(map(repr, known))}" if known else "no row has a 'split'"
+        splits = sorted({example.split for example in examples if example.split})
+        there = f"it has {', '.join(map(repr, splits))}" if splits else "no row has a 'split'"
         raise ManifestError(f"no row of the manifest belongs to split {split!r}; {there}")
     return chosen
 

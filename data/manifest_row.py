@@ -157,9 +157,9 @@ class _Row:
         transcript, reasoning = self.text("text"), self.text("reasoning")
         speaker, split = self.name("speaker"), self.name("split")
         question, dataset = self.text("question"), self.name("dataset")
-        if question is not None and (found := PLACEHOLDER.search(question)):
+        if question is not None and (match := PLACEHOLDER.search(question)):
             self.problems.append(
-                f"'question' holds {found[0]!r}, which would be read as text; take it out: the "
+                f"'question' holds {match[0]!r}, which would be read as text; take it out: the "
                 "clip of 'audio' comes before the question by itself"
             )
         prosody = self.prosody()
@@ -254,20 +254,20 @@ class _Row:
     def choices(self, *, free: bool) -> tuple[str, ...]:
         """Return the row's own choices if it has usable ones, else the configured ones."""
         allowed = self.reader.allowed
-        own = self.fields.get("choices")
-        if own is None:
+        value = self.fields.get("choices")
+        if value is None:
             return allowed
-        if free and own == []:
+        if free and value == []:
             return ()
-        if not isinstance(own, list) or not own or not all(isinstance(c, str) for c in own):
-            self.problems.append(f"'choices' is {shown(own)}; write a list of labels")
+        if not isinstance(value, list) or not value or not all(isinstance(c, str) for c in value):
+            self.problems.append(f"'choices' is {shown(value)}; write a list of labels")
             return allowed
-        if len(set(own)) < len(own):
-            self.problems.append(f"'choices' is {shown(own)}; name each label once")
-        for choice in own:
+        if len(set(value)) < len(value):
+            self.problems.append(f"'choices' is {shown(value)}; name each label once")
+        for choice in value:
             if choice not in allowed and not free:
                 self.problems.append(_unknown_label("choice", choice, allowed))
-        return self.reader.shared(tuple(own))
+        return self.reader.shared(tuple(value))
 
     def prosody(self) -> Mapping[str, Any] | None:
         """Return the measured prosody, if it is an object."""

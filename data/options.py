@@ -54,6 +54,6 @@ def option_of(
         place = LETTERS.index(letter[1].upper())
         named |= {place} if place < len(choices) else set()
     elif not named and (both := _LETTER_AND_TEXT.fullmatch(text)):
-        place, told = LETTERS.index(both[1].upper()), places.get(key(both[2]))
-        named = {place} if place == told else set()
+        place, text_place = LETTERS.index(both[1].upper()), places.get(key(both[2]))
+        named = {place} if place == text_place else set()
     return choices[named.pop()] if len(named) == 1 else None

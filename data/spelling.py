@@ -19,16 +19,16 @@ def spelled_on_disk(root: str, path: str) -> str:
     """
     if path.isascii() or os.path.lexists(os.path.join(root, path)):
         return path
-    found = [""]
+    paths = [""]
     for part in path.split("/"):
         wanted = unicodedata.normalize("NFC", part)
-        found = [
+        paths = [
             os.path.join(folder, name)
-            for folder in found
+            for folder in paths
             for name in _names(os.path.join(root, folder))
             if unicodedata.normalize("NFC", name) == wanted
         ]
-    return found[0] if len(found) == 1 else path
+    return paths[0] if len(paths) == 1 else path
 
 
 def _names(folder: str) -> list[str]:

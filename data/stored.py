@@ -184,9 +184,9 @@ class RowsById(Mapping[str, dict[str, Any]]):
     def place(self, name: str) -> int | None:
         """Return the place of a row; None if there is none."""
         encoded = name.encode("utf-8", "surrogatepass")
-        found = int(np.searchsorted(self._ids, encoded))
-        is_there = found < len(self._ids) and self._ids[found] == encoded
-        return int(self._order[found]) if is_there else None
+        index = int(np.searchsorted(self._ids, encoded))
+        is_there = index < len(self._ids) and self._ids[index] == encoded
+        return int(self._order[index]) if is_there else None
 
     def __getitem__(self, name: str) -> dict[str, Any]:
         """Return the row of an id."""

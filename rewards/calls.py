@@ -121,8 +121,8 @@ class Batch:
             yield (
                 group,
                 RewardTerms(
-                    values={name: found.values for name, found in by_term.items()},
-                    details={name: found.details for name, found in by_term.items()},
+                    values={name: result.values for name, result in by_term.items()},
+                    details={name: result.details for name, result in by_term.items()},
                 ),
             )
 

@@ -116,14 +116,14 @@ def _filled(
         well_formed: [G] of a judged term; None for one that scores malformed completions too.
         min_judged: Share that must be there.
     """
-    asked = [True] * len(values) if well_formed is None else well_formed
-    scored = [value for value, ask in zip(values, asked, strict=True) if ask and value is not None]
-    if not scored or len(scored) < min_judged * sum(asked):
+    mask = [True] * len(values) if well_formed is None else well_formed
+    scored = [value for value, ask in zip(values, mask, strict=True) if ask and value is not None]
+    if not scored or len(scored) < min_judged * sum(mask):
         return None
     middle = mean(scored)
     return tuple(
         0.0 if not ask else middle if value is None else value
-        for value, ask in zip(values, asked, strict=True)
+        for value, ask in zip(values, mask, strict=True)
     )
 
 

@@ -238,9 +238,9 @@ class RewardPool:
             for call in worker.calls.values():
                 call.num_deaths += 1
             suspects = list(worker.calls.values())
-            found = len(suspects) == 1 and suspects[0].num_deaths >= MAX_TRIES
+            has_culprit = len(suspects) == 1 and suspects[0].num_deaths >= MAX_TRIES
             self._replace(
-                batch, worker, suspects if found else [], result.reason, one_at_a_time=True
+                batch, worker, suspects if has_culprit else [], result.reason, one_at_a_time=True
             )
             return
         self._num_restarts[term.name] = 0

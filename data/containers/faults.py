@@ -39,9 +39,9 @@ def check_rest(file: BinaryIO, start: int, size: int, *, ends: bool) -> None:
     if size - start <= _TINY:
         return
     file.seek(start)
-    found = file.read(min(size - start, _MAX_REST))
-    rest = found[tags_length(found) :]
-    if (ends or len(rest) < len(found)) and not rest.strip(b"\0"):
+    tail = file.read(min(size - start, _MAX_REST))
+    rest = tail[tags_length(tail) :]
+    if (ends or len(rest) < len(tail)) and not rest.strip(b"\0"):
         return
     raise Fault(
         f"{size - start} bytes follow the samples that its header counts; the header was never "

@@ -76,8 +76,8 @@ def check_flac_alone(file: BinaryIO, size: int) -> None:
         part = file.read(2**20)
         if not part:
             return
-        for found in _MAGIC.finditer(kept + part):
-            if place - len(kept) + found.start() > start:
+        for match in _MAGIC.finditer(kept + part):
+            if place - len(kept) + match.start() > start:
                 raise Fault(JOINED)
         place, kept = place + len(part), part[1 - _MAGIC_BYTES :]
 

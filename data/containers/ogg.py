@@ -77,15 +77,15 @@ def _vorbis_blocks(first: bytes, setup: bytes) -> tuple[int, ...]:
     bits = int.from_bytes(setup, "little")
     end = bits.bit_length() - 1
     blocks: list[int] = []
-    found: tuple[int, ...] = ()
+    mode_blocks: tuple[int, ...] = ()
     for place in range(end - _MODE_BITS, max(6, end - 64 * _MODE_BITS) - 1, -_MODE_BITS):
         mode = bits >> place & (1 << _MODE_BITS) - 1
         if mode >> 1 & 0xFFFFFFFF:  # windows and transforms, of which there is one each
             break
         blocks.insert(0, sizes[mode & 1])
         if bits >> (place - 6) & 63 == len(blocks) - 1:
-            found = tuple(blocks)
-    return found
+            mode_blocks = tuple(blocks)
+    return mode_blocks
 
 
 def check_ogg(file: BinaryIO, size: int) -> None:
@@ -95,7 +95,7 @@ def check_ogg(file: BinaryIO, size: int) -> None:
         Fault: What is wrong.
     """
     place, sequence, serial, granule, flags = 0, -1, None, 0, 0
-    packets, begun = _Packets(), b""
+    packets, packet = _Packets(), b""
     first: tuple[int, int] | None = None
     while place < size:
         file.seek(place)
@@ -111,10 +111,10 @@ def check_ogg(file: BinaryIO, size: int) -> None:
         if len(head) < _HEAD or len(sizes) < head[26] or len(body) < sum(sizes):
             raise Fault(f"ends within a page; {CUT}")
         flags = head[5]
-        end, found, number = struct.unpack_from("<QII", head, 6)
+        end, page_serial, number = struct.unpack_from("<QII", head, 6)
         if serial is None:
-            serial = found
-        if found != serial or (flags & _FIRST and sequence >= 0):
+            serial = page_serial
+        if page_serial != serial or (flags & _FIRST and sequence >= 0):
             raise Fault(
                 "holds more than one stream, and only the first would be heard; write them as one "
                 "with: ffmpeg -i OLD NEW.wav"
@@ -124,7 +124,7 @@ def check_ogg(file: BinaryIO, size: int) -> None:
         if not _is_whole(head, sizes + body):
             raise Fault(f"its page {number} is damaged (wrong checksum); restore or re-export it")
         sequence = number
-        begun = _add_packets(packets, begun, sizes, body)
+        packet = _add_packets(packets, packet, sizes, body)
         if end != _NONE and packets.num_samples:
             if end < granule:
                 raise Fault(f"its page {number} ends before the one before it; re-export it")
@@ -142,20 +142,20 @@ def _is_whole(head: bytes, rest: bytes) -> bool:
     """Return whether the checksum of a page is right."""
     # Ogg's is that of zlib on mirrored bytes, started and ended with other bits.
     page = (head[:22] + bytes(4) + head[26:] + rest).translate(_MIRRORED)
-    found = zlib.crc32(page, 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return found.to_bytes(4, "big").translate(_MIRRORED) == head[22:26]
+    checksum = zlib.crc32(page, 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return checksum.to_bytes(4, "big").translate(_MIRRORED) == head[22:26]
 
 
-def _add_packets(packets: _Packets, begun: bytes, sizes: bytes, body: bytes) -> bytes:
+def _add_packets(packets: _Packets, packet: bytes, sizes: bytes, body: bytes) -> bytes:
     """Count the packets that end on a page; return what is begun of the next."""
     place = 0
     for size in sizes:
-        begun += body[place : place + size]
+        packet += body[place : place + size]
         place += size
         if size < 255:
-            packets.add(begun)
-            begun = b""
-    return begun
+            packets.add(packet)
+            packet = b""
+    return packet
 
 
 def _check_end(end: int, first: tuple[int, int], packets: _Packets) -> None:

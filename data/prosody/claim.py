@@ -70,7 +70,7 @@ def whole_clip(text: str, claims: Sequence[tuple[Claim, str]]) -> list[Claim]:
     any other level of a part is left out.
     """
     whole = [claim for claim, phase in claims if not phase or not _is_level(claim)]
-    told = {claim.attribute for claim in whole}
+    attributes = {claim.attribute for claim in whole}
     for attribute, change in CHANGES.items():
         change = "intonation" if attribute == "pitch" else change
         parts = [
@@ -83,7 +83,7 @@ def whole_clip(text: str, claims: Sequence[tuple[Claim, str]]) -> list[Claim]:
         ]
         starts = [claim for claim, phase in parts if phase == "start"]
         ends = [claim for claim, phase in parts if phase == "end"]
-        if change in told or not parts:
+        if change in attributes or not parts:
             continue
         last = parts[-1][0]
         first = starts[0].level if starts and ends else "normal"

@@ -134,33 +134,33 @@ def _joined(text: str, words: Sequence[Word], one: Mark, other: Mark) -> Mark | 
 def _single_marks(words: Sequence[Word]) -> Iterator[Mark]:
     growing = moves = False
     for i, word in enumerate(words):
-        found = word.phrase or MEANINGS.get(word.text)
+        meaning = word.phrase or MEANINGS.get(word.text)
         growing = word.text in GROWING or (growing and is_link(word))
-        if found is None or not found.level:
+        if meaning is None or not meaning.level:
             continue
         before = [other.text for other in words[max(0, i - REACH) : i]]
-        if moves and "from" in before[1:] and not found.is_move:
+        if moves and "from" in before[1:] and not meaning.is_move:
             continue  # "slows from a fast clip to a crawl"
         if before and before[-1] in BEFORE_COMPARISON:
             continue  # the "normal" of "higher than normal"
-        if found.level == "normal" and not COMPARISONS.isdisjoint(before):
+        if meaning.level == "normal" and not COMPARISONS.isdisjoint(before):
             continue  # and of "higher than in her usual voice"
         after = words[i + 1].text if i + 1 < len(words) else ""
-        if after in OF_MIND and not found.attribute:
+        if after in OF_MIND and not meaning.attribute:
             continue  # "a neutral state", "deep sorrow"
-        if found.level == "steady" and after in MEANINGS and MEANINGS[after].is_move:
+        if meaning.level == "steady" and after in MEANINGS and MEANINGS[after].is_move:
             continue  # "a steady rise"
-        if found.level == "normal" and word.text.endswith("ly") and after in MEANINGS:
+        if meaning.level == "normal" and word.text.endswith("ly") and after in MEANINGS:
             continue  # "moderately high"
-        if found.level != "normal" and _describes_other(words, i):
+        if meaning.level != "normal" and _describes_other(words, i):
             continue  # "a high-stakes call"
-        level, is_move = found.level, found.is_move
+        level, is_move = meaning.level, meaning.is_move
         if word.text in GROWING and after in MEANINGS:
             continue  # "grows louder"
         if growing and not is_move and level in RANKS and level != "normal":
             level, is_move = direction("normal", level), True
         moves = moves or is_move
-        yield Mark(i, found.attribute, level, is_move)
+        yield Mark(i, meaning.attribute, level, is_move)
 
 
 def _describes_other(words: Sequence[Word], position: int) -> bool:
@@ -195,5 +195,5 @@ def _describes_other(words: Sequence[Word], position: int) -> bool:
 
 def is_link(word: Word) -> bool:
     """Whether a word may stand between what was named and its level."""
-    known = word.phrase is not None or word.text in MEANINGS or word.text in NOUNS
-    return known or word.text in LINKS or word.text.endswith("ly")
+    is_term = word.phrase is not None or word.text in MEANINGS or word.text in NOUNS
+    return is_term or word.text in LINKS or word.text.endswith("ly")

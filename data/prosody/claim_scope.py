@@ -60,7 +60,7 @@ def without_suppositions(text: str) -> str:
     Blank are suppositions ("if it were louder, ..."), expectations ("one would expect"), and what
     is said of emotions or people in general ("anger often comes with a loud voice").
     """
-    text = _AS_IF.sub(lambda found: " " * len(found[0]), text)
+    text = _AS_IF.sub(lambda match: " " * len(match[0]), text)
     parts: list[str] = []
     place = 0
     for start, end in _spans(text):
@@ -82,9 +82,9 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _cut(ends: re.Pattern[str], text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    for found in ends.finditer(text, start, end):
-        yield start, found.start()
-        start = found.end()
+    for match in ends.finditer(text, start, end):
+        yield start, match.start()
+        start = match.end()
     yield start, end
 
 

@@ -65,15 +65,15 @@ def find_claims(text: str) -> tuple[Claim, ...]:
 
     Empty for a text that is neither English nor Chinese (`language_of`).
     """
-    told = without_quotes(text)
-    language = _language(told)
+    unquoted = without_quotes(text)
+    language = _language(unquoted)
     if language == "chinese":
-        return tuple(find_chinese(told))
+        return tuple(find_chinese(unquoted))
     if not language:
         return ()
-    lowered = told.lower()
-    if len(lowered) != len(told):  # a letter whose lower case is longer would shift the places
-        lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in told)
+    lowered = unquoted.lower()
+    if len(lowered) != len(unquoted):  # a letter whose lower case is longer would shift the places
+        lowered = "".join(c.lower() if len(c.lower()) == 1 else c for c in unquoted)
     return tuple(find_english(lowered))
 
 
@@ -101,10 +101,10 @@ def truth_of(claim: Claim, prosody: Mapping[str, Any], margin: float) -> float |
         margin: Width of the borderline, in standard deviations.
     """
     truths = [_truth(claim.attribute, level, prosody, margin) for level in claim.levels]
-    known = [truth for truth in truths if truth is not None]
-    if not known:
+    measured = [truth for truth in truths if truth is not None]
+    if not measured:
         return None
-    return 1.0 - max(known) if claim.negated else max(known)
+    return 1.0 - max(measured) if claim.negated else max(measured)
 
 
 def _truth(attribute: str, claimed: str, prosody: Mapping[str, Any], margin: float) -> float | None:

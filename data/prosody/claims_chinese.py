@@ -113,18 +113,18 @@ def find_chinese(text: str) -> Iterator[Claim]:
         supposed = False
         nouns: list[str] = []
         claims: list[tuple[Claim, str]] = []
-        asked = sentence[0][-1] in "？?"
+        is_question = sentence[0][-1] in "？?"
         clauses = [(m.start() + sentence.start(), m[0]) for m in _CLAUSE.finditer(sentence[0])]
         for place, (start, clause) in enumerate(clauses):
             supposed = (supposed and not _TURN.search(clause)) or bool(_IF.search(clause))
             supposed = supposed or bool(_GENERAL.search(clause))
             last = place == len(clauses) - 1
-            if supposed or _QUESTION.search(clause) or (asked and last):
+            if supposed or _QUESTION.search(clause) or (is_question and last):
                 continue
             nouns = nouns if _GOES_ON.match(clause) else []
             phase = "start" if _START.search(clause) else "end" if _END.search(clause) else ""
-            found, nouns = _clause(clause, start, nouns)
-            claims += [(claim, phase) for claim in found]
+            clause_claims, nouns = _clause(clause, start, nouns)
+            claims += [(claim, phase) for claim in clause_claims]
         yield from whole_clip(text, claims)
 
 

@@ -79,9 +79,9 @@ class _Segment:
 
 def find_english(text: str) -> Iterator[Claim]:
     """Yield the claims of a lower-case text without quotes, in the order of their level words."""
-    text = ARC.sub(lambda found: found[1] + " " * len(found[2]), without_suppositions(text))
-    text = REPEATED.sub(lambda found: "ever".ljust(len(found[0])), text)
-    text = BETWEEN.sub(lambda found: found[1] + " to ", text)
+    text = ARC.sub(lambda match: match[1] + " " * len(match[2]), without_suppositions(text))
+    text = REPEATED.sub(lambda match: "ever".ljust(len(match[0])), text)
+    text = BETWEEN.sub(lambda match: match[1] + " to ", text)
     sentence: list[tuple[Claim, str]] = []
     noun = ""
     for start, end, opened_by, closed_by in _clauses(text):
@@ -103,9 +103,9 @@ def find_english(text: str) -> Iterator[Claim]:
 def _clauses(text: str) -> Iterator[tuple[int, int, str, str]]:
     """Yield the bounds of the clauses, and what opens and closes each."""
     start, opened_by = 0, ""
-    for found in CLAUSE_ENDS.finditer(text):
-        yield start, found.start(), opened_by, found[0]
-        start, opened_by = found.end(), found[0]
+    for match in CLAUSE_ENDS.finditer(text):
+        yield start, match.start(), opened_by, match[0]
+        start, opened_by = match.end(), match[0]
     yield start, len(text), opened_by, ""
 
 
@@ -160,7 +160,7 @@ def _phase(text: str, start: int, end: int) -> str:
     """Return which part of the clip a segment tells of; empty for all of it."""
     if ONE_WORD.search(text, start, end):
         return "word"
-    found = [
+    phases = [
         (m.start(), name)
         for name, m in (
             ("start", STARTS.search(text, start, end)),
@@ -168,7 +168,7 @@ def _phase(text: str, start: int, end: int) -> str:
         )
         if m
     ]
-    return min(found)[1] if found else ""
+    return min(phases)[1] if phases else ""
 
 
 def _is_of_other(words: Sequence[Word], mark: Mark) -> bool:
@@ -190,9 +190,9 @@ def _is_of_other(words: Sequence[Word], mark: Mark) -> bool:
                 break
         elif word not in MEASURES:
             head = word
-    known = head in VOICES or head in MEANINGS or head in NOUNS
+    vocal = head in VOICES or head in MEANINGS or head in NOUNS
     mental = len(subject) > 1 and head in NOUNS and subject[subject.index(head) - 1] in OF_MIND
-    return bool(head) and (mental or not known)
+    return bool(head) and (mental or not vocal)
 
 
 def _clause_claims(segments: Sequence[_Segment], noun: str) -> Iterator[tuple[Claim, str]]:

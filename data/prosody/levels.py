@@ -155,18 +155,18 @@ def describe(clip: Clip, calibration: Calibration) -> dict[str, Any]:
         clip: one of the clips that were calibrated on, or another of the same dataset.
         calibration: as `calibrate` returns it; what it has no cuts for becomes None.
     """
-    found: dict[str, tuple[float, Cuts]] = {}
+    readings: dict[str, tuple[float, Cuts]] = {}
     for key, value in attribute_values(clip.prosody).items():
-        known = (calibration.get((key, clip.dataset, who)) for who in _compared_with(key, clip))
-        cuts = next((one for one in known if one is not None), None)
+        all_cuts = (calibration.get((key, clip.dataset, who)) for who in _compared_with(key, clip))
+        cuts = next((one for one in all_cuts if one is not None), None)
         if cuts is not None:
-            found[key] = value, cuts
-    source = next((key for key in found if key.startswith("rate/")), None)
+            readings[key] = value, cuts
+    source = next((key for key in readings if key.startswith("rate/")), None)
     facts: dict[str, Any] = {}
     for name in ("pitch", "energy", "rate"):
-        facts |= _level_facts(name, found.get(source or name if name == "rate" else name))
+        facts |= _level_facts(name, readings.get(source or name if name == "rate" else name))
     facts["rate_from"] = source and source.removeprefix("rate/")
-    facts |= _intonation_facts(clip.prosody.f0_end_st, found.get("range"))
+    facts |= _intonation_facts(clip.prosody.f0_end_st, readings.get("range"))
     facts["pitch_change"] = _change(clip.prosody.f0_change_st, CHANGE_ST)
     facts["energy_change"] = _change(clip.prosody.energy_change_db, CHANGE_DB)
     return facts | clip.prosody.as_json()
@@ -176,12 +176,12 @@ def _level(value: float, cuts: Cuts) -> int:
     return int(value >= cuts.low) + int(value >= cuts.high)
 
 
-def _level_facts(name: str, found: tuple[float, Cuts] | None) -> dict[str, Any]:
+def _level_facts(name: str, reading: tuple[float, Cuts] | None) -> dict[str, Any]:
     """Return a level, its distances to the levels beside it, and whom it is relative to."""
     keys = (name, f"{name}_to_below", f"{name}_to_above", f"{name}_group")
-    if found is None:
+    if reading is None:
         return dict.fromkeys(keys)
-    value, cuts = found
+    value, cuts = reading
     index = _level(value, cuts)
     below = None if index == 0 else value - (cuts.low, cuts.high)[index - 1]
     above = None if index == 2 else (cuts.low, cuts.high)[index] - value
@@ -189,12 +189,12 @@ def _level_facts(name: str, found: tuple[float, Cuts] | None) -> dict[str, Any]:
     return dict(zip(keys, (LEVELS[name][index], *distances, cuts.group), strict=True))
 
 
-def _intonation_facts(end_st: float | None, found: tuple[float, Cuts] | None) -> dict[str, Any]:
+def _intonation_facts(end_st: float | None, reading: tuple[float, Cuts] | None) -> dict[str, Any]:
     """Return the intonation, and how far the clip is from each of the other three."""
     keys = ("intonation", *(f"intonation_to_{name}" for name in INTONATIONS), "intonation_group")
-    if end_st is None or found is None:
+    if end_st is None or reading is None:
         return dict.fromkeys(keys)
-    value, cuts = found
+    value, cuts = reading
     rises = end_st >= RISE_ST
     chosen = INTONATIONS[3] if rises else INTONATIONS[_level(value, cuts)]
     from_rise = abs(end_st - RISE_ST) / RISE_SPREAD_ST

@@ -170,7 +170,7 @@ def measure(samples: FloatArray, text: str | None, words: Sequence[Word] = ()) -
     voiced = len(frames) >= max(MIN_VOICED_FRAMES, MIN_VOICED_FRAC * activity.num_spoken)
     spoken = enough and (voiced or _movement_db(vowel_power, activity) >= MIN_MOVEMENT_DB)
     nuclei = _num_nuclei(vowel_power, activity) if spoken else None
-    found = Prosody(
+    prosody = Prosody(
         duration_s=len(samples) / SAMPLE_RATE_HZ,
         speech_s=speech_s,
         pause_frac=activity.num_paused / span if span else None,
@@ -187,7 +187,7 @@ def measure(samples: FloatArray, text: str | None, words: Sequence[Word] = ()) -
         letters_per_s=None,
         stressed_words=stressed_words(words, power, frames, contour) if words else None,
     )
-    return with_transcript(found, text)
+    return with_transcript(prosody, text)
 
 
 def pitch_curve(samples: FloatArray) -> tuple[Frames, Values]:
@@ -325,11 +325,11 @@ def _without_octave_errors(wave: Values, frames: Frames, contour: Values) -> tup
         offset = float(np.median(contour[piece])) - middle
         if abs(offset) < _OCTAVE_ST:
             continue
-        found = _periodicity(wave, frames[piece], contour[piece])
+        periodicity = _periodicity(wave, frames[piece], contour[piece])
         moved = contour[piece] - np.copysign(12.0, offset)
         # Twice a true period repeats as well as the period; half of one does not.
         ahead = 0.2 if offset > 0 else -0.1
-        if _periodicity(wave, frames[piece], moved) >= found + ahead:
+        if _periodicity(wave, frames[piece], moved) >= periodicity + ahead:
             contour[piece] = moved
     kept = np.concatenate(pieces)
     return frames[kept], contour[kept]

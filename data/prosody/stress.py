@@ -90,9 +90,9 @@ def stressed_words(
 
 
 def _z_scores(values: Sequence[float]) -> Values:
-    found = np.asarray(values, dtype=np.float64)
-    known = found[np.isfinite(found)]
-    spread = float(np.std(known)) if len(known) > 1 else 0.0
+    array = np.asarray(values, dtype=np.float64)
+    finite = array[np.isfinite(array)]
+    spread = float(np.std(finite)) if len(finite) > 1 else 0.0
     if spread < 1e-9:
-        return np.zeros(len(found))
-    return np.where(np.isfinite(found), (found - known.mean()) / spread, 0.0)
+        return np.zeros(len(array))
+    return np.where(np.isfinite(array), (array - finite.mean()) / spread, 0.0)

@@ -50,7 +50,7 @@ def _verdict(claims: list[Claim], prosody: Mapping[str, Any]) -> str:
     levels = dict.fromkeys(f"not {c.level}" if c.negated else c.level for c in claims)
     truths = [(claim, truth_of(claim, prosody, MARGIN)) for claim in claims]
     measured = [(claim, truth) for claim, truth in truths if truth is not None]
-    told = [claim for claim, _ in measured]
-    agreed = 0.0 if contradicts_itself(told) else min((truth for _, truth in measured), default=0.0)
+    kept = [claim for claim, _ in measured]
+    agreed = 0.0 if contradicts_itself(kept) else min((truth for _, truth in measured), default=0.0)
     verdict = _VERDICTS[agreed] if measured else "unknown"
     return f"{' and '.join(levels)} {verdict}"

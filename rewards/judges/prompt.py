@@ -269,11 +269,11 @@ def parse_scores(text: str, reasoning: str = "") -> dict[str, float]:
     answer = _after_thinking(text)
     if len(answer) > MAX_REPLY_CHARS:
         raise JudgeError("reply too long")
-    before, found, after = _only_object(answer)
+    before, object_text, after = _only_object(answer)
     if _is_suspect(before, f"{before} {after}", reasoning):
         raise JudgeError("quoted json")
     try:
-        scores = cast(list[tuple[str, Any]], json.loads(found, object_pairs_hook=list))
+        scores = cast(list[tuple[str, Any]], json.loads(object_text, object_pairs_hook=list))
     except ValueError as error:
         raise JudgeError("not json") from error
     if sorted(name for name, _ in scores) != sorted(DIMENSIONS):
@@ -284,8 +284,8 @@ def parse_scores(text: str, reasoning: str = "") -> dict[str, float]:
 def _after_thinking(text: str) -> str:
     """Return a reply without the thoughts before it; some servers leave out their opening tag."""
     for opening, closing in _THINKING:
-        _, found, rest = text.rpartition(closing)
-        text = rest if found else text
+        _, tag, rest = text.rpartition(closing)
+        text = rest if tag else text
         if opening in text:
             raise JudgeError("unfinished thinking")
     return text
@@ -297,11 +297,11 @@ def _only_object(text: str) -> tuple[str, str, str]:
     if not 0 <= start < end:
         listed = text.lstrip().startswith("[") or text.count("{") > 1
         raise JudgeError("nested json" if listed else "not json")
-    before, found, after = text[:start], text[start : end + 1], text[end + 1 :]
+    before, object_text, after = text[:start], text[start : end + 1], text[end + 1 :]
     # Before the parser, whose recursion is not bounded.
-    if found.count("{") > 1 or "[" in found or before.rstrip().endswith("["):
+    if object_text.count("{") > 1 or "[" in object_text or before.rstrip().endswith("["):
         raise JudgeError("nested json")
-    return before, found, after
+    return before, object_text, after
 
 
 def _is_suspect(before: str, around: str, reasoning: str) -> bool:
