@@ -90,7 +90,7 @@ def _tiers(path: Path) -> list[tuple[str, list[Interval]]]:
         raise UserError(f"{path}: is no TextGrid; its first lines have other names")
     for expected in ("number", "number", "flag"):
         take(expected)
-    found: list[tuple[str, list[Interval]]] = []
+    tiers: list[tuple[str, list[Interval]]] = []
     for _ in range(int(take("number"))):
         kind, name = take("text"), take("text")
         for _ in ("start", "end"):
@@ -101,8 +101,8 @@ def _tiers(path: Path) -> list[tuple[str, list[Interval]]]:
             end = float(take("number")) if kind == "IntervalTier" else start
             intervals.append((first, take("text"), start, end))
         if kind == "IntervalTier":
-            found.append((name, intervals))
-    return found
+            tiers.append((name, intervals))
+    return tiers
 
 
 def read_wdseg(path: Path) -> Aligned:
@@ -131,10 +131,10 @@ def read_ctm(path: Path) -> Iterator[tuple[str, str, list[Interval]]]:
     """
     for name, lines in groupby(_ctm_lines(path), key=itemgetter(0)):
         channel, intervals = "", list[Interval]()
-        for _, own, interval in lines:
-            if intervals and own != channel:
+        for _, line_channel, interval in lines:
+            if intervals and line_channel != channel:
                 raise two_channels(path, interval[0], name)
-            channel = own
+            channel = line_channel
             intervals.append(interval)
         yield name, channel, intervals
 

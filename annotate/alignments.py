@@ -104,16 +104,16 @@ class _Alignments:
 
     def of_clip(self, clip: PurePosixPath) -> dict[str, list[int]]:
         """Return the alignments with most of a clip's path, its last two or one names -> places."""
-        found: dict[str, list[int]] = {}
+        matches: dict[str, list[int]] = {}
         for num_parts, places in self._places.items():
             end = _end(clip, num_parts)
             for place in places.of(hash(end)) if len(clip.parts) >= num_parts else ():
                 name = self._rows[place]["name"]
                 if _end(PurePosixPath(name), num_parts) == end:
-                    found.setdefault(name, []).append(place)
-            if found:
+                    matches.setdefault(name, []).append(place)
+            if matches:
                 break
-        return found
+        return matches
 
     def without(self, chosen: IntArray) -> Iterator[str]:
         """Yield the names of the alignments that are not chosen."""
@@ -153,7 +153,7 @@ def _entries(folder: Path) -> Iterator[dict[str, Any]]:
     """
     if not folder.is_dir():
         raise UserError(f"alignments {folder}: no such folder")
-    found = False
+    has_files = False
     for path in iterate_files(folder, "**/*.*"):
         extension = path.suffix.lower()
         if extension == ".ctm":
@@ -163,8 +163,8 @@ def _entries(folder: Path) -> Iterator[dict[str, Any]]:
         elif extension in EXTENSIONS:
             name = path.relative_to(folder).with_suffix("").as_posix()
             yield {"name": name, "path": str(path)}
-        found = found or extension in EXTENSIONS
-    if not found:
+        has_files = has_files or extension in EXTENSIONS
+    if not has_files:
         raise UserError(
             f"alignments {folder}: holds no file of {', '.join(EXTENSIONS)}; name the folder that "
             "the aligner wrote"

@@ -224,9 +224,9 @@ class _Cache(Journal):
         Raises:
             UserError: Two clips have one hash, which no two of a billion have by chance.
         """
-        known = self.find(result.key)
-        if known is not None:
-            return known[0]
+        entry = self.find(result.key)
+        if entry is not None:
+            return entry[0]
         if result.prosody is None:
             raise UserError(f"{task.path}: is taken for another clip in {self.path}; remove that")
         self.num_new += 1

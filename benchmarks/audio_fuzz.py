@@ -359,8 +359,8 @@ def run(cases: list[Case]) -> list[str]:
     pool = ProcessPoolExecutor(1)
     for case in cases:
         try:
-            found = pool.submit(read_case, str(case.path)).result(timeout=TIMEOUT_S)
-            outcomes.append(judged(case, *found))
+            result = pool.submit(read_case, str(case.path)).result(timeout=TIMEOUT_S)
+            outcomes.append(judged(case, *result))
         except (BrokenProcessPool, TimeoutError) as error:
             outcomes.append(f"{type(error).__name__}: crashed or hung")
             pool.shutdown(wait=False, cancel_futures=True)
@@ -381,10 +381,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         cases = make_cases(numbers, options.seed, Path(folder))
         for case, outcome in zip(cases, run(cases), strict=True):
-            known = outcome if outcome in ("read", "refused") else "wrong"
+            verdict = outcome if outcome in ("read", "refused") else "wrong"
             for key in (case.kind, f"damage: {case.damage}", "all"):
-                counts[key][known] += 1
-            if known == "wrong":
+                counts[key][verdict] += 1
+            if verdict == "wrong":
                 wrong.append(f"{case.path.name} ({case.kind}, {case.damage}): {outcome}")
                 if options.keep:
                     shutil.copy(case.path, options.keep)

@@ -239,8 +239,8 @@ def print_gpus(name: str, all_gpus: Sequence[int], all_prompts: Sequence[int]) -
     for prompts in all_prompts:
         work = Workload(prompts=prompts)
         for mode in MODES:
-            found = [best(name, work, gpus, mode) for gpus in all_gpus]
-            table.append([f"{prompts}", mode, *map(_division, found)])
+            choices = [best(name, work, gpus, mode) for gpus in all_gpus]
+            table.append([f"{prompts}", mode, *map(_division, choices)])
     print(f"{name}, simulated: seconds of a step (ranks + engines)\n")
     print_table(["prompts", "mode", *(f"{gpus} GPUs" for gpus in all_gpus)], table)
     work = Workload(prompts=all_prompts[0])

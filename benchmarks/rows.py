@@ -98,13 +98,13 @@ def peak_gb(whose: int) -> float:
 
 def measure(folder: Path, num_workers: int) -> dict[str, float]:
     """Return the seconds of each part, and the largest memory in GB."""
-    found: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     manifest = folder / "manifest.jsonl"
 
     def part(name: str, function: Callable[[], Any]) -> Any:
         start = time.perf_counter()
         result = function()
-        found[f"{name}_s"] = time.perf_counter() - start
+        seconds[f"{name}_s"] = time.perf_counter() - start
         return result
 
     rows = part(
@@ -133,7 +133,7 @@ def measure(folder: Path, num_workers: int) -> dict[str, float]:
         "worker_gb": peak_gb(resource.RUSAGE_CHILDREN),
         "manifest_gb": manifest.stat().st_size / 1e9,
     }
-    return found | memory | {"rows": len(rows)}
+    return seconds | memory | {"rows": len(rows)}
 
 
 def in_new_process(num_rows: int, parsed: argparse.Namespace) -> dict[str, float]:
@@ -159,9 +159,9 @@ def main() -> None:
         print(json.dumps(measure(Path(parsed.folder), parsed.workers)))
         return
     print_machine()
-    found = [in_new_process(num_rows, parsed) for num_rows in parsed.rows]
+    results = [in_new_process(num_rows, parsed) for num_rows in parsed.rows]
     if parsed.out:
-        Path(parsed.out).write_text("".join(json.dumps(row) + "\n" for row in found), "utf-8")
+        Path(parsed.out).write_text("".join(json.dumps(row) + "\n" for row in results), "utf-8")
     header = ["rows", "manifest GB", *(f"{name} s" for name in PARTS), "GB", "GB of a worker"]
     print_table(
         header,
@@ -173,7 +173,7 @@ def main() -> None:
                 f"{row['gb']:.2f}",
                 f"{row['worker_gb']:.2f}",
             ]
-            for row in found
+            for row in results
         ],
     )
 

@@ -160,12 +160,12 @@ def fit(rows: Sequence[Row], part: str) -> Law:
     scale = np.abs(matrix).max(axis=0)
     used = list(range(matrix.shape[1]))
     while True:
-        found = np.linalg.lstsq(matrix[:, used] / scale[used], np.ones(len(rows)), rcond=None)[0]
-        if (found >= 0).all() or len(used) == 1:
+        scaled = np.linalg.lstsq(matrix[:, used] / scale[used], np.ones(len(rows)), rcond=None)[0]
+        if (scaled >= 0).all() or len(used) == 1:
             break
-        used.pop(int(found.argmin()))
+        used.pop(int(scaled.argmin()))
     coefficients = np.zeros(matrix.shape[1])
-    coefficients[used] = found / scale[used]
+    coefficients[used] = scaled / scale[used]
     return Law(terms, coefficients)
 
 
@@ -194,9 +194,9 @@ def print_fit(rows: Sequence[Row]) -> None:
         if any(row[axis] == largest[axis] != middle[axis] for axis in axes)
         or sum(row[axis] != middle[axis] for axis in axes) > 1
     ]
-    known = [row for row in alone if row not in held]
-    laws = {part: fit(known, part) for part in TERMS}
-    print(f"fitted to {len(known)} sizes, predicted and measured at {len(held)} others\n")
+    fit_rows = [row for row in alone if row not in held]
+    laws = {part: fit(fit_rows, part) for part in TERMS}
+    print(f"fitted to {len(fit_rows)} sizes, predicted and measured at {len(held)} others\n")
     table, errors = [], []
     for row in held:
         parts = {part: (law(row), row[f"{part}_s"]) for part, law in laws.items()}

@@ -71,14 +71,14 @@ class Recorder:
 
     def _sampling(self, generate: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
         def watched(*args: Any, **options: Any) -> Iterator[Any]:
-            asked = time.perf_counter()
+            call_start = time.perf_counter()
             groups = generate(*args, **options)
 
             def passed_on() -> Iterator[Any]:
                 yield from groups
                 end = time.perf_counter()
                 # An engine takes one request after another.
-                self.spans.append(Span("sampling", max(asked, self._engine_free), end))
+                self.spans.append(Span("sampling", max(call_start, self._engine_free), end))
                 self._engine_free = end
 
             return passed_on()
@@ -105,7 +105,7 @@ def numbered(spans: Iterable[Span]) -> list[tuple[int, Span]]:
     lanes: dict[str, list[Span]] = {}
     for span in sorted(spans, key=lambda span: span.start):
         lanes.setdefault(span.lane, []).append(span)
-    return [pair for own in lanes.values() for pair in enumerate(own)]
+    return [pair for lane in lanes.values() for pair in enumerate(lane)]
 
 
 def draw(panels: dict[str, tuple[float, float, list[tuple[int, Span]]]], output: Path) -> None:

@@ -20,12 +20,12 @@ SHEBANG = "#!/usr/bin/env python\n"
 
 def commands() -> Mapping[str, str]:
     """Return every command and what it does: a script of `launch/`, first line of its docstring."""
-    found: dict[str, str] = {}
+    summaries: dict[str, str] = {}
     for path in sorted((ROOT / "launch").glob("*.py")):
         text = path.read_text(encoding="utf-8")
         if text.startswith(SHEBANG):
-            found[path.stem] = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
-    return found
+            summaries[path.stem] = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    return summaries
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,20 +42,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["--version"]:
         print(f"cadence {__version__}")
         return 0
-    known = commands()
+    summaries = commands()
     if not words or words[0] in ("-h", "--help"):
-        print(_usage(known))
+        print(_usage(summaries))
         return 0
     name = words[0]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+    if name not in summaries:
+        near = difflib.get_close_matches(name, summaries, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         return _fail(EXIT_USAGE, f"unknown command {name!r}; {hint}`cadence --help` lists all")
-    found = clashes()
-    if found:
+    problems = clashes()
+    if problems:
         return _fail(
             EXIT_CLASH,
-            f"{'; '.join(found)}. Modules of other software have the names of ours: install "
+            f"{'; '.join(problems)}. Modules of other software have the names of ours: install "
             "cadence-rl again in an environment of its own, and take their folder off PYTHONPATH",
         )
     # What argparse calls the program; `sys.orig_argv` keeps the line as it was typed.
@@ -63,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return importlib.import_module(f"launch.{name}").main()
 
 
-def _usage(known: Mapping[str, str]) -> str:
-    width = max(map(len, known))
-    lines = [f"  {name:<{width}}  {about}" for name, about in known.items()]
+def _usage(summaries: Mapping[str, str]) -> str:
+    width = max(map(len, summaries))
+    lines = [f"  {name:<{width}}  {about}" for name, about in summaries.items()]
     return "\n".join(
         [
             "usage: cadence COMMAND [ARGUMENT ...]",

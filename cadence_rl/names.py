@@ -37,11 +37,11 @@ ROOT = Path(__file__).resolve().parents[1]
 def installed() -> Distribution | None:
     """Return what pip knows of this copy; None if it was not installed, as a checkout."""
     try:
-        found = Distribution.from_name(DISTRIBUTION)
+        distribution = Distribution.from_name(DISTRIBUTION)
     except PackageNotFoundError:
         return None
     # An older copy may be installed elsewhere on the path.
-    return found if Path(str(found.locate_file(""))).resolve() == ROOT else None
+    return distribution if Path(str(distribution.locate_file(""))).resolve() == ROOT else None
 
 
 def clashes() -> list[str]:

@@ -249,7 +249,7 @@ def where_it_fits(root: Path, fits: Callable[[Path], bool]) -> str:
     Returns:
         Empty if no folder near it fits.
     """
-    level, looked_at, found = [root], 0, list[Path]()
+    level, looked_at, roots = [root], 0, list[Path]()
     for _ in range(MAX_DEPTH):
         below: list[Path] = []
         for folder in level:
@@ -263,14 +263,14 @@ def where_it_fits(root: Path, fits: Callable[[Path], bool]) -> str:
                 continue
         below = below[: MAX_LOOKED_AT - looked_at]
         looked_at += len(below)
-        found = [folder for folder in below if folder.name not in JUNK_FOLDERS and fits(folder)]
-        if found:
+        roots = [folder for folder in below if folder.name not in JUNK_FOLDERS and fits(folder)]
+        if roots:
             break
         level = below
-    found = found or [folder for folder in root.absolute().parents[:MAX_DEPTH] if fits(folder)][:1]
-    if not found:
+    roots = roots or [folder for folder in root.absolute().parents[:MAX_DEPTH] if fits(folder)][:1]
+    if not roots:
         return ""
-    named = " and ".join(map(str, found[:3]))
-    if len(found) > 1:
-        return f"; {named}{' and others' if len(found) > 3 else ''} fit: give one of them as root"
+    named = " and ".join(map(str, roots[:3]))
+    if len(roots) > 1:
+        return f"; {named}{' and others' if len(roots) > 3 else ''} fit: give one of them as root"
     return f"; {named} fits: give root={named}"

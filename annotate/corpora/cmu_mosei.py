@@ -109,16 +109,16 @@ def _segments(path: Path) -> list[tuple[str, float, float, str]]:
     """Return index, start and end in seconds, and text of the sentences of a video."""
     if not path.is_file():
         raise ValueError(f"no transcript {path}; unpack the transcripts")
-    found: list[tuple[str, float, float, str]] = []
+    segments: list[tuple[str, float, float, str]] = []
     for number, line in read_lines(path, encodings=("cp1252",)):
         parts = line.split("___", 4)
         try:
-            found.append((parts[1], float(parts[2]), float(parts[3]), parts[4].strip()))
+            segments.append((parts[1], float(parts[2]), float(parts[3]), parts[4].strip()))
         except (IndexError, ValueError) as error:
             raise ValueError(
                 f"{path}:{number}: expected VIDEO___INDEX___START___END___TEXT"
             ) from error
-    return found
+    return segments
 
 
 def _segment(

@@ -161,8 +161,8 @@ def convert_clips(
     out = [f"{clip.audio!r} {why}" for clip in kept() if (why := place.leads_out(clip.audio))]
     if out:
         raise UserError(f"{root}: {len(out)} of {num_kept} clips lie outside it\n{first_of(out)}")
-    known = {*dropped, *label_map.targets}
-    unknown = Counter({label: n for label, n in counts.items() if label not in known})
+    map_labels = {*dropped, *label_map.targets}
+    unknown = Counter({label: n for label, n in counts.items() if label not in map_labels})
     if unknown:
         listed = list_unknown(unknown, clips, label_map.targets)
         raise UserError(
@@ -183,12 +183,12 @@ def convert_clips(
     return Converted(store(rows()), failed, dropped, label_map)
 
 
-def list_unknown(unknown: Counter[str], clips: Iterable[CorpusClip], known: Collection[str]) -> str:
+def list_unknown(unknown: Counter[str], clips: Iterable[CorpusClip], words: Collection[str]) -> str:
     """Return labels that are not known, each with a clip of it and the nearest that is known."""
     audio = {clip.raw_label: clip.audio for clip in clips}
     listed: list[str] = []
     for label, num in unknown.most_common():
-        near = difflib.get_close_matches(label.casefold(), known, n=1)
+        near = difflib.get_close_matches(label.casefold(), words, n=1)
         hint = f", did you mean {near[0]!r}?" if near else ""
         listed.append(f"{label!r} ({num} clips, such as {audio[label]!r}{hint})")
     return ", ".join(listed)

@@ -118,17 +118,17 @@ def _read_texts(path: Path, problems: list[str], left_out: LeftOut) -> dict[str,
     try:
         for number, line in read_lines(path, encodings=others, remedy="unpack it again"):
             fields = [field.strip() for field in line.strip().split("\t")]
-            found = _LINE.fullmatch(line.strip())
-            is_damaged = found is None or (
+            match = _LINE.fullmatch(line.strip())
+            is_damaged = match is None or (
                 len(fields) != 3
-                and found["emotion"] not in IN_MANDARIN
-                and found["emotion"].capitalize() not in EMOTIONS
+                and match["emotion"] not in IN_MANDARIN
+                and match["emotion"].capitalize() not in EMOTIONS
             )
-            if found is None or is_damaged or (len(fields) == 3 and not fields[1]):
+            if match is None or is_damaged or (len(fields) == 3 and not fields[1]):
                 left_out.add("lines that are not NAME<tab>TEXT<tab>EMOTION", f"{path}:{number}")
             else:
-                said = fields[1] if len(fields) == 3 else found["text"]
-                texts[found[1]] = " ".join(said.split())
+                said = fields[1] if len(fields) == 3 else match["text"]
+                texts[match[1]] = " ".join(said.split())
     except UserError as error:
         problems.append(str(error))
     return texts

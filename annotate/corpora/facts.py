@@ -27,12 +27,12 @@ def facts_of(
             read again. None = all are read.
         num_threads: Threads that read.
     """
-    known = Journal(journal, lambda entry: entry["file"]) if journal else None
-    reading, waiting = tee(_clip(path, known) for path in paths)
+    entries = Journal(journal, lambda entry: entry["file"]) if journal else None
+    reading, waiting = tee(_clip(path, entries) for path in paths)
     read = thread_map(lambda clip: clip.facts or file_facts(clip.path), reading, num_threads)
     for clip, facts in zip(waiting, read, strict=True):
-        if known and clip.key and not (clip.facts or isinstance(facts, str)):
-            known.add({"file": clip.key, "facts": facts})
+        if entries and clip.key and not (clip.facts or isinstance(facts, str)):
+            entries.add({"file": clip.key, "facts": facts})
         yield facts
 
 

@@ -94,10 +94,10 @@ def read_text(path: Path, *, encodings: Sequence[str] = (), remedy: str = "") ->
         controls = sum(c < " " and not c.isspace() for c in text)
         if controls <= MAX_CONTROLS * len(text):
             return text
-        place, found = 1, "control characters"
+        place, reason = 1, "control characters"
     except UnicodeDecodeError as error:
         place = content.count(b"\n", 0, error.start) + 1
-        found = error.reason
+        reason = error.reason
     if not marked:
         for encoding in encodings or _likely(content):
             try:
@@ -110,7 +110,7 @@ def read_text(path: Path, *, encodings: Sequence[str] = (), remedy: str = "") ->
         ", ".join(("Unicode", *encodings)) if encodings else "Unicode, and nothing else for sure"
     )
     raise UserError(
-        f"{path}:{place}: the file is not in {marked or 'UTF-8'} ({found}; tried {tried}); "
+        f"{path}:{place}: the file is not in {marked or 'UTF-8'} ({reason}; tried {tried}); "
         f"{remedy or f'convert it: iconv -f ITS_ENCODING -t UTF-8 {path.name}'}"
     )
 

@@ -130,13 +130,13 @@ class _Index:
 
     def find(self, runs: Sequence[int]) -> NDArray[np.int32]:
         """Return the numbers of the texts that have one of the runs, ascending."""
-        found = [np.array(self._fresh[run], np.int32) for run in runs if run in self._fresh]
+        matches = [np.array(self._fresh[run], np.int32) for run in runs if run in self._fresh]
         wanted = np.array(runs, np.uint64)
         for keys, numbers in self._sorted:
             starts = np.searchsorted(keys, wanted).tolist()
             ends = np.searchsorted(keys, wanted, "right").tolist()
-            found += [numbers[start:end] for start, end in zip(starts, ends, strict=True)]
-        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int32)
+            matches += [numbers[start:end] for start, end in zip(starts, ends, strict=True)]
+        return np.unique(np.concatenate(matches)) if matches else np.zeros(0, np.int32)
 
 
 @lru_cache(maxsize=2**16)

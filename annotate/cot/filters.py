@@ -89,9 +89,9 @@ def _claim_faults(text: str, prosody: Mapping[str, Any], margin: float) -> list[
         if not claim.negated:
             stated.setdefault(claim.attribute, []).append(claim)
     faults += [
-        f"contradicts itself: {' and '.join(sorted({c.level for c in told}))} {attribute}"
-        for attribute, told in stated.items()
-        if contradicts_itself(told)
+        f"contradicts itself: {' and '.join(sorted({c.level for c in statements}))} {attribute}"
+        for attribute, statements in stated.items()
+        if contradicts_itself(statements)
     ]
     if all(truth is None for truth in truths):
         faults.append("no cue")

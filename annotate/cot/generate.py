@@ -233,8 +233,8 @@ class _Generation:
             keys = np.fromiter((_number(row_key(row)) for row in rows), np.uint64, len(rows))
             order = np.argsort(keys)
             for start, entry in journal.entries():
-                found = np.searchsorted(keys, np.uint64(_number(entry["key"])), sorter=order)
-                place = int(order[min(int(found), len(rows) - 1)])
+                rank = np.searchsorted(keys, np.uint64(_number(entry["key"])), sorter=order)
+                place = int(order[min(int(rank), len(rows) - 1)])
                 if keys[place] == _number(entry["key"]):
                     self._take(place, start, entry)
 

@@ -123,9 +123,9 @@ def with_other_clips(rows: Sequence[Row], sha256_of: Callable[[str], str]) -> It
     for row in rows:
         for clip in row.get(OTHER_CLIPS, ()):
             place = about.get(text_hash(clip))
-            told = {} if place is None else rows[place]
+            clip_row = {} if place is None else rows[place]
             yield {
-                **{key: told.get(key) for key in ("speaker", "session", "text")},
+                **{key: clip_row.get(key) for key in ("speaker", "session", "text")},
                 "id": f"{row['id']}, its clip {clip}",
                 "split": row.get("split"),
                 "dataset": row.get("dataset"),

@@ -84,12 +84,12 @@ def read_mmau(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterator[R
             raise UserError(f"{row.where}: 'choices' is no list of texts; download it again")
         choices = [_without_letter(choice) for choice in choices]
         question = with_options(_text(row, "question"), choices)
-        told = row.fields.get("answer")
-        told = _without_letter(told) if isinstance(told, str) else told
+        raw_answer = row.fields.get("answer")
+        raw_answer = _without_letter(raw_answer) if isinstance(raw_answer, str) else raw_answer
         clip = row.fields.get("audio_id"), None
         if "audio_id" not in row.fields:  # clips of all rows may have one name
             clip = f"mmau-{row.fields.get('id')}", _clip(row, "audio")[1]
-        yield from _record(row, "mmau", clip, question, choices, told, groups, left_out)
+        yield from _record(row, "mmau", clip, question, choices, raw_answer, groups, left_out)
     _say(root, names)
 
 
@@ -113,9 +113,9 @@ def read_mmsu(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterator[R
             if row.fields.get(name)
         }
         question = with_options(_text(row, "question"), choices, "{letter}. {choice}")
-        told = row.fields.get("answer_gt")
+        raw_answer = row.fields.get("answer_gt")
         yield from _record(
-            row, "mmsu", _clip(row, "audio"), question, choices, told, groups, left_out
+            row, "mmsu", _clip(row, "audio"), question, choices, raw_answer, groups, left_out
         )
     _say(root, names)
 
@@ -145,8 +145,8 @@ def _audiobench(rule: str, config: SourceConfig, root: Path, left_out: LeftOut) 
     choices = list(EMOTIONS[rule])
     question = OPEN_QUESTION.format(choices=", ".join(choices))
     for number, row in enumerate(_table_rows(config, root)):
-        told = _text(row, "answer")
-        named = [one for one in choices if re.search(rf"\b{one}\b", told, re.IGNORECASE)]
+        raw_answer = _text(row, "answer")
+        named = [one for one in choices if re.search(rf"\b{one}\b", raw_answer, re.IGNORECASE)]
         label = named[0] if len(named) == 1 else None
         _, content = _clip(row, "context")
         clip = (f"{rule}-{number:05d}", content)  # clips of all rows may have one name
@@ -159,20 +159,20 @@ def _record(
     clip: tuple[str | None, bytes | None],
     question: str,
     choices: Sequence[str],
-    told: Any,
+    raw_answer: Any,
     groups: Mapping[str, str],
     left_out: LeftOut,
 ) -> Iterator[Record]:
     """Yield a row as a record, if its answer is one of its choices."""
     keys = [normalize_label(choice) for choice in choices]
-    if told is not None and (
-        normalize_label(str(told)) not in keys or len(set(keys)) < len(keys) or len(keys) < 2
+    if raw_answer is not None and (
+        normalize_label(str(raw_answer)) not in keys or len(set(keys)) < len(keys) or len(keys) < 2
     ):
         left_out.add(
             "questions whose answer is none of their choices, or that repeat one", row.where
         )
         return
-    label = None if told is None else choices[keys.index(normalize_label(str(told)))]
+    label = None if raw_answer is None else choices[keys.index(normalize_label(str(raw_answer)))]
     fields = {"audio": clip[0], "label": label, "id": row.fields.get("id"), "split": "test"}
     extra = {
         "question": question,

@@ -67,8 +67,8 @@ def read_chats(config: SourceConfig, root: Path, left_out: LeftOut) -> Iterator[
             fields = renamed(row, chosen) | {"audio": audios[0]}
             if split:
                 fields["split"] = SPLITS[split]
-            found, extra = _label(replies[0] if replies else None, pattern, where)
-            yield Record(where, {**fields, **found}, path.parent, extra=extra)
+            label_fields, extra = _label(replies[0] if replies else None, pattern, where)
+            yield Record(where, {**fields, **label_fields}, path.parent, extra=extra)
 
 
 def _replies(row: Mapping[str, Any], where: str) -> list[str]:

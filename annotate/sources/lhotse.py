@@ -153,6 +153,6 @@ def _channel(channel: Any, recording: Mapping[str, Any]) -> str | None:
     """Return the channel of a supervision, unless these are all that the recording has."""
     if channel is None:
         return None
-    asked = channel if isinstance(channel, list) else [channel]
+    channels = channel if isinstance(channel, list) else [channel]
     there = recording.get("channel_ids") or recording["sources"][0].get("channels") or [0]
-    return None if set(asked) == set(there) else ", ".join(map(str, asked))
+    return None if set(channels) == set(there) else ", ".join(map(str, channels))

@@ -51,10 +51,10 @@ class ClipPaths:
             PathError: An address, or a path that leaves the root or may mean two files; a link
                 that leads out of the root, unless it may.
         """
-        found = self._found(audio, base)
-        if problem := self._links.leads_out(found):
+        path = self._found(audio, base)
+        if problem := self._links.leads_out(path):
             raise PathError(f"{audio!r} {problem}")
-        return found
+        return path
 
     def _found(self, audio: str, base: Path) -> str:
         if _ADDRESS.match(audio):
@@ -96,8 +96,8 @@ class ClipPaths:
         else:
             starts = [plain[: mark.end()] for mark in re.finditer("/+", plain)]
         for start in starts:
-            found = _existing(self.root / plain[len(start) :])
-            if found and (below := self._below(found)) is not None:
+            cut_path = _existing(self.root / plain[len(start) :])
+            if cut_path and (below := self._below(cut_path)) is not None:
                 if self.moved is None:
                     logger.info(f"paths begin with {start}: taken for the root {self.root}")
                     self.moved = start

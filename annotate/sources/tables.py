@@ -58,7 +58,7 @@ def table_files(config: SourceConfig, root: Path, ends: Sequence[str]) -> list[P
     """
     if config.files:
         return [_named_file(name, root, ends) for name in config.files]
-    found = sorted(
+    paths = sorted(
         path
         for path in root.iterdir()
         if path.suffix.lower() in ends
@@ -66,17 +66,17 @@ def table_files(config: SourceConfig, root: Path, ends: Sequence[str]) -> list[P
         and not path.name.startswith(".")
         and path.is_file()
     )
-    if not found:
+    if not paths:
         raise UserError(
             f"{root}: holds no {', '.join(ends)} file; name it: source.files=[FILE], and give as "
             "root the folder that the clips are in"
         )
-    if len(found) > 1 and not all(split_of(path) for path in found):
+    if len(paths) > 1 and not all(split_of(path) for path in paths):
         raise UserError(
-            f"{root}: holds {', '.join(path.name for path in found[:10])}; say which: "
-            f"source.files=[{found[0].name}]"
+            f"{root}: holds {', '.join(path.name for path in paths[:10])}; say which: "
+            f"source.files=[{paths[0].name}]"
         )
-    return found
+    return paths
 
 
 def _named_file(name: str, root: Path, ends: Sequence[str]) -> Path:
