@@ -230,9 +230,11 @@ def _merged(below: Node, layer: Node) -> Node:
         return layer
     if isinstance(below, list):
         changes = {int(key): value for key, value in layer.items() if str(key).isdecimal()}
-        known = len(changes) == len(layer) and changes.keys() <= {*range(len(below) + 1)}
-        if changes and known:
-            entries = [*below, *([{}] if len(below) in changes else [])]
+        is_near = len(changes) == len(layer) and changes.keys() <= {*range(len(below) + 1)}
+        if changes and is_near:
+            entries = list(below)
+            if len(below) in changes:
+                entries.append({})
             return [_merged(entry, changes.get(i, entry)) for i, entry in enumerate(entries)]
     tree = below if isinstance(below, dict) else {}
     return tree | {key: _merged(tree.get(key), value) for key, value in layer.items()}
