@@ -35,13 +35,13 @@ def local_folder(checkpoint: str) -> str:
     Raises:
         UserError: The snapshot is not there; the message has the command that fetches it.
     """
-    found = HUB_ID.fullmatch(checkpoint)
-    if found is None or Path(checkpoint).exists():
+    match = HUB_ID.fullmatch(checkpoint)
+    if match is None or Path(checkpoint).exists():
         return checkpoint
     # Not before it is needed: it takes a third of a second.
     import huggingface_hub
 
-    repo, revision = found["repo"], found["revision"]
+    repo, revision = match["repo"], match["revision"]
     try:
         folder = cast(Any, huggingface_hub).snapshot_download(
             repo,

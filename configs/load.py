@@ -182,21 +182,21 @@ def _file_layers(path: Path, problems: list[str]) -> list[Layer]:
     return layers
 
 
-def _read_yaml(path: Path, asked: Path) -> dict[str, Any]:
+def _read_yaml(path: Path, where: Path) -> dict[str, Any]:
     try:
         loaded = OmegaConf.load(path)
     except (OSError, UnicodeDecodeError) as error:
         names = [other.name for other in path.parent.glob("*.y*ml")]
         near = [] if path.exists() else difflib.get_close_matches(path.name, names, n=1)
         hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
-        raise ConfigError(asked, f"{path}: cannot be read: {error}{hint}") from error
+        raise ConfigError(where, f"{path}: cannot be read: {error}{hint}") from error
     except YAMLError as error:
-        raise ConfigError(asked, f"{path}: not valid YAML: {error}") from error
+        raise ConfigError(where, f"{path}: not valid YAML: {error}") from error
     except OmegaConfBaseException as error:
         problem = f"{path}: {error}; `${{...}}` is not supported, write the value itself"
-        raise ConfigError(asked, problem) from error
+        raise ConfigError(where, problem) from error
     if not isinstance(loaded, DictConfig):
-        raise ConfigError(asked, f"{path}: found a list; a configuration is a mapping of keys")
+        raise ConfigError(where, f"{path}: found a list; a configuration is a mapping of keys")
     return cast(dict[str, Any], OmegaConf.to_container(loaded, resolve=False))
 
 

@@ -75,15 +75,15 @@ def _run(config: RunConfig) -> Iterator[str]:
 
 def _device(config: RunConfig) -> Iterator[str]:
     if config.device == "cpu":
-        for key, found, needed in (
+        for key, value, needed in (
             ("sync.transport", config.sync.transport, "host"),
             ("model.dtype", config.model.dtype, "float32"),
             ("model.attention", config.model.attention, "sdpa"),
             ("rollout.tensor_parallel", config.rollout.tensor_parallel, 1),
             ("rollout.colocate", config.rollout.colocate, False),
         ):
-            if found != needed:
-                yield f"{key}: found {found}; device: cpu needs {str(needed).lower()}"
+            if value != needed:
+                yield f"{key}: found {value}; device: cpu needs {str(needed).lower()}"
     elif config.sync.transport == "host":
         yield "sync.transport: host is for device: cpu; on cuda use nccl, or ipc when colocated"
 
@@ -114,15 +114,15 @@ def _staleness(config: RunConfig) -> Iterator[str]:
         if config.async_.in_flight:
             yield "async.in_flight: needs async.max_staleness of 1 or more; 0 is strictly on-policy"
         return
-    found = f"async.max_staleness: found {config.async_.max_staleness}"
+    fault = f"async.max_staleness: found {config.async_.max_staleness}"
     if config.rollout.colocate:
         yield (
-            f"{found}; with rollout.colocate engines sleep while the learner works, so nothing can "
+            f"{fault}; with rollout.colocate engines sleep while the learner works, so nothing can "
             "be sampled meanwhile: give them GPUs of their own (rollout.colocate: false)"
         )
     if config.loss.importance_cap == 0:
         yield (
-            f"{found}; completions of older weights need their importance weights: "
+            f"{fault}; completions of older weights need their importance weights: "
             "loss.importance_cap above 0, such as 2"
         )
 
@@ -138,9 +138,9 @@ def _data(config: RunConfig) -> Iterator[str]:
     if not data.question.strip():
         yield "data.question: is empty; the policy needs a question"
     for key, text in (("question", data.question), ("system_prompt", data.system_prompt)):
-        if found := PLACEHOLDER.search(text):
+        if match := PLACEHOLDER.search(text):
             yield (
-                f"data.{key}: holds {found[0]!r}, which would be read as text; take it out: the "
+                f"data.{key}: holds {match[0]!r}, which would be read as text; take it out: the "
                 "clip comes before the question by itself"
             )
     unknown = sorted(set(re.findall(r"\{(\w*)\}", data.question)) - {"choices"})
@@ -368,12 +368,12 @@ def _step_size(config: RunConfig) -> Iterator[str]:
 
 
 def _resume(config: RunConfig) -> Iterator[str]:
-    known = set(keys_below(type(config)))
+    keys = set(keys_below(type(config)))
     for name in config.resume.allow:
         neutral = re.sub(r"(?<=\.)\d+(?=\.|$)", "0", name)
         parts = neutral.split(".")
         # Options and aliases have keys of their own below the schema's.
         heads = {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
         free_form = heads & {"rewards.terms.0.options", "rewards.aliases", "judge.options"}
-        if neutral not in known and not free_form:
+        if neutral not in keys and not free_form:
             yield f"resume.allow: found {name!r}; no key of a run has this name"

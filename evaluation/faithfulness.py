@@ -101,15 +101,15 @@ def recorded(rows: Iterable[Row]) -> Faithfulness:
     )
 
 
-def faithfulness_metrics(found: Faithfulness | None) -> dict[str, float]:
+def faithfulness_metrics(agreement: Faithfulness | None) -> dict[str, float]:
     """Return `faithful_X`; what could not be measured has no key."""
-    if found is None:
+    if agreement is None:
         return {}
     metrics = {
-        "faithful_same_frac": found.same_frac,
-        "faithful_other_frac": found.other_frac,
-        "faithful_gap": found.gap,
-        "faithful_num": float(found.num_groups),
-        "faithful_unclaimed_frac": found.unclaimed_frac,
+        "faithful_same_frac": agreement.same_frac,
+        "faithful_other_frac": agreement.other_frac,
+        "faithful_gap": agreement.gap,
+        "faithful_num": float(agreement.num_groups),
+        "faithful_unclaimed_frac": agreement.unclaimed_frac,
     }
     return {key: value for key, value in metrics.items() if value is not None}

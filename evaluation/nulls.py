@@ -89,36 +89,36 @@ def null_baselines(
         typical levels of that label). Each is None where it cannot be computed.
     """
     by_id = {example.id: example for example in tested}
-    asked = [(row, by_id[row["id"]]) for row in answers if row["id"] in by_id]
-    task = asked[0][1].task if asked and asked[0][1].target is not None else None
-    known = _labelled(list(train), task)
-    if not known or not asked:
+    pairs = [(row, by_id[row["id"]]) for row in answers if row["id"] in by_id]
+    task = pairs[0][1].task if pairs and pairs[0][1].target is not None else None
+    labelled = _labelled(list(train), task)
+    if not labelled or not pairs:
         return None
-    majority = Counter(label for _, label in known).most_common(1)[0][0]
-    is_emotion = all(example.target is None for _, example in asked)
+    majority = Counter(label for _, label in labelled).most_common(1)[0][0]
+    is_emotion = all(example.target is None for _, example in pairs)
     return {
-        "train": len(known),
-        "examples": len(asked),
-        "majority": float(np.mean([row["label"] == majority for row, _ in asked])),
-        **_forests(known, [(example, row["label"]) for row, example in asked], seed),
-        **(_recitals(typical_levels(known), asked) if is_emotion else {}),
+        "train": len(labelled),
+        "examples": len(pairs),
+        "majority": float(np.mean([row["label"] == majority for row, _ in pairs])),
+        **_forests(labelled, [(example, row["label"]) for row, example in pairs], seed),
+        **(_recitals(typical_levels(labelled), pairs) if is_emotion else {}),
     }
 
 
 def with_nulls(
-    sets: Iterable[AnsweredSet], asked: Iterable[QuestionSet], config: RunConfig
+    sets: Iterable[AnsweredSet], question_sets: Iterable[QuestionSet], config: RunConfig
 ) -> list[AnsweredSet]:
     """Return answered sets with their null baselines, as far as the run has training rows.
 
     Args:
-        sets: Answers to `asked`, in their order.
-        asked: What was asked.
+        sets: Answers to `question_sets`, in their order.
+        question_sets: What was asked.
         config: The run.
     """
     train = training_rows(config)
     return [
         replace(one, nulls=null_baselines(one.rows, of.examples, train, seed=config.seed))
-        for one, of in zip(sets, asked, strict=True)
+        for one, of in zip(sets, question_sets, strict=True)
     ]
 
 
@@ -141,7 +141,7 @@ def typical_levels(labelled: Iterable[tuple[Example, str]]) -> dict[str, dict[st
             if level is not None:
                 counts[label][name][level] += 1
     return {
-        label: {name: found.most_common(1)[0][0] for name, found in by_name.items()}
+        label: {name: levels.most_common(1)[0][0] for name, levels in by_name.items()}
         for label, by_name in counts.items()
     }
 
@@ -159,9 +159,9 @@ def recital_facts(levels: Mapping[str, str], prosody: Mapping[str, Any]) -> floa
 
 
 def _recitals(
-    typical: Mapping[str, Mapping[str, str]], asked: Sequence[tuple[Row, Example]]
+    typical: Mapping[str, Mapping[str, str]], pairs: Sequence[tuple[Row, Example]]
 ) -> dict[str, Any]:
-    measured = [(row, example.prosody) for row, example in asked if example.prosody]
+    measured = [(row, example.prosody) for row, example in pairs if example.prosody]
     right: dict[str, list[bool]] = defaultdict(list)
     for row, prosody in measured:
         for name, level in typical.get(row["label"], {}).items():
@@ -182,28 +182,28 @@ def _recitals(
 
 
 def _forests(
-    known: Sequence[tuple[Example, str]], asked: Sequence[tuple[Example, str]], seed: int
+    basis: Sequence[tuple[Example, str]], cases: Sequence[tuple[Example, str]], seed: int
 ) -> dict[str, float | int | None]:
     """Return the accuracy of each forest, and on how many clips it was trained and tested."""
     fitted, tested = (
-        [(example, label) for example, label in rows if example.prosody] for rows in (known, asked)
+        [(example, label) for example, label in rows if example.prosody] for rows in (basis, cases)
     )
     fitted = fitted[:: -(-len(fitted) // MAX_TRAIN)] if fitted else []
     sizes = {"forest_train": len(fitted), "forest_examples": len(tested)}
     labels = [label for _, label in fitted]
     if not tested or len(set(labels)) < 2:
         return {**dict.fromkeys(FORESTS), **sizes}
-    found: dict[str, float | int | None] = {}
+    accuracies: dict[str, float | int | None] = {}
     for name, keys in FORESTS.items():
         train, test = (_features([e for e, _ in rows], keys) for rows in (fitted, tested))
         seen = ~np.isnan(train).all(axis=0)
         if not seen.any():
-            found[name] = None
+            accuracies[name] = None
             continue
         forest = RandomForestClassifier(NUM_TREES, min_samples_leaf=MIN_LEAF, random_state=seed)
         predicted = forest.fit(train[:, seen], labels).predict(test[:, seen])
-        found[name] = float(np.mean(predicted == np.array([label for _, label in tested])))
-    return {**found, **sizes}
+        accuracies[name] = float(np.mean(predicted == np.array([label for _, label in tested])))
+    return {**accuracies, **sizes}
 
 
 def _features(examples: Sequence[Example], keys: Sequence[str]) -> Values:

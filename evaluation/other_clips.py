@@ -36,7 +36,7 @@ def beside_other_clips(groups: Iterable[Group]) -> list[Group]:
 def other_clip_metrics(
     prefix: str,
     judged: Sequence[str],
-    own: Mapping[str, RewardTerms],
+    scores: Mapping[str, RewardTerms],
     other: Mapping[str, RewardTerms],
 ) -> dict[str, float]:
     """Return `PREFIX/NAME_other_clip_mean` and `..._gain`, over texts that were scored twice.
@@ -44,7 +44,7 @@ def other_clip_metrics(
     Args:
         prefix: Such as `eval`.
         judged: Names of the judged terms.
-        own: Id -> scores beside the clip that was heard.
+        scores: Id -> scores beside the clip that was heard.
         other: Id -> scores beside another one; some ids may lack.
     """
     metrics: dict[str, float] = {}
@@ -52,7 +52,7 @@ def other_clip_metrics(
         pairs = [
             (here, there)
             for id, terms in other.items()
-            for here, there in zip(own[id].values[name], terms.values[name], strict=True)
+            for here, there in zip(scores[id].values[name], terms.values[name], strict=True)
             if here is not None and there is not None
         ]
         if pairs:

@@ -144,7 +144,7 @@ class SetEvaluator:
         chosen = evenly_spaced(every, self.config.eval.latency_clips + 1)
         if not self.config.eval.latency_clips or len(chosen) < 2:
             return None
-        prompts = [prompt for asked, row in chosen for prompt in self._prompts(asked, [row])]
+        prompts = [prompt for test_set, row in chosen for prompt in self._prompts(test_set, [row])]
         if len(prompts) < 2:
             return None
         self.engines.activate(0)

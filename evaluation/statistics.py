@@ -222,18 +222,18 @@ def classification_intervals(
     num_cells = size * (size + 1)
     if clusters is None:
         # The cell of the confusion is all that counts of an example.
-        found = bootstrap(
+        intervals = bootstrap(
             lambda counts: {"macro_f1": numbers(counts.reshape(-1, size, size + 1))["macro_f1"]},
             np.bincount(cells, minlength=num_cells),
             seed=seed,
         )
         right, examples = np.bincount(gold[gold == answered], minlength=size), np.bincount(gold)
         recalls = [(int(right[k]), int(n)) for k, n in enumerate(examples) if n]
-        found |= {
+        intervals |= {
             "accuracy": mean_share_interval([(int(right.sum()), len(gold))]),
             "ua": mean_share_interval(recalls),
         }
-        return {name: one for name, one in found.items() if one.low < one.high}
+        return {name: one for name, one in intervals.items() if one.low < one.high}
     places = cluster_places(clusters)
     table = np.zeros((places.max() + 1, num_cells), dtype=np.int64)
     np.add.at(table, (places, cells), 1)

@@ -41,17 +41,17 @@ def check_judges(
     Raises:
         JudgeGateError: A judge answered, and none of its replies can be read.
     """
-    asked = {
+    weights = {
         t.name: float(t.judged and (t.weight > 0 or t.shadow or config.eval.judged)) for t in terms
     }
-    if not any(asked.values()):
+    if not any(weights.values()):
         return
     answers = [f"<think>{t}</think><answer>{prompt.example.label}</answer>" for t in TEXTS]
     nothing = np.zeros(1, np.int64)
     group = Group(prompt, tuple(Completion.unsampled(nothing, text) for text in answers))
-    ((_, scores),) = rewards.score([group], asked)
+    ((_, scores),) = rewards.score([group], weights)
     for term in terms:
-        if not asked[term.name] or any(x is not None for x in scores.values[term.name]):
+        if not weights[term.name] or any(x is not None for x in scores.values[term.name]):
             continue
         details = scores.details[term.name]
         replies = [detail["reply"] for detail in details if "reply" in detail]

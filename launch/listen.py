@@ -98,8 +98,8 @@ class Heard:
             lines += [f"answer:    none, its output is malformed ({parsed.reason})"]
             lines += [f"it wrote:  {wrote}"]
         measured = self.prosody.as_json()
-        found = [(name, measured[key], unit) for name, key, unit in SHOWN]
-        facts = [f"{name} {value:.3g} {unit}" for name, value, unit in found if value is not None]
+        values = [(name, measured[key], unit) for name, key, unit in SHOWN]
+        facts = [f"{name} {value:.3g} {unit}" for name, value, unit in values if value is not None]
         indented = f"\n{' ' * len('measured:  ')}"
         lines += [f"measured:  {indented.join(facts) or 'no speech was found'}"]
         return "\n".join(lines)
@@ -207,7 +207,7 @@ def prompt_of(
 
     builder = PromptBuilder(config.model.path, config.data)
     arrays = [builder.extract_features(samples) for _, samples in clips]
-    *before, own = [ClipFeatures(array, array.shape[1], array.nbytes) for array in arrays]
+    *before, features = [ClipFeatures(array, array.shape[1], array.nbytes) for array in arrays]
     clip = clips[-1][0]
     example = Example(
         id=clip.name,
@@ -217,7 +217,7 @@ def prompt_of(
         choices=tuple(config.data.choices),
         before=tuple(str(path) for path, _ in clips[:-1]),
     )
-    prompt = builder.build(example, own.value, own.num_frames, before)
+    prompt = builder.build(example, features.value, features.num_frames, before)
     room = config.rollout.max_model_len - config.rollout.max_completion_tokens
     if len(prompt.token_ids) > room:
         raise UserError(
@@ -235,8 +235,8 @@ def ask(config: RunConfig, builder: PromptBuilder, prompt: Prompt) -> Completion
         warnings.simplefilter("ignore")  # of vLLM about what it imports
         engine = RolloutEngine(EngineSpec.of(config, builder, len(prompt.example.clips)))
     request = SampleRequest(prompt, num_completions=1, seed=config.seed)
-    ((_, found),) = [pair for batch in engine.generate([request], greedy=True) for pair in batch]
-    return found.reason if isinstance(found, Refusal) else found[0]
+    ((_, result),) = [pair for batch in engine.generate([request], greedy=True) for pair in batch]
+    return result.reason if isinstance(result, Refusal) else result[0]
 
 
 def answer_of(config: RunConfig, prompt: Prompt, completion: Completion) -> str | None:

@@ -149,11 +149,11 @@ def score_group(
     scores = {name: unscored(group, reason) for name, reason in terms.not_asked.items()}
     failed: dict[str, str] = {}
     for name, reward in terms.rewards.items():
-        found = attempt(partial(_checked, name, reward, group))
-        if isinstance(found, Failure):
-            failed[name] = found.reason
-            found = unscored(group, found.reason)
-        scores[name] = found
+        result = attempt(partial(_checked, name, reward, group))
+        if isinstance(result, Failure):
+            failed[name] = result.reason
+            result = unscored(group, result.reason)
+        scores[name] = result
     weights = {term.name: term.weight for term in config.rewards.terms}
     raw = RewardTerms(
         {name: scores[name].values for name in weights},

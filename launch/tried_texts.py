@@ -105,26 +105,26 @@ class Rows:
         return self._by_id[row_id]
 
 
-def typed_texts(texts: Iterable[str], rows: Rows, row_id: str | None, **known: Any) -> list[Tried]:
+def typed_texts(texts: Iterable[str], rows: Rows, row_id: str | None, **fields: Any) -> list[Tried]:
     """Return texts that answer one row.
 
     Args:
         texts: At least one.
         rows: Where the row is looked up.
         row_id: Its id; None = it is made of what the command line says.
-        known: More fields of `Tried`.
+        fields: More fields of `Tried`.
 
     Raises:
         UserError: As `Rows.find`, or a text is empty.
     """
     example = rows.find(row_id, {}, "the text")
-    found = [Tried(example, text, ("typed",), **known) for text in texts]
-    if not found or not all(item.text.strip() for item in found):
+    tried = [Tried(example, text, ("typed",), **fields) for text in texts]
+    if not tried or not all(item.text.strip() for item in tried):
         raise UserError("a text is empty; give --text TEXT, --texts FILE, or type it in (stdin)")
-    return found
+    return tried
 
 
-def texts_of_file(path: Path, rows: Rows, row_id: str | None, **known: Any) -> list[Tried]:
+def texts_of_file(path: Path, rows: Rows, row_id: str | None, **fields: Any) -> list[Tried]:
     """Return the texts of a file: JSON Lines (`.jsonl`), else plain with `---` between texts.
 
     Raises:
@@ -136,19 +136,19 @@ def texts_of_file(path: Path, rows: Rows, row_id: str | None, **known: Any) -> l
         raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from error
     if path.suffix != ".jsonl":
         parts = "\n".join(content.splitlines()).split(f"\n{DIVIDER}\n")
-        return typed_texts(parts, rows, row_id, **known)
-    found = [
-        _of_line(line, f"{path}:{number}", rows, row_id, known)
+        return typed_texts(parts, rows, row_id, **fields)
+    tried = [
+        _of_line(line, f"{path}:{number}", rows, row_id, fields)
         for number, line in enumerate(content.split("\n"), 1)
         if line.strip()
     ]
-    if not found:
+    if not tried:
         raise UserError(f"{path}: holds no text")
-    return found
+    return tried
 
 
 def _of_line(
-    line: str, where: str, rows: Rows, row_id: str | None, known: Mapping[str, Any]
+    line: str, where: str, rows: Rows, row_id: str | None, defaults: Mapping[str, Any]
 ) -> Tried:
     try:
         fields = json.loads(line)
@@ -180,8 +180,8 @@ def _of_line(
         example,
         fields["text"],
         (example.id, example.label, example.question),
-        fields.get("finish_reason", known.get("finish_reason", "stop")),
-        fields.get("num_tokens", known.get("num_tokens")),
+        fields.get("finish_reason", defaults.get("finish_reason", "stop")),
+        fields.get("num_tokens", defaults.get("num_tokens")),
     )
 
 

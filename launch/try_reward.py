@@ -76,16 +76,16 @@ def texts_of(arguments: argparse.Namespace, config: RunConfig) -> list[Tried]:
     names = ("label", "speaker", "transcript", "prosody")
     given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
     rows, row = Rows(config, given), arguments.row
-    known = {"finish_reason": "length" if arguments.cut else "stop"}
-    known |= {"num_tokens": arguments.tokens}
+    fields = {"finish_reason": "length" if arguments.cut else "stop"}
+    fields |= {"num_tokens": arguments.tokens}
     if arguments.run:
         return texts_of_run(arguments.run, arguments.step, rows, row)
     if arguments.texts:
-        return texts_of_file(arguments.texts, rows, row, **known)
+        return texts_of_file(arguments.texts, rows, row, **fields)
     if not arguments.text and sys.stdin.isatty():
         print("type a text, then Ctrl-D on a line of its own:", file=sys.stderr)
     texts = arguments.text or [sys.stdin.read()]
-    return typed_texts(texts, rows, row, **known)
+    return typed_texts(texts, rows, row, **fields)
 
 
 def config_of(arguments: argparse.Namespace) -> RunConfig:

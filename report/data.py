@@ -229,10 +229,10 @@ def shown_clips(
     clips: dict[str, dict[str, Any]] = {}
     left_s = max_sound_s
     for name, (root, audio) in wanted.items():
-        found = _drawn_clip(root, audio, follow_links)
-        if found is None:
+        pair = _drawn_clip(root, audio, follow_links)
+        if pair is None:
             continue
-        clip, source = found
+        clip, source = pair
         fits = clip["duration_s"] <= left_s
         left_s -= clip["duration_s"] if fits else 0.0
         clips[name] = {**clip, "source": source} if fits else clip

@@ -29,17 +29,17 @@ def hypothesis_blocks(
         ours = trials[hypothesis.trial]
         base = trials[hypothesis.against or baseline]
         differences = paired(ours, base, hypothesis.metric)
-        found = estimate(differences)
-        ends = found.ends if found else None
+        effect = estimate(differences)
+        ends = effect.ends if effect else None
         rows.append(
             [
                 f"{ours[0].label} against {base[0].label}",
                 f"{heads.get(hypothesis.metric, hypothesis.metric)}: {expectation(hypothesis)}",
                 str(len(differences)),
-                measured(found.mean if found else None, sign=True),
+                measured(effect.mean if effect else None, sign=True),
                 " to ".join(measured(end, sign=True) for end in ends or ()),
                 measured(detectable(differences)),
-                conclusion(hypothesis, found),
+                conclusion(hypothesis, effect),
             ]
         )
     if not rows:
@@ -70,12 +70,12 @@ def expectation(hypothesis: HypothesisConfig) -> str:
     }[hypothesis.expect]
 
 
-def conclusion(hypothesis: HypothesisConfig, found: Estimate | None) -> str:
+def conclusion(hypothesis: HypothesisConfig, effect: Estimate | None) -> str:
     """Return what the intervals support, in words: no more than that."""
-    if found is None or found.ends is None or found.ends_90 is None:
+    if effect is None or effect.ends is None or effect.ends_90 is None:
         return "too few seeds"
-    low, high = found.ends
-    low_90, high_90 = found.ends_90
+    low, high = effect.ends
+    low_90, high_90 = effect.ends_90
     margin = hypothesis.margin
     if hypothesis.expect == "equal" and -margin < low_90 and high_90 < margin:
         return f"equal within {measured(margin)}"

@@ -107,8 +107,8 @@ def _pair(
 ) -> dict[str, Any]:
     # Two runs may spell one emotion in two ways; each knows its own.
     answers = [
-        side["answer"] if side["answer"] is None else canonical_label(side["answer"], known)
-        for side, known in zip(sides, aliases, strict=True)
+        side["answer"] if side["answer"] is None else canonical_label(side["answer"], spellings)
+        for side, spellings in zip(sides, aliases, strict=True)
     ]
     first, second = sides
     pair = {

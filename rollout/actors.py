@@ -167,9 +167,9 @@ def wait_for_all(
             try:
                 ray.get(call, timeout=timeout_s)
             except ray.exceptions.RayError as error:
-                number, found = _cause(calls, calls.index(call), failure_of(error))
-                kind = lost if found.is_lost else failure
-                raise kind(f"{what}: {member} {number}{found.reason}") from error
+                number, cause = _cause(calls, calls.index(call), failure_of(error))
+                kind = lost if cause.is_lost else failure
+                raise kind(f"{what}: {member} {number}{cause.reason}") from error
     return ray.get(list(calls), timeout=timeout_s)
 
 
@@ -179,7 +179,7 @@ def _cause(calls: Sequence[Any], number: int, failure: Failure) -> tuple[int, Fa
     if DIED in failure.reason or not others:
         return number, failure
     _, failures = gather(others, CAUSE_GRACE_S)
-    dead = [(other, found) for other, found in failures.items() if DIED in found.reason]
+    dead = [(other, cause) for other, cause in failures.items() if DIED in cause.reason]
     return dead[0] if dead else (number, failure)
 
 

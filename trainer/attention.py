@@ -161,10 +161,10 @@ def _after_prompt(
     slots = [x.index_select(0, span.slots).split(sizes) for x in completions]
     outputs = []
     for (count, _), bias, *lot in zip(span.lots, span.biases, *slots, strict=True):
-        query, *own = (x.unflatten(0, (count, -1)) for x in lot)
+        query, *suffixes = (x.unflatten(0, (count, -1)) for x in lot)
         shared = (x.expand(count, -1, -1, -1) for x in prompt)
         keys, values = (
-            torch.cat(pair, dim=1).transpose(1, 2) for pair in zip(shared, own, strict=True)
+            torch.cat(pair, dim=1).transpose(1, 2) for pair in zip(shared, suffixes, strict=True)
         )
         repeats = query.shape[2] // keys.shape[1]
         # [G, C, heads, head_dim] -> [G, key heads, repeats * C, head_dim]

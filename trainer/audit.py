@@ -89,7 +89,7 @@ def check_rows(
         )
         if keep
     )
-    found: Counter[tuple[bytes, bytes, float]] = Counter()
+    packed: Counter[tuple[bytes, bytes, float]] = Counter()
     total = 0.0
     for row in (row for rank in ranks for row in rank if row.completion_ids.min(initial=0) >= 0):
         total += math.fsum(row.loss_weights)
@@ -98,9 +98,9 @@ def check_rows(
             _check_place(row, part)
             tokens, logprobs = row.target[part], row.rollout_logprobs[part]
             advantage = float(row.advantages[part[0]])
-            found[tokens.tobytes(), logprobs.tobytes(), advantage] += 1
-    if found != wanted:
-        extra, missing = (found - wanted).total(), (wanted - found).total()
+            packed[tokens.tobytes(), logprobs.tobytes(), advantage] += 1
+    if packed != wanted:
+        extra, missing = (packed - wanted).total(), (wanted - packed).total()
         raise AuditError(
             f"an update's rows lack {missing} of its completions and hold {extra} others: the "
             "packing has a bug"

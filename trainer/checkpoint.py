@@ -106,7 +106,7 @@ class CheckpointStore:
             raise CheckpointFullError(
                 f"{self.root}: the disk is full: a checkpoint needs {needed:,} bytes, {free:,} are "
                 "free",
-                begun=False,
+                has_begun=False,
             )
         folder = self.begin(step)
         try:

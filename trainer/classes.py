@@ -63,19 +63,19 @@ class ClassWindow:
 def class_metrics(counts: Mapping[tuple[str, str], int]) -> dict[str, float]:
     """Return `classes/*` of counted (label, answer) pairs; the answer of a malformed one is "".
 
-    Recall `right / asked`, F1 `2 right / (asked + answered)`, both averaged over the labels that
-    were asked for; `answered / asked` of each.
+    Recall `right / gold`, F1 `2 right / (gold + answered)`, both averaged over the labels that
+    were asked for; `answered / gold` of each.
     """
-    asked: Counter[str] = Counter()
+    gold: Counter[str] = Counter()
     answered: Counter[str] = Counter()
     for (label, answer), number in counts.items():
-        asked[label] += number
+        gold[label] += number
         answered[answer] += number
-    labels = sorted(asked)
+    labels = sorted(gold)
     right = {label: counts.get((label, label), 0) for label in labels}
-    ratios = {label: answered[label] / asked[label] for label in labels}
-    recalls = {label: right[label] / asked[label] for label in labels}
-    f1 = [2 * right[label] / (asked[label] + answered[label]) for label in labels]
+    ratios = {label: answered[label] / gold[label] for label in labels}
+    recalls = {label: right[label] / gold[label] for label in labels}
+    f1 = [2 * right[label] / (gold[label] + answered[label]) for label in labels]
     metrics = {
         "classes/ua": statistics.fmean(recalls.values()),
         "classes/macro_f1": statistics.fmean(f1),

@@ -125,9 +125,9 @@ def sample_rows(
                     else is_correct(completion.parsed, example.label, aliases),
                     "terms": {n: None if v is None else v[i] for n, v in values.items()},
                     "details": {
-                        name: dict(found[i])
-                        for name, found in item.terms.details.items()
-                        if found and found[i]
+                        name: dict(details[i])
+                        for name, details in item.terms.details.items()
+                        if details and details[i]
                     },
                     "trust": item.trust,
                     "weights": {name: item.weights.get(name, 0.0) for name in names},

@@ -68,15 +68,15 @@ def _term_metrics(scored: Sequence[ScoredGroup], name: str) -> dict[str, float]:
     for label, value in pairs:
         if value is not None:
             by_label[label].append(value)
-    for label, found in by_label.items():
+    for label, scores in by_label.items():
         key = f"reward/{name}_mean_{label.replace(' ', '_')}"
-        metrics[key] = statistics.fmean(found)
+        metrics[key] = statistics.fmean(scores)
     facts: dict[str, list[float]] = defaultdict(list)
     for item in scored:
         for detail in item.terms.details.get(name, ()):
             for fact, value in detail.get("metrics", {}).items():
                 facts[f"extra/{name}_{re.sub(r'[^A-Za-z0-9_]', '_', fact)}"].append(value)
-    return metrics | {key: statistics.fmean(found) for key, found in facts.items()}
+    return metrics | {key: statistics.fmean(numbers) for key, numbers in facts.items()}
 
 
 def _trust_metrics(scored: Sequence[ScoredGroup], rules: CombineRules) -> dict[str, float]:
@@ -91,10 +91,10 @@ def _trust_metrics(scored: Sequence[ScoredGroup], rules: CombineRules) -> dict[s
         metrics["trust/min"] = min(factors)
         metrics["trust/std"] = statistics.pstdev(factors)
         metrics["trust/below_one_frac"] = statistics.fmean(factor < 1 for factor in factors)
-    nulls = [found for item in judged for found in _null_trusts(item, rules) if len(found)]
+    nulls = [trusts for item in judged for trusts in _null_trusts(item, rules) if len(trusts)]
     if nulls:
-        metrics["trust/null_mean"] = statistics.fmean(float(found.mean()) for found in nulls)
-        below = [float((found < 1).mean()) for found in nulls]
+        metrics["trust/null_mean"] = statistics.fmean(float(trusts.mean()) for trusts in nulls)
+        below = [float((trusts < 1).mean()) for trusts in nulls]
         metrics["trust/null_below_one_frac"] = statistics.fmean(below)
     return metrics
 
@@ -146,11 +146,11 @@ def judge_metrics(
         completion.parsed.well_formed for item in scored for completion in item.group.completions
     ]
     values = [value for item in scored for value in item.terms.values.get(name, ())]
-    asked = [value for value, ask in zip(values, well_formed, strict=True) if ask]
+    scores = [value for value, ask in zip(values, well_formed, strict=True) if ask]
     was_asked = any(item.terms.details.get(name, ({},))[0] for item in scored)
-    if not was_asked or not asked:
+    if not was_asked or not scores:
         return metrics  # before its gate opens, a judge is not called
-    metrics[f"{prefix}_missing_frac"] = statistics.fmean(value is None for value in asked)
+    metrics[f"{prefix}_missing_frac"] = statistics.fmean(value is None for value in scores)
     pairs = [
         pair
         for item in scored
@@ -189,15 +189,15 @@ def detail_metrics(prefix: str, terms: Sequence[RewardTerms], name: str) -> dict
         for dimension, score in detail.get("scores", {}).items():
             if score is not None:
                 by_dimension[dimension].append(score)
-    metrics = {f"{prefix}_{d}": statistics.fmean(found) for d, found in by_dimension.items()}
+    metrics = {f"{prefix}_{d}": statistics.fmean(scores) for d, scores in by_dimension.items()}
     latencies = _numbers(details, "latency_s")
     if latencies:
         metrics[f"{prefix}_latency_s"] = statistics.fmean(latencies)
         metrics[f"{prefix}_latency_max_s"] = max(latencies)
     for counter in COUNTERS:
-        found = _numbers(details, counter)
-        if found:
-            metrics[f"{prefix}_{counter}"] = float(sum(found))
+        counts = _numbers(details, counter)
+        if counts:
+            metrics[f"{prefix}_{counter}"] = float(sum(counts))
     cached = [bool(detail["cached"]) for detail in details if "cached" in detail]
     if cached:
         metrics[f"{prefix}_cached_frac"] = statistics.fmean(cached)
@@ -217,10 +217,10 @@ def judged_evaluation(
     metrics: dict[str, float] = {}
     for name in judged:
         values = [value for item in terms for value in item.values[name]]
-        found = [value for value in values if value is not None]
-        metrics[f"{prefix}/{name}_coverage"] = len(found) / len(values)
-        if found:
-            metrics[f"{prefix}/{name}_mean"] = statistics.fmean(found)
+        scores = [value for value in values if value is not None]
+        metrics[f"{prefix}/{name}_coverage"] = len(scores) / len(values)
+        if scores:
+            metrics[f"{prefix}/{name}_mean"] = statistics.fmean(scores)
         metrics |= detail_metrics(f"{prefix}/{name}", terms, name)
     return metrics
 

@@ -30,12 +30,12 @@ class CheckpointFullError(CheckpointError):
     """There is no room for a checkpoint.
 
     Args:
-        begun: whether the learner had begun to write.
+        has_begun: whether the learner had begun to write.
     """
 
-    def __init__(self, message: str, begun: bool = True) -> None:
+    def __init__(self, message: str, has_begun: bool = True) -> None:
         super().__init__(message)
-        self.begun = begun
+        self.begun = has_begun
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,13 +148,13 @@ def check_versions(device: str) -> Iterator[Problem]:
         )
     for requirement in needed.packages:
         try:
-            found = version(requirement.name)
+            release = version(requirement.name)
         except PackageNotFoundError:
             what = f"{requirement.name} is not installed, and device is {device}"
             yield Problem("error", what, needed.command)
             continue
-        if found not in requirement.specifier:
-            what = f"{requirement.name} {found}, tested with {requirement.specifier} only"
+        if release not in requirement.specifier:
+            what = f"{requirement.name} {release}, tested with {requirement.specifier} only"
             yield Problem("warning", what, needed.command)
 
 

@@ -129,7 +129,7 @@ def _siblings(module: str) -> list[str]:
     except (ImportError, AttributeError):
         return []
     prefix = f"{parent}." if parent else ""
-    return [prefix + found.name for found in pkgutil.iter_modules(folders)]
+    return [prefix + sibling.name for sibling in pkgutil.iter_modules(folders)]
 
 
 def _near(name: str, names: Iterable[str]) -> str:

@@ -93,7 +93,8 @@ BROAD_EXCEPT = {
 NO_NOUNS = {"found", "asked", "known", "told", "own", "begun"}
 """What no variable may be called: they say what was done, and not what the value is."""
 
-NOUN_ROOMS = ("annotate", "benchmarks", "cadence_rl", "data", "demo", "rewards")
+NOUN_ROOMS = ("annotate", "benchmarks", "cadence_rl", "configs", "data", "demo", "evaluation")
+NOUN_ROOMS += ("report", "rewards", "rollout")
 """Rooms that keep to it; the others are to follow."""
 
 MAX_FILE_LINES = 400
