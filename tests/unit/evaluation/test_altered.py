@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,15 +18,8 @@ from tests.fixtures import make_corpus, read_corpus
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 def test_one_clip_of_several_is_altered(
-    local_ray: None, tmp_path: Path, tiny_checkpoint: Path
+    ray_cluster: None, tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     one, two, three, none = read_corpus(make_corpus(tmp_path, 4))
     two = structs.replace(two, before=(one.audio,))
