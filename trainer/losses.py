@@ -60,7 +60,7 @@ def policy_loss(
 
     Raises:
         RewardError: The function is not in these packages, or cannot be imported.
-        ValueError: It returned something else than [N].
+        ValueError: It returned something else than [N], or nothing to learn from.
     """
     low, high = 1.0 - clip_low, 1.0 + clip_high
     values = (logprobs, old_logprobs, advantages, completion_ids, low, high)
@@ -71,6 +71,8 @@ def policy_loss(
     if getattr(loss, "shape", None) != logprobs.shape:
         shown = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(f"loss.policy: {kind} returned {shown}, expected {tuple(logprobs.shape)}")
+    if logprobs.requires_grad and not loss.requires_grad:
+        raise ValueError(f"loss.policy: {kind} returned a loss without a gradient")
     return loss, {"ratio": _ratio(logprobs.detach() - old_logprobs)}
 
 

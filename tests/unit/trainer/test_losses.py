@@ -238,6 +238,10 @@ def mean_of_all(logprobs: torch.Tensor) -> torch.Tensor:
     return logprobs.mean()
 
 
+def without_gradient(logprobs: torch.Tensor) -> torch.Tensor:
+    return -logprobs.detach()
+
+
 HERE = "tests.unit.trainer.test_losses"
 
 
@@ -255,5 +259,10 @@ def test_a_loss_that_is_not_one_number_a_token_or_not_allowed_is_refused():
     old = tensor(-1.0, -2.0)
     with pytest.raises(ValueError, match=r"mean_of_all returned \(\), expected \(2,\)"):
         loss_of(f"{HERE}:mean_of_all", old, old, old, None, ["tests"])
+    # With a KL term beside it, such a run would go on, and learn nothing from its rewards.
+    with pytest.raises(ValueError, match="without_gradient returned a loss without a gradient"):
+        loss_of(
+            f"{HERE}:without_gradient", tensor(-1.0, grad=True), old[:1], old[:1], None, ["tests"]
+        )
     with pytest.raises(RewardError, match="package 'tests' is not in"):
         loss_of(f"{HERE}:reinforce", old, old, old)
