@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from configs.schema import RewardsConfig
 from data.records import Group, RewardTerms, ScoredGroup
@@ -51,7 +51,9 @@ def combine(
 
     A missing score never counts as zero: where a term scored enough of the group, a completion that
     it missed takes the mean of those it scored, which neither rewards nor punishes it among them;
-    where it did not, the term is left out for the whole group. A judged term has nothing to say of
+    the lowest of them if the completion itself is why it has none (`unreadable` in its details), or
+    not to be read would pay whoever is unsure. Where it did not, the term is left out for the whole
+    group. A judged term has nothing to say of
     malformed completions: they earn 0 of it, and its trust is estimated without them.
 
     Args:
@@ -76,7 +78,8 @@ def combine(
     for name, weight in weights.items():
         values = terms.values[name]
         judged = name in rules.judged
-        rows = _filled(values, well_formed if judged else None, rules.min_judged)
+        details = terms.details.get(name) or ({},) * len(values)
+        rows = _filled(values, details, well_formed if judged else None, rules.min_judged)
         if rows is None or weight == 0:
             applied[name] = 0.0
             continue
@@ -107,12 +110,16 @@ def combine(
 
 
 def _filled(
-    values: Sequence[float | None], well_formed: Sequence[bool] | None, min_judged: float
+    values: Sequence[float | None],
+    details: Sequence[Mapping[str, Any]],
+    well_formed: Sequence[bool] | None,
+    min_judged: float,
 ) -> tuple[float, ...] | None:
     """Return the values with missing ones replaced; None if too few are there.
 
     Args:
         values: [G] raw values.
+        details: [G] what the term says of each.
         well_formed: [G] of a judged term; None for one that scores malformed completions too.
         min_judged: Share that must be there.
     """
@@ -120,10 +127,11 @@ def _filled(
     scored = [value for value, ask in zip(values, mask, strict=True) if ask and value is not None]
     if not scored or len(scored) < min_judged * sum(mask):
         return None
-    middle = mean(scored)
+    middle, lowest = mean(scored), min(scored)
+    instead = (lowest if detail.get("unreadable") else middle for detail in details)
     return tuple(
-        0.0 if not ask else middle if value is None else value
-        for value, ask in zip(values, mask, strict=True)
+        0.0 if not ask else other if value is None else value
+        for value, ask, other in zip(values, mask, instead, strict=True)
     )
 
 

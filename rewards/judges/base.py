@@ -29,6 +29,10 @@ NO_CLIP = "no clip"
 NOT_APPLICABLE: Mapping[str, Any] = MappingProxyType({"not_applicable": True})
 """Details of a judgement that a row without a clip cannot have: nothing has failed."""
 
+UNREADABLE: Mapping[str, Any] = MappingProxyType({"unreadable": True})
+"""Details of a judgement that is missing because of how the text is written: its policy chose so,
+and `rewards.combine` gives it the lowest score of its group instead of the mean."""
+
 
 class JudgeError(ValueError):
     """A judge that cannot be built or answered nonsense; the message names it and the remedy."""

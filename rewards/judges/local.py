@@ -22,6 +22,7 @@ from rewards.judges.base import (
     LOWEST,
     NO_CLIP,
     NOT_APPLICABLE,
+    UNREADABLE,
     JudgeContext,
     JudgeError,
     Judgement,
@@ -171,7 +172,7 @@ class LocalJudge:
         latency_s = time.monotonic() - start
         rest = iter(futures)
         return [
-            unscored(reason)
+            unscored(reason, UNREADABLE)
             if reason
             else self._judgement(list(islice(rest, len(requests))), latency_s)
             for requests, reason in requested

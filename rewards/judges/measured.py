@@ -28,6 +28,7 @@ from rewards.judges.base import (
     HIGHEST,
     LOWEST,
     NOT_APPLICABLE,
+    UNREADABLE,
     JudgeContext,
     JudgeError,
     Judgement,
@@ -143,7 +144,7 @@ class MeasuredJudge:
     def _judgement(self, prosody: Mapping[str, Any], reasoning: str) -> Judgement:
         read = self._read(reasoning)
         if not read.language:
-            return unscored("neither English nor Chinese")
+            return unscored("neither English nor Chinese", UNREADABLE)
         truths = [truth_of(claim, prosody, self._margin) for claim in read.claims]
         worths = worths_of(read.claims, truths, self._rates)
         factual = _scaled(_factual(read.claims, worths))
@@ -163,7 +164,7 @@ class MeasuredJudge:
         if read.language != "english":  # the two checks of form know English words alone
             scores["interpretative_quality"] = scores["fluency_and_structural_clarity"] = None
             missing = "form of Chinese text"
-            return Judgement(scores, missing, {"claims": facts, "worths": worths})
+            return Judgement(scores, missing, {"claims": facts, "worths": worths, **UNREADABLE})
         missing = "" if None not in scores.values() else "claims on unmeasured prosody only"
         return Judgement(scores, missing, {"claims": facts, "worths": worths})
 

@@ -96,6 +96,12 @@ def contradicts_itself(claims: Iterable[Claim]) -> bool:
 def _worth(rated: Sequence[tuple[Claim, float]], rates: Rates) -> float:
     if min(truth for _, truth in rated) == 0:
         return 0.0
+    # "Flat to rising-falling" is true where either scale says so, as no set of one scale's levels
+    # is: nothing bounds what two such claims are worth.
+    if any(
+        len({_scale(c.attribute, one) for one in c.levels}) > 1 for c, _ in rated if not c.negated
+    ):
+        return 0.0
     possible = _possible([claim for claim, _ in rated])
     # "High, not normal" is as true as "high".
     stated = [truth for claim, truth in rated if not claim.negated]

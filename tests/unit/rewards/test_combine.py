@@ -41,6 +41,14 @@ def test_right_malformed_and_wrong():
     assert scored.trust == 1.0
 
 
+def test_what_cannot_be_read_takes_the_lowest_score_and_what_failed_the_mean():
+    values = {"format": (1.0,) * 4, "accuracy": (0.0,) * 4, "reasoning": (0.9, 0.5, None, None)}
+    details = ({}, {}, {"missing": "timeout"}, {"missing": "script", "unreadable": True})
+    terms = RewardTerms(values, {"reasoning": details})
+    scored = combine(make_group([GOOD] * 4), terms, JUDGED, replace(RULES, one_sided="tau_one"))
+    assert scored.filled["reasoning"] == pytest.approx((0.9, 0.5, 0.7, 0.5))
+
+
 # The paper's reward, METHOD's golden values.
 
 
