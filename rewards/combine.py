@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from configs.schema import RewardsConfig
 from data.records import Group, RewardTerms, ScoredGroup
@@ -51,10 +51,9 @@ def combine(
 
     A missing score never counts as zero: where a term scored enough of the group, a completion that
     it missed takes the mean of those it scored, which neither rewards nor punishes it among them;
-    the lowest of them if the completion itself is why it has none (`unreadable` in its details), or
-    not to be read would pay whoever is unsure. Where it did not, the term is left out for the whole
-    group. A judged term has nothing to say of
-    malformed completions: they earn 0 of it, and its trust is estimated without them.
+    the lowest of them if it is `unreadable` (`rewards.judges.base`). Where it did not, the term is
+    left out for the whole group. A judged term has nothing to say of malformed completions: they
+    earn 0 of it, and its trust is estimated without them.
 
     Args:
         group: The group, G completions.
@@ -73,13 +72,11 @@ def combine(
     well_formed = [completion.parsed.well_formed for completion in group.completions]
     applied: dict[str, float] = {}
     filled: dict[str, tuple[float, ...]] = {}
-    trust = 1.0
-    skipped = False
+    trust, skipped = 1.0, False
     for name, weight in weights.items():
         values = terms.values[name]
         judged = name in rules.judged
-        details = terms.details.get(name) or ({},) * len(values)
-        rows = _filled(values, details, well_formed if judged else None, rules.min_judged)
+        rows = _filled(terms, name, well_formed if judged else None, rules.min_judged)
         if rows is None or weight == 0:
             applied[name] = 0.0
             continue
@@ -110,19 +107,18 @@ def combine(
 
 
 def _filled(
-    values: Sequence[float | None],
-    details: Sequence[Mapping[str, Any]],
-    well_formed: Sequence[bool] | None,
-    min_judged: float,
+    terms: RewardTerms, name: str, well_formed: Sequence[bool] | None, min_judged: float
 ) -> tuple[float, ...] | None:
-    """Return the values with missing ones replaced; None if too few are there.
+    """Return a term's values with missing ones replaced; None if too few are there.
 
     Args:
-        values: [G] raw values.
-        details: [G] what the term says of each.
+        terms: Raw values and details.
+        name: Of the term.
         well_formed: [G] of a judged term; None for one that scores malformed completions too.
         min_judged: Share that must be there.
     """
+    values = terms.values[name]
+    details = terms.details.get(name) or ({},) * len(values)
     mask = [True] * len(values) if well_formed is None else well_formed
     scored = [value for value, ask in zip(values, mask, strict=True) if ask and value is not None]
     if not scored or len(scored) < min_judged * sum(mask):

@@ -67,8 +67,9 @@ def whole_clip(text: str, claims: Sequence[tuple[Claim, str]]) -> list[Claim]:
     """Return what a sentence claims of all the clip.
 
     Levels of its beginning and its end become a change, and so does a comparative of its end alone;
-    any other level of a part is left out.
+    any other level of a part is left out, and all that is said of a word.
     """
+    claims = [(claim, phase) for claim, phase in claims if phase != "word"]
     whole = [claim for claim, phase in claims if not phase or not _is_level(claim)]
     attributes = {claim.attribute for claim in whole}
     for attribute, change in CHANGES.items():

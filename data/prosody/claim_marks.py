@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data.prosody.claim import EITHER, RANKS, direction
 from data.prosody.claim_words import (
+    ARTICLES,
     BEFORE_COMPARISON,
     COMPARISONS,
     COPULAS,
+    FAR_REACH,
     FUNCTION,
     GROWING,
     LINKS,
@@ -17,6 +19,7 @@ from data.prosody.claim_words import (
     MEASURES,
     NOUNS,
     OF_MIND,
+    OTHERS,
     REACH,
     VOICES,
     Meaning,
@@ -41,10 +44,21 @@ JOINING = frozenset(
         "almost",
         "mildly",
         "moderately",
+        "maybe",
+        "perhaps",
+        "possibly",
+        "else",
+        "at",
+        "as",
+        "most",
+        "least",
         "the",
     ]
 )
 """Words between the two levels of a range."""
+
+TOWARDS = frozenset(["to", "into", "until"])
+"""Words before what a change ends with."""
 
 ADVERBS = frozenset(
     [
@@ -70,6 +84,15 @@ ADVERBS = frozenset(
     ]
 )
 """Words between a copula and its level word."""
+
+
+PERSONS = frozenset(["speaker", "person", "man", "woman", "guy", "girl", "boy", "voice", "one"])
+ANOTHER = frozenset(["second", "other", "another"])
+"""Words before one who is not the speaker."""
+
+PRONOUNS = frozenset(
+    ["hers", "theirs", "he", "she", "they", "it", "i", "we", "who", "this", "that", "what", "which"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +137,17 @@ def _joined(text: str, words: Sequence[Word], one: Mark, other: Mark) -> Mark | 
     between = [word.text for word in words[one.position + 1 : other.position]]
     gap = text[words[one.position].end : words[other.position].start]
     spanning = "to" in between and all(w in FUNCTION or w in JOINING for w in between)
-    if gap != "-" and not spanning:
+    if gap not in ("-", "/") and not spanning:
         return None
     attributes = {one.attribute, other.attribute} - {""}
     if len(attributes) > 1:
         return None
     attribute = next(iter(attributes), "")
     before = [word.text for word in words[max(0, one.position - 3) : one.position]]
-    spans = any(word.startswith(("rang", "var", "fluctuat", "between")) for word in before)
+    spans = any(
+        word.startswith(("rang", "var", "fluctuat", "between", "any", "somewhere"))
+        for word in before
+    )
     if "from" in before and not spans and not (one.is_move or other.is_move):
         return Mark(other.position, attribute, direction(one.level, other.level), is_move=True)
     levels = {ORDINAL.get(level, level) for level in (one.level, other.level)}
@@ -131,19 +157,28 @@ def _joined(text: str, words: Sequence[Word], one: Mark, other: Mark) -> Mark | 
     return Mark(other.position, attribute, level, one.is_move and other.is_move)
 
 
-def _single_marks(words: Sequence[Word]) -> Iterator[Mark]:
-    growing = moves = False
+def _single_marks(words: Sequence[Word]) -> list[Mark]:
+    marks: list[Mark] = []
+    growing = moves = article = False
     for i, word in enumerate(words):
         meaning = word.phrase or MEANINGS.get(word.text)
         growing = word.text in GROWING or (growing and is_link(word))
+        article = growing and (article or word.text in ("a", "an", "the"))
         if meaning is None or not meaning.level:
             continue
         before = [other.text for other in words[max(0, i - REACH) : i]]
-        if moves and "from" in before[1:] and not meaning.is_move:
-            continue  # "slows from a fast clip to a crawl"
+        ends = not {"from", *TOWARDS}.isdisjoint(before[1:]) or word.text.split()[0] in TOWARDS
+        if moves and ends and not meaning.is_move:  # "slows from a fast clip to a crawl"
+            if not (
+                marks[-1].attribute
+                or any(other.text in NOUNS for other in words[max(0, i - FAR_REACH) : i])
+            ):
+                marks[-1] = replace(marks[-1], attribute=meaning.attribute)
+            continue
         if before and before[-1] in BEFORE_COMPARISON:
             continue  # the "normal" of "higher than normal"
-        if meaning.level == "normal" and not COMPARISONS.isdisjoint(before):
+        near = before[before.index("to") + 1 :] if "to" in before else before
+        if meaning.level == "normal" and not COMPARISONS.isdisjoint(near):
             continue  # and of "higher than in her usual voice"
         after = words[i + 1].text if i + 1 < len(words) else ""
         if after in OF_MIND and not meaning.attribute:
@@ -157,10 +192,12 @@ def _single_marks(words: Sequence[Word]) -> Iterator[Mark]:
         level, is_move = meaning.level, meaning.is_move
         if word.text in GROWING and after in MEANINGS:
             continue  # "grows louder"
-        if growing and not is_move and level in RANKS and level != "normal":
+        grows = growing and (not article or word.text.endswith("er") or "more" in before)
+        if grows and not is_move and level in RANKS and level != "normal":
             level, is_move = direction("normal", level), True
         moves = moves or is_move
-        yield Mark(i, meaning.attribute, level, is_move)
+        marks.append(Mark(i, meaning.attribute, level, is_move))
+    return marks
 
 
 def _describes_other(words: Sequence[Word], position: int) -> bool:
@@ -177,13 +214,13 @@ def _describes_other(words: Sequence[Word], position: int) -> bool:
         return False
     named = False
     for other in words[position + 1 : position + 1 + REACH]:
+        if other.text in MEASURES or other.text in ("pitched", "paced"):
+            continue
         if other.text in NOUNS or other.text in VOICES:
             return False
         if other.phrase or other.text in MEANINGS:
             if other.phrase or MEANINGS[other.text].is_move:
                 return False
-            continue
-        if other.text in MEASURES:
             continue
         if other.text == "of" and not named:
             continue
@@ -197,3 +234,41 @@ def is_link(word: Word) -> bool:
     """Whether a word may stand between what was named and its level."""
     is_term = word.phrase is not None or word.text in MEANINGS or word.text in NOUNS
     return is_term or word.text in LINKS or word.text.endswith("ly")
+
+
+def is_of_other(words: Sequence[Word], mark: Mark) -> bool:
+    """Whether the level is said to be that of no voice: "the music in the room is loud"."""
+    if _follows_other(words[: mark.position]):
+        return True
+    copula = next((i for i in range(mark.position) if words[i].text in COPULAS), None)
+    if copula is None or not all(is_link(w) for w in words[copula : mark.position]):
+        return False
+    subject = [word.text for word in words[:copula]]
+    if any(word in PRONOUNS for word in subject):
+        return False
+    if not OTHERS.isdisjoint(subject):
+        return True
+    if any(w in NOUNS and (not i or subject[i - 1] not in OF_MIND) for i, w in enumerate(subject)):
+        return False
+    head = ""
+    for word in subject:
+        if word in FUNCTION and word not in MEASURES:
+            if head and word not in ARTICLES:
+                break
+        elif word not in MEASURES:
+            head = word
+    vocal = head in VOICES or head in MEANINGS or head in NOUNS
+    mental = len(subject) > 1 and head in NOUNS and subject[subject.index(head) - 1] in OF_MIND
+    return bool(head) and (mental or not vocal)
+
+
+def _follows_other(words: Sequence[Word]) -> bool:
+    """Whether of what could have a level something else than a voice was named last."""
+    for place, word in reversed(list(enumerate(words))):
+        if word.text in OTHERS or (
+            word.text in PERSONS and place and words[place - 1].text in ANOTHER
+        ):
+            return True
+        if word.text in NOUNS or word.text in PRONOUNS or word.text in VOICES:
+            return False
+    return False

@@ -1,4 +1,4 @@
-"""Which parts of an English sentence tell how this voice is, and which how one might be."""
+"""Which parts of an English text tell how this voice is, and which how another is or might be."""
 
 from __future__ import annotations
 
@@ -12,31 +12,35 @@ _UNIT_ENDS = re.compile(
 """What cuts a sentence where it may turn from what might be to what is."""
 
 _PART_ENDS = re.compile(
-    r", (?=(?:which|who|as|and|so|for|since|a|an|the|this|it|he|she|in|her|his|their|with|yet)\b)"
+    r", (?=(?:which|who|as|and|so|for|since|because|contrary|a|an|the|this|it|he|she|in|her|his"
+    r"|their|with|yet)\b)"
 )
 """Commas that part a clause from another, not the members of a list."""
 
 _VERBS_OF_SAYING = (
-    r"describe|say|call|characteri[sz]e|put|rate|judge|argue|note|place|estimate"
+    r"describe|say|call|pick|guess|go|choose|lean|settle|opt|characteri[sz]e|put|rate|judge"
+    r"|argue|note|place|estimate"
     r"|seem|appear|hear|notice"
 )
 _AS_IF = re.compile(
-    r"\b(?:(?:as if|as though|like someone)\b"
+    r"\b(?:(?<!sounds )(?<!seems )(?<!looks )(?:as if|as though|like someone)\b"
     r"|(?:than|as) (?:\w+ ){0,2}(?:would|might|could|should|expect(?:ed|s)?)\b)[^,.;:!?\n]*"
 )
 """What a voice is compared with, up to the next mark."""
 _CONDITION = re.compile(
     r"(?<!even )\bif\b(?! (?:anything|not|only|somewhat|slightly|a bit|a little))|\bunless\b"
-    r"|\bsuppos(?:e|ing)\b|\bassuming\b|\botherwise\b"
-    r"|\bwith(?:out)? (?:an? )?[^,.;]{0,60}, (?:\w+ ){1,3}would\b"
-    r"|(?<![a-z] )\bwere (?:the|this|it|he|she|her|his)\b"
-    r"|\bhad (?:the|this|it|he|she|her|his|their)\b[^,.;]{0,60} been\b"
+    r"|(?<!\bi )(?<!\bwe )\bsuppos(?:e|ing)\b|\bassuming\b|(?<=[a-z] )otherwise\b"
+    r"|\bwith(?:out)? (?:an? )?[^,.;]{0,60}, (?:\w+ ){1,3}(?:would|could|might)\b|\bprovided\b"
+    r"|(?<![a-z] )\b(?:were|should) (?:the|this|it|he|she|her|his|their)\b"
+    r"|\bhad (?:the|this|it|he|she|they|her|his|their)\b[^,.;]{0,60} been\b"
     r"|\bwhen(?:ever)? (?:people|someone|somebody|one|a person|a speaker|speakers)\b"
 )
 """What makes all of a unit a supposition."""
 _MODAL = re.compile(
-    rf"\bwould (?!(?:\w+ ){{0,2}}(?:{_VERBS_OF_SAYING})d?\b)"
+    rf"\bwould (?!(?:\w+ ){{0,2}}(?:{_VERBS_OF_SAYING})d?\b(?! for)|be \w+(?: \w+)? to (?:call"
+    rf"|say))"
     r"|\b(?:could|should|might|must) (?:\w+ )?have \w+|\bought to\b"
+    r"|\bi'd (?:need|expect|want)\b"
     r"|\bshould (?:be|sound|speak|rise|fall)\b"
     r"|\b(?:one|we|you|i|is|was|are|were)(?:'d| had| might| could)? expect(?:s|ed)?\b"
 )
@@ -48,19 +52,76 @@ _GENERAL = re.compile(
     r"|(?:is|are) (?:typical|characteristic) of)\b"
 )
 """What tells how a kind of voice is, if the part does not speak of somebody."""
+_AS_A_RULE = re.compile(
+    r"\W*(?:typically|usually|generally|normally|often|commonly|in general),"
+    r"(?! (?:\w+ )?(?:the|his|her|its|their|this|that|he|she|it|they|i)\b)"
+)
+"""What makes all of a unit general: "Typically, a sad speaker is slow"."""
+_OF_EMOTION = re.compile(
+    r"\b(?:in|under|during|with) (?:anger|sadness|fear|joy|happiness|grief|surprise|disgust"
+    r"|contempt|excitement|boredom|anxiety|panic|rage|sorrow|distress|confusion|irritation)\b"
+)
 _DEFINITE = re.compile(
     r"\b(?:the|his|her|its|their|this|that|these|those|such|he|she|it|they|here|i)\b"
 )
 _NO_SUBJECT = re.compile(r"\W*(?:(?:and|so) )?(?:with|at|in(?! general)|delivered|spoken)\b")
 
 
+_OPINION = (
+    r"(?:i|we|one) (?:feel|think|believe|suppose|guess|(?:would|might|should|could) say)|i'd say"
+    r"|i'd guess|to my ears?|as far as i can tell|so to speak"
+)
+_ASIDE = re.compile(
+    rf",( (?:{_OPINION}|though|however|in turn|of course|in fact|indeed|admittedly|on the whole"
+    r"|for the most part|(?:by|in) contrast|in comparison|then|again|for (?:example|instance)"
+    r"|if anything|at least|too|arguably|perhaps|presumably|apparently|moreover|meanwhile"
+    r"|surprisingly|interestingly|clearly|no doubt|you know|well)),"
+)
+"""What parts a subject from its level, and says neither: ", I feel,"."""
+_LAST_WORDS = re.compile(rf", (?:{_OPINION})(?= *[.!?;\n]| *$)")
+_STAMMER = re.compile(r"\b(\w+ly|very|so|quite|rather)(,? (?:like |really )?)(?=\1 \w)")
+"""An adverb said twice: "extremely, like extremely low"."""
+
+_USUAL = r"(?:\w+ )?(?:average|typical|normal|usual|ordinary)\b"
+_PERSON = (
+    r"(?:speaker|man|woman|guy|person|interviewer|partner|colleague|friend|host|caller|girl|boy"
+    r"|lady|child|mother|father|brother|sister|husband|wife|others?|one|voice|hers|counterpart"
+    r"|interlocutor|teacher|narrator|customer|agent|(?:first|second|former|latter)(?=\W*(?:$"
+    r"|[,.;]))"
+    r")(?:['\u2019]?s)?\b"
+)
+_ANOTHER = rf"(?:the|that|this|his|her|their|another)(?! {_USUAL}) (?:\w+ ){{0,2}}?{_PERSON}"
+_THAN_ANOTHER = re.compile(
+    rf"\b(?:\w+er|(?:more|less) \w+)(?: \w+){{0,3}}? than (?:that of |those of )?{_ANOTHER}"
+    rf"[^,.;:!?\n]*|\b(?:as|so) \w+ as {_ANOTHER}"
+)
+"""A comparison with another person, which tells nothing of a level."""
+_BESIDE_ANOTHER = re.compile(
+    rf"\b(?:compared (?:to|with)|in comparison (?:to|with)|relative to|next to|unlike|(?:set|as"
+    rf"|measured) against) {_ANOTHER}"
+)
+"""What makes all of a unit one."""
+
+
+def without_asides(text: str) -> str:
+    """Return a lower-case text without words that part a subject from its level, places kept.
+
+    Tabs stand in their stead: a run of blanks is a quote.
+    """
+    text = _ASIDE.sub(lambda match: "\t" * len(match[0]), text)
+    text = _LAST_WORDS.sub(lambda match: "\t" * len(match[0]), text)
+    return _STAMMER.sub(lambda match: match[1] + " " * len(match[2]), text)
+
+
 def without_suppositions(text: str) -> str:
     """Return a lower-case text with what it does not say of this voice blanked out, places kept.
 
-    Blank are suppositions ("if it were louder, ..."), expectations ("one would expect"), and what
-    is said of emotions or people in general ("anger often comes with a loud voice").
+    Blank are suppositions ("if it were louder, ..."), expectations ("one would expect"), what is
+    said of emotions or people in general ("anger often comes with a loud voice"), and comparisons
+    with another speaker.
     """
     text = _AS_IF.sub(lambda match: " " * len(match[0]), text)
+    text = _THAN_ANOTHER.sub(lambda match: " " * len(match[0]), text)
     parts: list[str] = []
     place = 0
     for start, end in _spans(text):
@@ -71,10 +132,13 @@ def without_suppositions(text: str) -> str:
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
     for start, end in _cut(_UNIT_ENDS, text, 0, len(text)):
-        if _CONDITION.search(text, start, end):
+        if _CONDITION.search(text, start, end) or _BESIDE_ANOTHER.search(text, start, end):
             yield start, end
             continue
         if not (_MODAL.search(text, start, end) or _GENERAL.search(text, start, end)):
+            continue
+        if _AS_A_RULE.match(text, start, end):
+            yield start, end
             continue
         for first, last in _cut(_PART_ENDS, text, start, end):
             if _MODAL.search(text, first, last) or _is_general(text, first, last):
@@ -91,6 +155,10 @@ def _cut(ends: re.Pattern[str], text: str, start: int, end: int) -> Iterator[tup
 def _is_general(text: str, start: int, end: int) -> bool:
     """Whether a part speaks of a kind: "fearful speech tends to be fast", not "the speech"."""
     general = _GENERAL.search(text, start, end)
-    if general is None or _DEFINITE.search(text, start, general.start()):
+    if general is None:
+        return False
+    if _OF_EMOTION.search(text, start, general.start()):
+        return True
+    if _DEFINITE.search(text, start, general.start()):
         return False
     return not _NO_SUBJECT.match(text, start, end)

@@ -16,23 +16,39 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from data.prosody.claim import CHANGES, EITHER, LEVELS, RANKS, Claim, either, whole_clip
-from data.prosody.claim_marks import JOINING, ORDINAL, Mark, Word, find_marks, is_link
-from data.prosody.claim_scope import without_suppositions
-from data.prosody.claim_words import (
+from data.prosody.claim_corrections import without_corrections, without_retracted
+from data.prosody.claim_marks import (
+    JOINING,
+    ORDINAL,
+    Mark,
+    Word,
+    find_marks,
+    is_link,
+    is_of_other,
+)
+from data.prosody.claim_phrases import (
     ARC,
-    ARTICLES,
     BETWEEN,
-    BUT_REACH,
     CLAUSE_ENDS,
-    COPULAS,
+    PHRASES,
+    REPEATED,
+    SEGMENT_ENDS,
+    WORD,
+)
+from data.prosody.claim_scope import without_asides, without_suppositions
+from data.prosody.claim_words import (
+    ARTICLES,
+    BUT_REACH,
     DENIALS,
+    DENIED_AFTER,
+    DENYING_BEFORE,
     DENYING_PAIRS,
     ENDS,
+    FAR_REACH,
     FINISHES,
     FUNCTION,
     KEEP_NOUN,
-    MEANINGS,
-    MEASURES,
+    LINKS,
     NO_DENIAL_BEFORE,
     NOUN_PHRASE,
     NOUNS,
@@ -40,20 +56,15 @@ from data.prosody.claim_words import (
     OF_VOICE,
     ONE_WORD,
     OR_REACH,
-    OTHERS,
-    PHRASES,
     REACH,
-    REPEATED,
     SCOPE_ENDS,
-    SEGMENT_ENDS,
     STARTS,
-    VOICES,
-    WORD,
 )
 
 SENTENCE_ENDS = frozenset([".", "!", "?", ";", "\n", ""])
 
-PRONOUNS = frozenset(["he", "she", "they", "it", "i", "we", "who", "this", "that", "what", "which"])
+TOPICS = frozenset(["in", "as", "when", "looking", "regarding", "concerning", "for", "on"])
+"""Words before what a sentence is about: "In pitch, the utterance ..."."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +90,46 @@ class _Segment:
 
 def find_english(text: str) -> Iterator[Claim]:
     """Yield the claims of a lower-case text without quotes, in the order of their level words."""
-    text = ARC.sub(lambda match: match[1] + " " * len(match[2]), without_suppositions(text))
+    text, corrections = without_corrections(text)
+    text = without_suppositions(without_asides(text))
+    text = ARC.sub(lambda match: match[1] + " " * len(match[2]), text)
     text = REPEATED.sub(lambda match: "ever".ljust(len(match[0])), text)
     text = BETWEEN.sub(lambda match: match[1] + " to ", text)
+    yield from without_retracted(text, list(_all_claims(text)), corrections)
+
+
+def _all_claims(text: str) -> Iterator[Claim]:
+    """Yield the claims, sentence by sentence."""
     sentence: list[tuple[Claim, str]] = []
+    pending: list[tuple[Claim, str]] = []
     noun = ""
+    asks = False
     for start, end, opened_by, closed_by in _clauses(text):
         segments = list(_segments(text, start, end))
         borrowed = ""
         if segments:
-            keeps = opened_by in KEEP_NOUN and _borrows(segments[0], BUT_REACH)
-            borrowed = noun if keeps else ""
-            if closed_by != "?":
-                sentence += _with_ranges(text, list(_clause_claims(segments, borrowed)))
+            about_it = _is_about_it(segments[0])
+            reach = REACH if opened_by == "?" or asks or about_it else BUT_REACH
+            goes_on = opened_by in KEEP_NOUN or asks or about_it
+            borrowed = noun if goes_on and _borrows(segments[0], reach) else ""
+            claims = list(_with_ranges(text, list(_clause_claims(segments, borrowed))))
+            sentence += claims if closed_by != "?" else ()
             noun = next((s.nouns[s.places[-1]] for s in reversed(segments) if s.places), borrowed)
+            # "Let me check the pitch. Low."
+            asks = not claims and closed_by in SENTENCE_ENDS
         elif opened_by not in KEEP_NOUN:
-            noun = ""
+            noun, asks = "", False
         if closed_by in SENTENCE_ENDS:
-            yield from whole_clip(text, sentence)
+            if pending and not any(phase == "end" for _, phase in sentence):
+                yield from whole_clip(text, pending)
+                pending = []
+            # "It starts out fast. Then it slows down."
+            pending += sentence
+            if not any(phase == "start" for _, phase in sentence):
+                yield from whole_clip(text, pending)
+                pending = []
             sentence = []
+    yield from whole_clip(text, pending)
 
 
 def _clauses(text: str) -> Iterator[tuple[int, int, str, str]]:
@@ -116,9 +148,11 @@ def _segments(text: str, start: int, end: int) -> Iterator[_Segment]:
     last: _Segment | None = None
     for cut in [*SEGMENT_ENDS.finditer(text, start, end), None]:
         stop = cut.start() if cut else end
-        segment = last = _segment(text, start, stop, joint, named, last)
-        if segment.nouns or segment.marks:
+        segment = _segment(text, start, stop, joint, named, last)
+        if segment.nouns or segment.marks or segment.has_voice:
             yield segment
+        if segment.words:
+            last = segment
         if cut is not None:
             start, joint = cut.end(), cut[0]
 
@@ -146,11 +180,13 @@ def _segment(
     has_voice = any(word.text in ("voice", "tone") for word in words)
     has_voice = has_voice or bool(goes_on and last and last.has_voice)
     phase = _phase(text, start, end)
-    leads = last is not None and not last.marks and last.phase != "word"
+    related = bool(words) and words[0].text in ("which", "that")
+    leads = last is not None and not last.marks and (last.phase != "word" or related)
+    leads = leads or (related and last is not None and last.phase == "word")
     if not phase and last and (goes_on or leads or joint == "with"):
         phase = last.phase
     lost = goes_on and last is not None and last.is_other
-    is_other = bool(marks) and (lost or _is_of_other(words, marks[0]))
+    is_other = bool(marks) and (lost or is_of_other(words, marks[0]))
     return _Segment(
         words, nouns, tuple(nouns), marks, subject, has_voice, phase, is_other, joint == "or"
     )
@@ -171,28 +207,10 @@ def _phase(text: str, start: int, end: int) -> str:
     return min(phases)[1] if phases else ""
 
 
-def _is_of_other(words: Sequence[Word], mark: Mark) -> bool:
-    """Whether the level is said to be that of no voice: "the music in the room is loud"."""
-    copula = next((i for i in range(mark.position) if words[i].text in COPULAS), None)
-    if copula is None or not all(is_link(w) for w in words[copula : mark.position]):
-        return False
-    subject = [word.text for word in words[:copula]]
-    if any(word in PRONOUNS for word in subject):
-        return False
-    if not OTHERS.isdisjoint(subject):
-        return True
-    if any(w in NOUNS and (not i or subject[i - 1] not in OF_MIND) for i, w in enumerate(subject)):
-        return False
-    head = ""
-    for word in subject:
-        if word in FUNCTION and word not in MEASURES:
-            if head and word not in ARTICLES:
-                break
-        elif word not in MEASURES:
-            head = word
-    vocal = head in VOICES or head in MEANINGS or head in NOUNS
-    mental = len(subject) > 1 and head in NOUNS and subject[subject.index(head) - 1] in OF_MIND
-    return bool(head) and (mental or not vocal)
+def _is_about_it(segment: _Segment) -> bool:
+    """Whether a sentence begins with "it": "Then it slides down"."""
+    words = [word.text for word in segment.words[:3]]
+    return "it" in words and all(w in LINKS or w in FUNCTION for w in words[: words.index("it")])
 
 
 def _clause_claims(segments: Sequence[_Segment], noun: str) -> Iterator[tuple[Claim, str]]:
@@ -202,6 +220,7 @@ def _clause_claims(segments: Sequence[_Segment], noun: str) -> Iterator[tuple[Cl
     """
     following: list[_Segment | None] = []  # from the last segment on: the next one with a level
     lender: _Segment | None = None
+    topic = ""
     for segment in reversed(segments):
         following.append(lender)
         lender = segment if segment.marks else lender
@@ -213,7 +232,8 @@ def _clause_claims(segments: Sequence[_Segment], noun: str) -> Iterator[tuple[Cl
             for mark in segment.marks if not segment.is_other else ():
                 denied = _is_denied(segment, mark) or (carried and mark.position < OR_REACH)
                 attribute = mark.attribute or _described(segments[place : place + 2], mark)
-                attribute = attribute or _attribute(segment, mark, noun)
+                fronted = any(later.has_voice for later in segments[place + 1 : place + 3])
+                attribute = attribute or _attribute(segment, mark, noun, topic, fronted=fronted)
                 yield from _claim(segment, mark, attribute, denied)
             last = segment
         elif all(word.text in NOUN_PHRASE or word.text in NOUNS for word in segment.words):
@@ -227,6 +247,7 @@ def _clause_claims(segments: Sequence[_Segment], noun: str) -> Iterator[tuple[Cl
                 for attribute in segment.nouns.values() if so or not mark.attribute else ():
                     yield from _claim(source, mark, attribute, _is_denied(source, mark))
         noun = segment.nouns[segment.places[-1]] if segment.places else noun
+        topic = noun if segment.words[0].text in TOPICS and not segment.marks else ""
 
 
 def _with_ranges(text: str, claims: Sequence[tuple[Claim, str]]) -> Iterator[tuple[Claim, str]]:
@@ -239,8 +260,10 @@ def _with_ranges(text: str, claims: Sequence[tuple[Claim, str]]) -> Iterator[tup
         one, phase = claims[place]
         other = claims[place + 1][0] if place + 1 < len(claims) else one
         levels = one.levels | other.levels
-        between = text[one.end : other.start].split()
-        chosen = between[:1] == ["or"] and all(w in JOINING for w in between[1:])
+        between = text[one.end : other.start].lstrip(",").split()
+        chosen = between[:1] == ["or"] and all(
+            word in JOINING or word.endswith("ly") for word in between[1:]
+        )
         same = one.attribute == other.attribute and not (one.negated or other.negated)
         if not (chosen and same and len(levels) > 1):
             yield one, phase
@@ -274,8 +297,11 @@ def _described(pair: Sequence[_Segment], mark: Mark) -> str:
     return pair[1].nouns[place] if ends else ""
 
 
-def _attribute(segment: _Segment, mark: Mark, noun: str) -> str:
-    """Return the attribute that a level word belongs to; empty if none is in sight."""
+def _attribute(segment: _Segment, mark: Mark, noun: str, topic: str, *, fronted: bool) -> str:
+    """Return the attribute that a level word belongs to; empty if none is in sight.
+
+    Fronted is "deep and loud, the voice ...", the topic that of "as for loudness, the voice ...".
+    """
     places = segment.places
     word = segment.words[mark.position].text
     after = bisect(places, mark.position)
@@ -288,19 +314,26 @@ def _attribute(segment: _Segment, mark: Mark, noun: str) -> str:
     if near:
         # Of two at the same distance the noun that follows: "high pitch".
         return segment.nouns[min(near, key=lambda p: (abs(p - mark.position), p < mark.position))]
-    if mark.is_move and "tone" in {other.text for other in segment.words}:
+    near_words = segment.words[max(0, mark.position - FAR_REACH) : mark.position + FAR_REACH]
+    if mark.is_move and any(other.text == "tone" for other in near_words):
         return "intonation"
-    if segment.has_voice:
-        noun = OF_VOICE.get(word, "")
+    if segment.has_voice or (fronted and not noun and segment.subject == len(segment.words)):
+        noun = OF_VOICE.get(word, topic)
     elif mark.position > segment.subject:
-        noun = ""
+        noun = topic
     rest = {*following, *(w.text for w in segment.words[mark.position + REACH :][:1])}
     return noun or ("intonation" if mark.is_move and rest & ENDS else "")
 
 
 def _is_denied(segment: _Segment, mark: Mark) -> bool:
     """Whether a denial stands before a level word: "not", "far from", but not "not only"."""
-    words = [word.text for word in segment.words[max(0, mark.position - REACH) : mark.position + 1]]
+    start, stop = max(0, mark.position - FAR_REACH), mark.position + 1 + FAR_REACH
+    texts = [word.text for word in segment.words[start:stop]]
+    place = mark.position - start
+    before, after = texts[:place], texts[place + 1 :]
+    if DENYING_BEFORE.search(" ".join(before)) or DENIED_AFTER.search(" ".join(after)):
+        return True
+    words = texts[max(0, place - REACH) : place + 1]
     for word, after in reversed(list(pairwise(words))):
         if word in SCOPE_ENDS:
             return False

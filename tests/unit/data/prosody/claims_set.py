@@ -18,7 +18,7 @@ from typing import Any
 from data.prosody.claims import find_claims
 
 HALVES = ("tuned", "untouched")
-_SET = Path(__file__).parents[3] / "data" / "claims.jsonl"
+_DATA = Path(__file__).parents[3] / "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,13 @@ class Score:
         return self.hits / self.expected if self.expected else 1.0
 
 
-def sentences() -> list[dict[str, Any]]:
-    """Return the set: `text`, `claims`, `kind`, `half`."""
-    return [json.loads(line) for line in _SET.read_text(encoding="utf-8").splitlines()]
+def sentences(name: str = "claims") -> list[dict[str, Any]]:
+    """Return the set, or that of `claims_strangers`, where each row has its `writer` too.
+
+    Its rows have `text`, `claims`, `kind` and `half`.
+    """
+    lines = (_DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def read(text: str) -> Counter[str]:
@@ -54,27 +58,28 @@ def read(text: str) -> Counter[str]:
 
 
 def score(rows: Iterable[Mapping[str, Any]]) -> Score:
-    """Return the score over all claims of some sentences."""
+    """Return the score over all claims of some sentences; one that is repeated counts once."""
     hits = found = expected = 0
     for row in rows:
-        claims, wanted = read(row["text"]), Counter(row["claims"])
-        hits += (claims & wanted).total()
-        found += claims.total()
-        expected += wanted.total()
+        claims, wanted = set(read(row["text"])), set(row["claims"])
+        hits += len(claims & wanted)
+        found += len(claims)
+        expected += len(wanted)
     return Score(hits, found, expected)
 
 
-def table() -> Iterator[str]:
-    """Yield the lines of a Markdown table by kind and half."""
-    rows = sentences()
-    yield "| kind | sentences | claims | precision tuned | untouched | recall tuned | untouched |"
+def table(name: str = "claims", by: str = "kind") -> Iterator[str]:
+    """Yield the lines of a Markdown table by kind (or writer) and half; empty without sentences."""
+    rows = sentences(name)
+    yield f"| {by} | sentences | claims | precision tuned | untouched | recall tuned | untouched |"
     yield "|---|--:|--:|--:|--:|--:|--:|"
-    for kind in [*dict.fromkeys(row["kind"] for row in rows), "all"]:
-        chosen = [row for row in rows if kind in (row["kind"], "all")]
+    for value in [*dict.fromkeys(row[by] for row in rows), "all"]:
+        chosen = [row for row in rows if value in (row[by], "all")]
         halves = [score(row for row in chosen if row["half"] == half) for half in HALVES]
-        figures = [f"{s.precision:.2f}" for s in halves] + [f"{s.recall:.2f}" for s in halves]
+        figures = [f"{s.precision:.2f}" if s.expected else "" for s in halves]
+        figures += [f"{s.recall:.2f}" if s.expected else "" for s in halves]
         num_claims = sum(s.expected for s in halves)
-        yield f"| {kind} | {len(chosen)} | {num_claims} | {' | '.join(figures)} |"
+        yield f"| {value} | {len(chosen)} | {num_claims} | {' | '.join(figures)} |"
 
 
 def milliseconds() -> float:
@@ -90,7 +95,7 @@ def milliseconds() -> float:
 
 
 if __name__ == "__main__":
-    print("\n".join(table()))
+    print("\n".join([*table(), "", *table("claims_strangers", "writer")]))
     print(f"{milliseconds():.3f} ms per sentence")
     if "errors" in sys.argv:  # of the tuned half alone
         for row in sentences():
