@@ -47,7 +47,8 @@ def hypothesis_blocks(
     text = (
         "Written down before the runs. Differences are paired by seed, with their 95 % interval "
         "(Student's t). *Seen in 80 %*: the difference that so many seeds with this spread would "
-        "show in 80 of 100 experiments. Equality: two one-sided tests at 5 %."
+        "show in 80 of 100 experiments. Equality: two one-sided tests at 5 %. "
+        f"{len(rows)} comparisons, not corrected; those with one baseline share its runs."
     )
     heads_of_table = ["comparison", "expected", "n", "difference", "95 % interval"]
     heads_of_table += ["seen in 80 %", "conclusion"]
