@@ -87,6 +87,8 @@ def _shown_state(run: PlannedRun) -> str:
 def plan_runs(sweep: SweepConfig) -> list[PlannedRun]:
     """Return all runs of a sweep, prepared ones first, each before the runs that need it.
 
+    Then the trials seed by seed: a sweep that is stopped compares all of them, with fewer seeds.
+
     Raises:
         ConfigError: with everything that is wrong with the configuration of any run.
     """
@@ -97,8 +99,8 @@ def plan_runs(sweep: SweepConfig) -> list[PlannedRun]:
         for row, stage in stages:
             runs += _plan_run(sweep, row, stage, seed, runs, problems)
     prepared = list(runs)
-    for trial in sweep.trials:
-        for seed in sweep.seeds:
+    for seed in sweep.seeds:
+        for trial in sweep.trials:
             runs += _plan_run(sweep, trial.name, trial, seed, prepared, problems)
     problems += _shared_gpus(sweep, runs)
     if problems:

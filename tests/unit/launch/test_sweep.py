@@ -112,11 +112,11 @@ def test_every_trial_runs_with_every_seed_after_what_it_needs(tmp_path: Path):
         "prepare/sft/seed_0",
         "prepare/sft/seed_1",
         "plain/seed_0",
-        "plain/seed_1",
         "untrained/seed_0",
+        "plain/seed_1",
         "untrained/seed_1",
     ]
-    plain = runs[3]
+    plain = runs[4]
     assert plain.needs == ("prepare/sft/seed_1",)
     assert runs[5].needs == ()
     assert plain.config.seed == 1
@@ -141,7 +141,7 @@ def test_axes_make_a_trial_of_every_combination(tmp_path: Path):
         for rate in ("0.001", "0.0001")
     ]
     assert trials[1].label == "plain, lr 0.0001, kind policy"
-    assert plan(path)[4].config.optim.lr == 1e-4
+    assert [run.config.optim.lr for run in plan(path)[2:6]] == [1e-3, 1e-4] * 2
 
 
 @pytest.mark.parametrize(
@@ -208,21 +208,21 @@ def test_states_follow_from_the_run_folders(tmp_path: Path):
     runs = plan(write_sweep(tmp_path))
     leave_behind(runs[0], "finished")
     leave_behind(runs[2], "running")
-    leave_behind(runs[4], "failed")
+    leave_behind(runs[3], "failed")
     leave_behind(runs[5], "failed")
     runs[5].folder.metrics_path.unlink()
     assert list(read_states(runs).values()) == [
         "done",
         "new",
         "half-done",
-        "new",
         "half-done",
+        "new",
         "new",
     ]
 
 
 def test_a_done_run_with_another_configuration_is_not_reused(tmp_path: Path):
-    leave_behind(plan(write_sweep(tmp_path))[4], "finished")
+    leave_behind(plan(write_sweep(tmp_path))[3], "finished")
     runs = plan(write_sweep(tmp_path, ("/nowhere", "/elsewhere")))
     with pytest.raises(ConfigError, match=r"model\.path: /nowhere there, /elsewhere now"):
         read_states(runs)

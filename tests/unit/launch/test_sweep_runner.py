@@ -55,7 +55,9 @@ def endings(outcomes: list[Outcome]) -> dict[str, str]:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[PlannedRun]:
-    return plan(write_sweep(tmp_path))
+    """The cold starts of two seeds, then two trials, seed by seed each."""
+    runs = plan(write_sweep(tmp_path))
+    return sorted(runs, key=lambda run: (not run.title.startswith("prepare"), run.title))
 
 
 def test_a_failure_stops_only_what_needs_it(tmp_path: Path, runs: list[PlannedRun]):
