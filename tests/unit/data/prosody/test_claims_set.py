@@ -22,8 +22,8 @@ def test_precision_and_recall(half: str):
 
 def test_what_strangers_wrote_is_read_almost_as_well():
     found = score(row for row in sentences("claims_strangers") if row["half"] == "untouched")
-    assert found.precision >= 0.83
-    assert found.recall >= 0.8
+    assert found.precision >= 0.9
+    assert found.recall >= 0.9
 
 
 @pytest.mark.parametrize(("name", "by"), [("claims", "kind"), ("claims_strangers", "writer")])
