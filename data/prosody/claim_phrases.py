@@ -86,7 +86,8 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
     ),
     (
         Meaning("", "", False),
-        rf"consistent(?:ly)? with|falls? (?:in|within|into|under|between|on)(?! {_PACED})",
+        r"(?:has|have|had) (?:dropped|fallen|risen|sunk|climbed|gone|slipped|moved) (?:in)?to"
+        rf"|consistent(?:ly)? with|falls? (?:in|within|into|under|between|on)(?! {_PACED})",
     ),
     (Meaning("", "low", False), r"turned (?:way |right )?down(?: low)?|way down (?:there|low)"),
     (
@@ -128,10 +129,11 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
     (Meaning("", "falling", True), rf"{_GOES} down(?:wards?)?"),
     (
         Meaning("", "steady", True),
-        r"(?<!at )(?<!all )(?:(?:exactly|precisely|much|about|roughly) )?the same"
+        r"(?<!at )(?<!all )(?:(?:exactly|precisely|much) )?the same"
         r"(?= (?:\w+ )?(?:pitch|note|volume|loudness|intensity|energy|rate|pace|tempo|speed"
         r"|level)\b"
-        r"|(?:,? (?:throughout|all the way|from (?:start|beginning|first)|until))|\W*$|[.;])"
+        r"|,? (?:throughout|all the way|from (?:start|beginning|first)|until))"
+        r"|(?:stay|remain|keep|hold)(?:s|ed)? (?:\w+ ){0,2}the same"
         r"|(?:does|do|did|will)(?: not|n't) budge|never (?:budges|changes|varies|shifts|moves)",
     ),
     (
@@ -140,7 +142,10 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
     ),
     (
         Meaning("energy", "low", False),
-        r"(?:barely|hardly|scarcely|only just) audibl[ey]|under (?:his|her|their) breath"
+        # Whispering is a label too.
+        r"(?:(?<=he is )|(?<=he's )|(?<=he was )|(?<=not )|(?<=n't )|(?<=they are )|(?<=they're ))"
+        r"(?:(?:almost|nearly|practically|just) )?whispering"
+        r"|(?:barely|hardly|scarcely|only just) audibl[ey]|under (?:his|her|their) breath"
         r"|sotto voce|(?:hard|difficult) to (?:hear|make out)|strains? to (?:hear|catch)"
         r"|(?:(?:in|as|with|to|into|at|almost|nearly|little more than) )?(?:an? )?"
         r"(?:near|almost a|nearly a|half)[- ]whisper"

@@ -65,7 +65,7 @@ _OWN = _table(
         "energetically vigorous vigorously",
         "energy low": "muffled undertone quiet quieter quietly soft softer softly faint faintly "
         "quietest hushed muted subdued murmur murmurs murmured murmuring whispers whispered "
-        "whispering mumbles mumbled mumbling mutters muttered muttering feeble feebly weakly "
+        "mumbles mumbled mumbling mutters muttered muttering feeble feebly weakly "
         "softness quietness faintness energyless powerless inaudible inaudibly",
         "pitch high": "treble soprano shrill shrilly squeaky falsetto piping",
         "pitch low": "bass baritone rumbling rumbly",

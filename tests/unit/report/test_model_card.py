@@ -130,7 +130,7 @@ def test_the_hub_reads_the_results_in_the_header():
     [
         "- Reinforcement learning (GRPO-PTR): 140 steps of 32 prompts with 8 completions each, all "
         "weights trained. Advantage: reward minus the group's mean, over its standard deviation; "
-        "loss: clipped token ratios (PPO, GRPO), KL to the start policy with weight 0.03.",
+        "loss: clipped token ratios (PPO, GRPO), KL to the start policy with weight 0.1.",
         "- Done: 140 of 140 steps.",
         "- Data, training: split train, 1 rows.",
         "- Data, test before and after: split test, 100 rows, 2 speakers (corpora: crema 100).",

@@ -54,6 +54,10 @@ from tests.unit.data.prosody.test_claims import said
         # One word is not the clip.
         ('"Please" is stretched out slowly.', []),
         ('On "sorry" the pitch drops.', []),
+        # Whispering is a label too.
+        ("He is whispering. It is the sound of whispering.", ["energy low"]),
+        ("His voice has dropped into a deep register.", ["pitch low"]),
+        ("The pitch is about the same, a normal one.", ["pitch normal"]),
         # Idioms.
         ("He talks at a snail's pace.", ["rate slow"]),
         ("The melody is all over the place.", ["intonation expressive"]),
