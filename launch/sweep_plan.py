@@ -85,9 +85,7 @@ def _shown_state(run: PlannedRun) -> str:
 
 
 def plan_runs(sweep: SweepConfig) -> list[PlannedRun]:
-    """Return all runs of a sweep, prepared ones first, each before the runs that need it.
-
-    Then the trials seed by seed: a sweep that is stopped compares all of them, with fewer seeds.
+    """Return all runs of a sweep: what is prepared, then the trials, seed by seed.
 
     Raises:
         ConfigError: with everything that is wrong with the configuration of any run.
