@@ -92,7 +92,9 @@ def table_2(runs: Sequence[StoredEvaluation]) -> dict[str, Any]:
 
 
 def table_4(runs: Sequence[StoredEvaluation]) -> list[dict[str, Any]]:
-    """Return accuracy and quality of variants, compared with the first one, over speakers where five are known.
+    """Return accuracy and quality of variants, compared with the first one.
+
+    Over speakers where five are known.
 
     Returns:
         `label`, `accuracy` in %, `quality`, `paired` with the first (None for itself, and where the
