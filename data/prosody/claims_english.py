@@ -181,8 +181,8 @@ def _segment(
     has_voice = has_voice or bool(goes_on and last and last.has_voice)
     phase = _phase(text, start, end)
     related = bool(words) and words[0].text in ("which", "that")
-    leads = last is not None and not last.marks and (last.phase != "word" or related)
-    leads = leads or (related and last is not None and last.phase == "word")
+    # Of a word goes on only what is told of it: "which is spoken slowly".
+    leads = last is not None and (related if last.phase == "word" else not last.marks)
     if not phase and last and (goes_on or leads or joint == "with"):
         phase = last.phase
     lost = goes_on and last is not None and last.is_other
