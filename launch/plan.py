@@ -22,14 +22,15 @@ def describe_plan(config: RunConfig, data: Splits | list[QuestionSet]) -> str:
 
 def _training(config: RunConfig, data: Splits) -> str:
     train, rollout, learner = config.train, config.rollout, config.learner
-    left_out = f", {len(data.left_out)} left out" if data.left_out else ""
+    splits = [("left out", data.left_out), ("eval", data.eval), ("test", data.test)]
+    splits += data.benchmarks.items()
+    sizes = [f"{len(data.train)} train", *(f"{len(rows)} {name}" for name, rows in splits if rows)]
     epochs = train.num_steps * train.prompts_per_step / len(data.train)
     lines = [
         f"run folder   {(Path(config.output_dir) / config.name).resolve()}",
         f"policy       {config.model.path} ({config.model.dtype}, {config.model.attention})"
         + (f" with {config.model.adapter}" if config.model.adapter else ""),
-        f"data         {len(data.train)} train{left_out}, {len(data.eval)} eval, "
-        f"{len(data.test)} test clips",
+        f"data         {', '.join(sizes)} clips",
         f"steps        {train.num_steps} of {train.prompts_per_step} prompts ({epochs:.1f} epochs)",
         f"learner      {learner.num_ranks} ranks on {config.device}, ZeRO-{learner.zero_stage}",
     ]

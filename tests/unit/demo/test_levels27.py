@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from configs.load import load_config
 from configs.sweep import load_sweep
 from data.parsing import normalize_label, parse_output
 from demo.levels27 import STYLES27, prepare27
 from launch.preflight import ROOT
 
 
-def test_there_are_27_labels_and_the_sweep_offers_them():
-    sweep = load_sweep(ROOT / "configs" / "sweeps" / "levels27.yaml")
+@pytest.mark.parametrize("sweep", ["levels27", "levels27_heard"])
+def test_there_are_27_labels_and_the_sweeps_offer_them(sweep: str):
     assert len(STYLES27) == 27
-    for stage in [*sweep.prepare, *sweep.trials]:
-        assert stage.set["data.choices"] == list(STYLES27)
+    plan = load_sweep(ROOT / "configs" / "sweeps" / f"{sweep}.yaml")
+    for stage in [*plan.prepare, *plan.trials]:
+        assert load_config(stage.config).data.choices == list(STYLES27)
 
 
 def test_an_answer_is_read_back_as_its_label():

@@ -10,6 +10,7 @@ import pytest
 from configs.load import ConfigError, load_config
 from configs.schema import RunConfig
 from data.manifest import ManifestError
+from data.splits import Splits, read_data
 from evaluation.run import common_root
 from evaluation.test_sets import read_test_sets
 from launch.cli import check_kind
@@ -83,6 +84,18 @@ def test_benchmarks_alone_need_no_manifest_of_a_training(tmp_path: Path):
     missing = load(tmp_path, f"eval.benchmarks=[{benchmark('mine', tmp_path / 'x')}]")
     (problem,) = check_data(missing, learns=False)
     assert problem.what.startswith("eval.benchmarks.0.manifest: no file")
+
+
+def test_a_plan_names_the_splits_that_a_training_reads(tmp_path: Path):
+    rows = [{"label": "sad"}] * 3 + [{"label": "sad", "split": "test"}]
+    corpus(tmp_path, "manifest.jsonl", *rows)
+    extra = corpus(tmp_path / "other", "calm.jsonl", {"label": "calm"}, {"label": "calm"})
+    entry = benchmark("calm", extra, audio_root=tmp_path / "other", choices="[calm, sad]")
+    config = load(tmp_path, "eval.test_split=test", f"eval.benchmarks=[{entry}]")
+    data = read_data(config)
+    assert "data         3 train, 1 test, 2 calm clips\n" in describe_plan(config, data)
+    alone = Splits(data.train, [], [], left_out=[(1, data.train[0])])
+    assert "data         3 train, 1 left out clips\n" in describe_plan(config, alone)
 
 
 def test_nothing_to_ask_about(tmp_path: Path):
