@@ -87,11 +87,13 @@ def test_benchmarks_alone_need_no_manifest_of_a_training(tmp_path: Path):
 
 
 def test_a_plan_names_the_splits_that_a_training_reads(tmp_path: Path):
-    rows = [{"label": "sad"}] * 3 + [{"label": "sad", "split": "test"}]
-    corpus(tmp_path, "manifest.jsonl", *rows)
+    labels = ["sad", "angry", "sad"]
+    rows = [{"label": label, "split": "train"} for label in labels]
+    corpus(tmp_path, "manifest.jsonl", *rows, {"label": "sad", "split": "test"})
     extra = corpus(tmp_path / "other", "calm.jsonl", {"label": "calm"}, {"label": "calm"})
     entry = benchmark("calm", extra, audio_root=tmp_path / "other", choices="[calm, sad]")
-    config = load(tmp_path, "eval.test_split=test", f"eval.benchmarks=[{entry}]")
+    few = ["eval.test_split=test", "train.prompts_per_step=2"]
+    config = load(tmp_path, *few, f"eval.benchmarks=[{entry}]")
     data = read_data(config)
     assert "data         3 train, 1 test, 2 calm clips\n" in describe_plan(config, data)
     alone = Splits(data.train, [], [], left_out=[(1, data.train[0])])
