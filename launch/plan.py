@@ -22,15 +22,14 @@ def describe_plan(config: RunConfig, data: Splits | list[QuestionSet]) -> str:
 
 def _training(config: RunConfig, data: Splits) -> str:
     train, rollout, learner = config.train, config.rollout, config.learner
-    splits = [("left out", data.left_out), ("eval", data.eval), ("test", data.test)]
-    splits += data.benchmarks.items()
-    sizes = [f"{len(data.train)} train", *(f"{len(rows)} {name}" for name, rows in splits if rows)]
+    splits = [("train", data.train), ("left out", data.left_out), ("eval", data.eval)]
+    splits += [("test", data.test), *data.benchmarks.items()]
     epochs = train.num_steps * train.prompts_per_step / len(data.train)
     lines = [
         f"run folder   {(Path(config.output_dir) / config.name).resolve()}",
         f"policy       {config.model.path} ({config.model.dtype}, {config.model.attention})"
         + (f" with {config.model.adapter}" if config.model.adapter else ""),
-        f"data         {', '.join(sizes)} clips",
+        f"data         {', '.join(f'{len(rows)} {name}' for name, rows in splits if rows)} clips",
         f"steps        {train.num_steps} of {train.prompts_per_step} prompts ({epochs:.1f} epochs)",
         f"learner      {learner.num_ranks} ranks on {config.device}, ZeRO-{learner.zero_stage}",
     ]

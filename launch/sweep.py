@@ -31,6 +31,7 @@ from launch.preflight import ROOT, check_authentication, stop_run
 from launch.preflight.upload import check_upload
 from launch.sweep_plan import describe_runs, plan_runs, read_states, results_of, select_runs
 from launch.sweep_runner import Backend, LocalBackend, Outcome, Runner, StopSignals
+from report.hypotheses import describe_power
 from report.sweep_results import write_report
 from trainer.run_folder import lock_folder
 
@@ -69,7 +70,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     runs = select_runs(everything, arguments.only)
     states = read_states(runs)
     if arguments.dry_run:
-        print(describe_runs(runs, states))
+        print(describe_runs(runs, states), *describe_power(sweep), sep="\n")
         return EXIT_DONE
     be_quiet()
     try:

@@ -229,8 +229,6 @@ def _describe_change(run: PlannedRun) -> str:
 
 def describe_runs(runs: Sequence[PlannedRun], states: Mapping[str, State]) -> str:
     """Return the plan: state, folder and command of every run, then the counts."""
-    lines = []
-    for run in runs:
-        lines += [f"{states[run.title]:<10}{run.folder.root}", f"{'':10}{run.command}"]
+    lines = [f"{states[run.title]:<10}{run.folder.root}\n{'':10}{run.command}" for run in runs]
     counts = [f"{list(states.values()).count(s)} {s}" for s in ("done", "half-done", "new")]
     return "\n".join([*lines, f"{len(runs)} runs: {', '.join(counts)}"])

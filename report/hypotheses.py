@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from configs.sweep import HypothesisConfig
+from configs.sweep import HypothesisConfig, SweepConfig
 from report.formats import measured
-from report.seeds import Estimate, RunResult, detectable, estimate, paired
+from report.seeds import (
+    Estimate,
+    RunResult,
+    detectable,
+    detectable_margin,
+    estimate,
+    paired,
+)
 
 
 def hypothesis_blocks(
@@ -38,7 +46,7 @@ def hypothesis_blocks(
                 str(len(differences)),
                 measured(effect.mean if effect else None, sign=True),
                 " to ".join(measured(end, sign=True) for end in ends or ()),
-                measured(detectable(differences)),
+                measured(_seen(differences)),
                 conclusion(hypothesis, effect),
             ]
         )
@@ -58,6 +66,30 @@ def hypothesis_blocks(
         {"heads": heads_of_table, "rows": rows, "num_texts": 2},
         {"heading": "All trials"},
     ]
+
+
+def describe_power(sweep: SweepConfig) -> list[str]:
+    """Return a line per hypothesis: what the seeds of a sweep can show, before it has run."""
+    lines, num = [], len(sweep.seeds)
+    for one in sweep.hypotheses:
+        compared = f"{one.trial} against {one.against or sweep.baseline}"
+        line = f"decides   {compared}, {one.metric}: {expectation(one)}"
+        if one.sd and num > 1:
+            sides = {"equal": 2, "not_less": 1}.get(one.expect)
+            line += f"; {num} seeds with an sd of {measured(one.sd)} have a power of 80 % for "
+            if sides:
+                margin = detectable_margin(one.sd, num, sides=sides)
+                line += f"a margin of {measured(margin)}"
+            else:
+                line += f"a difference of {measured(detectable(one.sd, num))}"
+        lines.append(line)
+    return lines
+
+
+def _seen(differences: Sequence[float]) -> float | None:
+    """Return the difference that so many seeds with this spread show; None with fewer than two."""
+    num = len(differences)
+    return detectable(statistics.stdev(differences), num) if num > 1 else None
 
 
 def expectation(hypothesis: HypothesisConfig) -> str:

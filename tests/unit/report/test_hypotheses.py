@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from configs.load import ConfigError
 from configs.sweep import HypothesisConfig, load_sweep
-from report.hypotheses import conclusion, hypothesis_blocks
-from report.seeds import RunResult, detectable, estimate
+from report.hypotheses import conclusion, describe_power, hypothesis_blocks
+from report.seeds import RunResult, detectable, detectable_margin, estimate
 from report.sweep_results import SweepResults, read_results, result_blocks, write_results
 from tests.unit.launch.test_sweep import write_sweep
 
@@ -48,8 +49,23 @@ def test_a_conclusion_says_what_the_interval_supports(
 
 def test_the_detectable_difference_is_that_of_the_power_of_80_percent():
     # (t(0.975, 2) + t(0.8, 2)) * 1 / sqrt(3) = (4.3027 + 1.0607) / 1.7321
-    assert detectable(DIFFERENCES) == pytest.approx(3.0966, abs=1e-4)
-    assert detectable([1.0]) is None
+    assert detectable(1.0, 3) == pytest.approx(3.0966, abs=1e-4)
+    # An independent power calculation, rounded: 3.2, 1.7 and 1.1 for 3, 5 and 8 seeds.
+    assert detectable(1.0, 5) == pytest.approx(1.662, abs=1e-3)
+    assert detectable(1.0, 8) == pytest.approx(1.153, abs=1e-3)
+
+
+@pytest.mark.parametrize(("sides", "margin"), [(1, 1.374), (2, 1.639)])
+def test_a_detectable_margin_is_found_in_80_percent(sides: int, margin: float):
+    """(t(0.95, 4) + t(0.8 or 0.9, 4)) / sqrt(5) = (2.1318 + 0.9410 or 1.5332) / 2.2361; and by
+    simulation no difference is found within it in about 80 of 100 experiments."""
+    assert detectable_margin(1.0, 5, sides=sides) == pytest.approx(margin, abs=1e-3)
+    expect = "equal" if sides == 2 else "not_less"
+    hypothesis = HypothesisConfig(trial="a", metric=KEY, expect=expect, margin=margin)
+    rng = np.random.default_rng(0)
+    says = [conclusion(hypothesis, estimate(rng.normal(size=5).tolist())) for _ in range(1000)]
+    within = sum(one.startswith(("equal", "not less")) for one in says)
+    assert 750 < within < 850
 
 
 def runs(trial: str, values: list[float]) -> list[RunResult]:
@@ -104,3 +120,21 @@ def test_a_hypothesis_that_cannot_be_decided_is_refused(tmp_path: Path, lines: s
     with pytest.raises(ConfigError, match="hypotheses") as refused:
         load_sweep(path)
     assert says in str(refused.value)
+
+
+def test_a_dry_run_says_what_the_seeds_can_show(tmp_path: Path):
+    rows = (
+        "{trial: untrained, metric: test_after/accuracy, sd: 0.01}",
+        "{trial: untrained, metric: test_after/accuracy, expect: equal, margin: 0.03, sd: 0.01}",
+        "{trial: plain, against: untrained, metric: test_after/accuracy}",
+    )
+    added = ("baseline: plain\n", f"baseline: plain\nhypotheses: [{', '.join(rows)}]\n")
+    seeds = ("[0, 1]", "[0, 1, 2, 3, 4]")
+    path = write_sweep(tmp_path, added, seeds)
+    assert describe_power(load_sweep(path)) == [
+        "decides   untrained against plain, test_after/accuracy: more; "
+        "5 seeds with an sd of 0.010 have a power of 80 % for a difference of 0.017",
+        "decides   untrained against plain, test_after/accuracy: equal within 0.030; "
+        "5 seeds with an sd of 0.010 have a power of 80 % for a margin of 0.016",
+        "decides   plain against untrained, test_after/accuracy: more",
+    ]
