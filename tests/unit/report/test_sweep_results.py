@@ -11,7 +11,7 @@ from scipy import stats
 
 from configs.sweep import MetricConfig, load_sweep
 from launch.sweep_plan import plan_runs, results_of
-from report.docs_tables import PAGE, with_tables
+from report.docs_tables import BLOCK, PAGE, RESULTS, with_tables
 from report.seeds import estimate, interval_factor
 from report.sweep_results import read_result, write_report
 from tests.unit.launch.test_sweep import leave_behind, write_sweep
@@ -112,6 +112,9 @@ def test_the_report_leaves_empty_what_is_missing(tmp_path: Path):
 def test_the_page_has_the_tables_of_the_results_that_are_kept():
     page = PAGE.read_text(encoding="utf-8")
     assert with_tables(page) == page
+    assert sorted(found[2] for found in BLOCK.finditer(page)) == sorted(
+        folder.name for folder in RESULTS.iterdir()
+    )
 
 
 def test_an_empty_sweep_has_a_report_too(tmp_path: Path):
