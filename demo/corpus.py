@@ -73,19 +73,20 @@ class Speaker:
 SPLITS = ("train", "cold_start", "eval", "test")
 _ACCENTS = {
     "train": ("en-us", "en-gb-scotland", "en-gb-x-gbclan"),
-    "cold_start": ("en-029",),
     "eval": ("en-gb-x-gbcwmd",),
     "test": ("en-gb-x-rp",),
 }
-"""Accents of each split; every one is spoken in all variants (`designs.VARIANTS`), each being a
-speaker, but for the cold start, whose voices are the design's."""
+"""Accents of each split but the cold start's, whose voices are the design's; every one is spoken in
+all variants (`designs.VARIANTS`), each being a speaker."""
 
 
 def speakers(split: str, design: Design = DEMO) -> list[Speaker]:
     """Return the speakers of a split; the same ones for every seed."""
-    variants = design.cold_start_variants if split == "cold_start" else VARIANTS
+    accents, variants = _ACCENTS.get(split, design.cold_start_accents), VARIANTS
+    if split == "cold_start":
+        variants = design.cold_start_variants
     cast = []
-    for accent, variant in product(_ACCENTS[split], variants):
+    for accent, variant in product(accents, variants):
         voice = f"{accent}+{variant}"
         rng = np.random.default_rng(list(voice.encode()))
         habits = {

@@ -134,8 +134,9 @@ MAX_ROOM_LINES = {
     # nodes of a cluster; packages and keys of trackers; pushes to the hub, adapters merged; several
     # clips in one question; nodes that have just died; runs that have finished before.
     "launch": 6585,
-    # Null baselines, a judge with a known lean, a task of 27 labels, a corpus that needs pitch.
-    "demo": 2330,
+    # Null baselines, a judge with a known lean, a task of 27 labels, three corpora; seeds whose
+    # policies are asked about moved clips.
+    "demo": 2430,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
     # exploits of the judge, pictures of pages, prosody over Ray, sources and stages of data.
     "benchmarks": 6420,

@@ -26,7 +26,7 @@ from demo.corpus import (
     prosody_levels,
     speakers,
 )
-from demo.designs import DEMO
+from demo.designs import DEMO, LOUDNESS
 from demo.material import prepare
 from demo.speech import Synthesizer
 from demo.texts import NUM_PHRASINGS, SENTENCES, describe, tokenizer_texts
@@ -269,11 +269,11 @@ def test_levels_by_hand():
         "rate": "normal",
         "intonation": "falling",
     }
-    slow = Delivery(rate=0.8, pitch=-12, liveliness=20, energy_db=-5, breath=0, rises=False)
+    slow = Delivery(rate=0.8, pitch=-22, liveliness=20, energy_db=-5, breath=0, rises=False)
     assert list(prosody_levels(slow).values()) == ["low", "low", "slow", "flat"]
-    lively = Delivery(rate=1.2, pitch=20, liveliness=80, energy_db=5, breath=0, rises=False)
+    lively = Delivery(rate=1.2, pitch=25, liveliness=80, energy_db=5, breath=0, rises=False)
     assert list(prosody_levels(lively).values()) == ["high", "high", "fast", "expressive"]
-    asking = Delivery(rate=1.2, pitch=20, liveliness=80, energy_db=5, breath=0, rises=True)
+    asking = Delivery(rate=1.2, pitch=25, liveliness=80, energy_db=5, breath=0, rises=True)
     assert prosody_levels(asking)["intonation"] == "rising"
 
 
@@ -303,8 +303,8 @@ def test_descriptions():
 def test_speakers_and_sentences():
     accents = [{speaker.voice.split("+")[0] for speaker in speakers(split)} for split in SPLITS]
     assert sum(map(len, accents)) == len(set.union(*accents)), "an accent is heard in two splits"
-    assert len({speaker.voice for split in SPLITS for speaker in speakers(split)}) == 42
-    assert [s.voice for s in speakers("cold_start")] == ["en-029+m1", "en-029+m3"]
+    assert len({speaker.voice for split in SPLITS for speaker in speakers(split)}) == 56
+    assert [s.voice for s in speakers("cold_start", LOUDNESS)] == ["en-029+m1", "en-029+m3"]
     assert speakers("test") == speakers("test")
     assert len(set(SENTENCES)) == len(SENTENCES) >= 40
     synthesizer = Synthesizer()
@@ -330,7 +330,7 @@ def test_manifest(corpus: Path):
         cast = {speaker.voice for speaker in speakers(split)}
         assert {row["speaker"] for row in rows if row["split"] == split} <= cast
     for row in rows:
-        assert row["text"] in SENTENCES and row["dataset"] == "synthetic"
+        assert row["text"] in DEMO.sentences and row["dataset"] == "synthetic"
         levels = row["settings"]["levels"]
         assert row["reasoning"] in [describe(levels, i) for i in range(NUM_PHRASINGS)]
         assert set(row["settings"]) == {"levels", *Delivery.__dataclass_fields__}
@@ -341,7 +341,7 @@ def test_clips_are_16_khz_pcm_of_a_fair_length_and_level(corpus: Path):
         with wave.open(str(corpus / row["audio"])) as clip:
             assert (clip.getframerate(), clip.getsampwidth(), clip.getnchannels()) == (16000, 2, 1)
             samples = np.frombuffer(clip.readframes(clip.getnframes()), "<i2") / 32768
-        assert 0.8 <= len(samples) / 16000 <= 2.5
+        assert 0.8 <= len(samples) / 16000 <= 2.7
         assert -45 < 20 * np.log10(np.std(samples)) < -10
         assert np.abs(samples).max() < 1
 
@@ -388,7 +388,8 @@ def test_prepare_builds_what_is_absent(tmp_path: Path):
     assert len(rows) == 54
     for row in rows:
         assert row["prosody"]["energy"] in ("low", "normal", "high")
-        assert row["prosody"]["pitch"] is not None or row["settings"]["breath"] > 0.1
+        # A whisper has no pitch, and a few short clips too little voice to measure one.
+        assert row["prosody"]["pitch"] is not None or row["prosody"]["voiced_frac"] < 0.35
     (material.corpus / "manifest.jsonl").write_text("kept\n")
     prepare(tmp_path / "material", **SIZES)
     assert (material.corpus / "manifest.jsonl").read_text() == "kept\n"

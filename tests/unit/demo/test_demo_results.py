@@ -95,16 +95,24 @@ def test_the_figure_of_one_run_and_of_several(tmp_path: Path, opened: int | None
         assert 0.02 < (pixels[..., :3].min(axis=2) < 0.9).mean() < 0.5
 
 
+def hears(shift: float) -> dict[str, float]:
+    moves = ("pitch_up_shift_pitch", "rate_up_shift_rate", "energy_up_shift_energy")
+    shifts = {f"control_{move}": n * shift for n, move in enumerate(moves, start=1)}
+    return shifts | {"faithful_gap": 4 * shift}
+
+
 def test_the_page_of_the_seeds(tmp_path: Path):
     runs = [write_run(tmp_path / str(n), opened=12, after=0.5 + 0.1 * n) for n in range(3)]
-    page = seeds_page([0, 1, 2], runs)
+    heard = [(hears(0.0), hears(0.1 * n)) for n in range(3)]
+    page = seeds_page([0, 1, 2], runs, heard)
     cells = "40.0 → 60.0 | 35.0 → 35.0 | 15.0 → 15.0 | 3.50 → 3.90 | 4.25 → 4.25"
     assert f"| 1 | {cells} | 12 |" in page
     # t(0.975, 2) = 4.3027, times 10 points over the root of 3.
     assert "| change | +20.0 (-4.8 to +44.8) | +0.0 (+0.0 to +0.0) | " in page
+    assert "| 2 | 0.00 → 0.20 | 0.00 → 0.40 | 0.00 → 0.60 | 0.00 → 0.80 |" in page
+    assert "| change | +0.10 (-0.15 to +0.35) | +0.20 (" in page
     closed = write_run(tmp_path / "closed", opened=None)
-    lone = seeds_page([7], [closed])
-    assert lone.splitlines()[-4].startswith("| 7 |") and lone.splitlines()[-4].endswith(
-        "| closed |"
-    )
+    lone = seeds_page([7], [closed], heard[:1])
+    rows = [line for line in lone.splitlines() if line.startswith("| 7 |")]
+    assert rows[0].endswith("| closed |")
     assert "| change | +20.0 | " in lone
