@@ -92,8 +92,8 @@ class HypothesisConfig(Section):
     margin: float = Field(default=0.0, ge=0)
     """Of `equal` and `not_less`: largest difference that does not matter, in the metric's unit."""
     sd: float = Field(default=0.0, ge=0)
-    """Standard deviation of the difference over seeds that `seeds` were counted for, in the metric's
-    unit; 0 = not said. `--dry-run` tells what they can show."""
+    """Standard deviation of the difference over seeds, in the metric's unit, that `seeds` were
+    counted for; 0 = not said. `--dry-run` tells what they can show."""
 
 
 @dataclass
