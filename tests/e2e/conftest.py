@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.corpus import build_corpus
+from demo.designs import LOUDNESS
 from demo.material import annotate_manifest
 from launch.preflight import ROOT
 from tests.conftest import MakeOnce
@@ -62,9 +63,9 @@ WriteConfig = Callable[[Path], Path]
 
 
 def fill_corpus(folder: Path) -> None:
-    manifest = build_corpus(
-        folder / "corpus", num_train=60, num_eval=18, num_test=18, num_cold_start=40, seed=0
-    )
+    sizes = {"num_train": 60, "num_eval": 18, "num_test": 18, "num_cold_start": 40}
+    # Few voices and loud cues: learnt in the few steps of a test.
+    manifest = build_corpus(folder / "corpus", **sizes, seed=0, design=LOUDNESS)
     annotate_manifest(manifest, folder / "corpus")
 
 
