@@ -138,8 +138,9 @@ MAX_ROOM_LINES = {
     # policies are asked about moved clips.
     "demo": 2430,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
-    # exploits of the judge, pictures of pages, prosody over Ray, sources and stages of data.
-    "benchmarks": 6420,
+    # exploits of the judge, pictures of pages, prosody over Ray, sources and stages of data; two
+    # other readers of claims.
+    "benchmarks": 7180,
 }
 """Lines of Python a room may have. A cap goes down with its room; one that goes up says why."""
 
