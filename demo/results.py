@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 
 from evaluation.files import FOLDER
 from evaluation.formats import number, percent
+from report.sweep_results import NULLS
 from trainer.run_folder import RunFolder
 
 
@@ -64,12 +65,6 @@ def describe_nulls(run: Path) -> list[str]:
     nulls = test.get("nulls")
     if nulls is None:
         return []
-    shares = (
-        ("majority", "most frequent label"),
-        ("loudness_length", "loudness and length"),
-        ("without_f0", "all but F0"),
-        ("measured", "all measurements"),
-    )
     facts = ", ".join(
         f"{number(nulls['facts'][key])} ({label})"
         for key, label in (("gold", "right label"), ("answer", "policy's answer"))
@@ -77,7 +72,7 @@ def describe_nulls(run: Path) -> list[str]:
     levels = ", ".join(f"{name} {share:.1%}" for name, share in nulls["levels"].items())
     return [
         "without listening: the label's own frequency, and random forests on measurements:",
-        *(f"  {label:22} accuracy {percent(nulls[name])}" for name, label in shares),
+        *(f"  {label:22} accuracy {percent(nulls[name])}" for name, label in NULLS.items()),
         f"  facts of reciting the levels typical of a label: {facts}",
         f"  levels that the right label's stereotype gets right: {levels or '-'}",
     ]

@@ -10,13 +10,14 @@ import io
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from configs.sweep import HypothesisConfig, MetricConfig, SweepConfig, reported
 from data.files import read_appended, write_atomically
+from evaluation.files import FOLDER
 from report.formats import csv_text, from_csv_text, interval, measured, number
 from report.hypotheses import hypothesis_blocks
 from report.render import render
@@ -28,6 +29,14 @@ from trainer.run_folder import RunFolder
 VALUES, SETTINGS = "results.csv", "results.json"
 FACTS = ("trial", "label", "seed", "state", "wall_s")
 """First columns of results.csv; the others are metrics."""
+
+NULLS = {
+    "majority": "most frequent label",
+    "loudness_length": "loudness and length",
+    "without_f0": "all but F0",
+    "measured": "all measurements",
+}
+"""Baselines without listening -> their names for people; see `evaluation.nulls`."""
 
 Block = dict[str, Any]
 """A piece of a page: `heading`; `text`, which may be `strong`; or `heads` and `rows` of a table,
@@ -64,6 +73,9 @@ class SweepResults:
     runs: Sequence[RunResult]
     hypotheses: Sequence[HypothesisConfig] = ()
     """What was to be decided, in order."""
+    nulls: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """Trial -> accuracies that need no listening, on the clips that its first finished run was
+    tested on; without trials that have none."""
 
     @property
     def trials(self) -> dict[str, list[RunResult]]:
@@ -104,6 +116,11 @@ def write_report(sweep: SweepConfig, runs: Sequence[SweepRun], attempts: Path) -
             if run.row == row
         ],
         hypotheses=tuple(sweep.hypotheses),
+        nulls={
+            run.row: nulls
+            for run in reversed(runs)
+            if run.row in {row for row, _ in reported(sweep)} and (nulls := read_nulls(run))
+        },
     )
     folder = sweep.folder
     write_results(folder, results)
@@ -138,6 +155,16 @@ def read_result(
             picks = {"last": series[-1], "first": series[0], "max": max(series), "min": min(series)}
             values[column(metric)] = picks[metric.at]
     return RunResult(run.row, label, run.seed, run.state, wall_s, values)
+
+
+def read_nulls(run: SweepRun) -> dict[str, float | None]:
+    """Return the baselines without listening of a run's test split; empty where it has none."""
+    path = run.folder.root / FOLDER / "summary.json"
+    if run.state != "done" or not path.is_file():
+        return {}
+    sets = json.loads(path.read_text(encoding="utf-8"))["sets"].values()
+    nulls = next((s["nulls"] for s in sets if s.get("nulls") and not s["benchmark"]), None)
+    return {name: nulls[name] for name in NULLS} if nulls else {}
 
 
 def write_results(folder: Path, results: SweepResults) -> None:
@@ -214,7 +241,20 @@ def _means(results: SweepResults) -> list[Block]:
         wall = duration(statistics.fmean(times)) if times else ""
         rows.append([runs[0].label, str(len(done)), *cells, wall])
     heads = ["trial", "seeds", *results.heads.values(), "wall time"]
-    return [{"text": text, "strong": False}, {"heads": heads, "rows": rows, "num_texts": 1}]
+    table = {"heads": heads, "rows": rows, "num_texts": 1}
+    return [{"text": text, "strong": False}, table, *_without_listening(results)]
+
+
+def _without_listening(results: SweepResults) -> Iterator[Block]:
+    """Yield a line for all trials that were tested on the same clips."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for trial, nulls in results.nulls.items():
+        there = {NULLS[name]: value for name, value in nulls.items() if value is not None}
+        line = ", ".join(f"{label} {measured(value)}" for label, value in there.items())
+        lines[line].append(results.trials[trial][0].label)
+    for line, labels in lines.items():
+        of = "" if len(lines) == 1 else f" ({', '.join(labels)})"
+        yield {"text": f"Accuracy without listening{of}: {line}.", "strong": False}
 
 
 def _mean_cell(mean: Estimate | None, num_done: int) -> str:

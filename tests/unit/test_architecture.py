@@ -127,8 +127,9 @@ MAX_ROOM_LINES = {
     # million rows in bounded memory from the first file on, near copies among them.
     "annotate": 10520,
     # Two runs side by side, pages of runs that go on, curves of long runs; hypotheses of sweeps;
-    # cards of corpora and adapters; clips that were moved; the power of a sweep's seeds.
-    "report": 2600,
+    # cards of corpora and adapters; clips that were moved; the power of a sweep's seeds;
+    # what needs no listening beside its tables.
+    "report": 2640,
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
     # on texts; one clip in, answer and reasoning out; a report that follows its run; prosody on the
     # nodes of a cluster; packages and keys of trackers; pushes to the hub, adapters merged; several

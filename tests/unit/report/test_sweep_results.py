@@ -13,7 +13,7 @@ from configs.sweep import MetricConfig, load_sweep
 from launch.sweep_plan import plan_runs, results_of
 from report.docs_tables import BLOCK, PAGE, RESULTS, with_tables
 from report.seeds import estimate, interval_factor
-from report.sweep_results import read_result, write_report
+from report.sweep_results import read_result, read_results, write_report
 from tests.unit.launch.test_sweep import leave_behind, write_sweep
 
 KEY = "test_after/accuracy"
@@ -107,6 +107,32 @@ def test_the_report_leaves_empty_what_is_missing(tmp_path: Path):
     )
     assert "old" not in once and "results.png" not in once and once.endswith("-->\nafter\n")
     assert with_tables(once, sweep.folder.parent) == once
+
+
+def test_the_tables_say_what_needs_no_listening(tmp_path: Path):
+    sweep = load_sweep(write_sweep(tmp_path))
+    runs = plan_runs(sweep)
+    nulls = {"majority": 1 / 9, "loudness_length": 0.315, "without_f0": None, "measured": 0.928}
+    bench = {"benchmark": True, "nulls": dict.fromkeys(nulls, 1.0)}
+    for run in runs:
+        if not run.row.startswith("prepare/"):
+            leave_behind(run, "finished", **{KEY: 0.5})
+            (run.folder.root / "evaluation").mkdir()
+            sets = {"b": bench, "test": {"benchmark": False, "nulls": nulls | {"train": 9}}}
+            summary = json.dumps({"sets": sets})
+            (run.folder.root / "evaluation" / "summary.json").write_text(summary)
+    line = "most frequent label 0.111, loudness and length 0.315,{} all measurements 0.928."
+    page_path, _, _ = write_report(sweep, results_of(runs), tmp_path / "none")
+    assert f"Accuracy without listening: {line.format('')}" in page_path.read_text()
+    other = json.dumps({"sets": {"test": {"benchmark": False, "nulls": nulls | {"without_f0": 1}}}})
+    for run in runs:
+        if run.row == "untrained":
+            (run.folder.root / "evaluation" / "summary.json").write_text(other)
+    page_path, _, _ = write_report(sweep, results_of(runs), tmp_path / "none")
+    page = page_path.read_text()
+    assert f"Accuracy without listening (plain): {line.format('')}" in page
+    assert f"Accuracy without listening (untrained): {line.format(' all but F0 1.000,')}" in page
+    assert read_results(sweep.folder).nulls["untrained"]["without_f0"] == 1
 
 
 def test_the_page_has_the_tables_of_the_results_that_are_kept():
