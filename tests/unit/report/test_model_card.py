@@ -188,7 +188,7 @@ def test_without_a_test_the_last_evaluation_is_shown_as_such():
 def test_the_card_of_a_supervised_run():
     rows = [{"step": 110, "probe/pitch_accuracy": 0.5, "probe/pitch_ua": 0.4}]
     text = card(facts("tiny_sft.yaml", rows=rows))
-    assert "- Supervised fine-tuning on reference answers: 110 steps of 32 rows" in text
+    assert "- Supervised fine-tuning on reference answers: 200 steps of 32 rows" in text
     assert "| pitch | 50.0 % |" in text
     assert "**No answers were generated and tested**" in text
     assert "Reward" not in text
@@ -206,7 +206,7 @@ def test_the_card_of_a_judge():
     text = card(facts("tiny_sft.yaml", ("eval.test_split=test",), rows=rows))
     assert "judge" in front_matter(text)["tags"]
     assert "A judge of reasoning about speech" in text and "speech emotion model" not in text
-    assert "- Supervised fine-tuning on texts with known scores: 110 steps" in text
+    assert "- Supervised fine-tuning on texts with known scores: 200 steps" in text
     assert "Against known scores of held-out texts (100 rows, 2 speakers):" in text
     assert "| factual alignment | 0.75 | 0.50 |" in text
     assert "rewards.judges.local:LocalJudge" in text and "labels" not in text
