@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -155,9 +156,15 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 480)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of this machine that nobody listens to."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
+    """Return ports of this machine that nobody listens to.
+
+    None of those that the kernel gives out by itself (`ip_local_port_range`, from 32768 on), or
+    another process may have one before it is listened to.
+    """
+    free: list[int] = []
+    while len(free) < count:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            free = [*dict.fromkeys([*free, port])]
+    return free

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from launch.preflight import ROOT
 from rewards.judges.base import DIMENSIONS, JudgeContext, Judgement
 from rewards.judges.http import HttpJudge
 from rewards.judges.prompt import SCORES
+from tests.e2e.command import free_ports
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -46,9 +46,7 @@ class Server:
     """vLLM's API server in a process group of its own."""
 
     def __init__(self, checkpoint: Path, log: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self._log = log
         options = {
