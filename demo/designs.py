@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from demo.texts import SENTENCES, SHORT_SENTENCES
 
@@ -130,7 +130,8 @@ LOUDNESS = Design(
 """Loudness and length alone give two labels in three: the demo's corpus when most sweeps of
 docs/ablation.md were measured, which keep it."""
 
-TRIPLETS = Design(
+TRIPLETS = replace(
+    DEMO,
     folder="corpus_triplets",
     styles={
         "neutral": Style(1.00, 0, 35, 0, (0.0, 0.1), 0.0),
@@ -144,18 +145,9 @@ TRIPLETS = Design(
         "fear": Style(0.77, 27, 20, -7, (0.0, 0.1), 0.0),
     },
     num_cold_start=288,
-    cold_start_variants=VARIANTS,
-    rate_cuts=(0.885, 1.135),
+    cold_start_accents=("en-029",),
     pitch_cuts=(-6.0, 11.0),
-    energy_cuts_db=(-3.5, 3.5),
     liveliness_cuts=(35.0, 60.0),
-    rate_spread=0.06,
-    pitch_spread=4.0,
-    energy_spread_db=1.5,
-    max_gain_db=2.5,
-    longest_margin_s=0.4,
-    max_duration_s=2.7,
-    sentences=(*SENTENCES, *SHORT_SENTENCES),
 )
 """As the demo's, but harder: only a whisper has breath, and pitches lie closer. Who does not listen
 to pitch, its range and its end is right in 44 %."""

@@ -137,7 +137,7 @@ MAX_ROOM_LINES = {
     "launch": 6585,
     # Null baselines, a judge with a known lean, a task of 27 labels, three corpora; seeds whose
     # policies are asked about moved clips.
-    "demo": 2430,
+    "demo": 2415,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
     # exploits of the judge, pictures of pages, prosody over Ray, sources and stages of data; two
     # other readers of claims.
