@@ -82,9 +82,10 @@ all variants (`designs.VARIANTS`), each being a speaker."""
 
 def speakers(split: str, design: Design = DEMO) -> list[Speaker]:
     """Return the speakers of a split; the same ones for every seed."""
-    accents, variants = _ACCENTS.get(split, design.cold_start_accents), VARIANTS
     if split == "cold_start":
-        variants = design.cold_start_variants
+        accents, variants = design.cold_start_accents, design.cold_start_variants
+    else:
+        accents, variants = _ACCENTS[split], VARIANTS
     cast = []
     for accent, variant in product(accents, variants):
         voice = f"{accent}+{variant}"

@@ -117,9 +117,10 @@ def write_report(sweep: SweepConfig, runs: Sequence[SweepRun], attempts: Path) -
         ],
         hypotheses=tuple(sweep.hypotheses),
         nulls={
-            run.row: nulls
+            row: nulls
+            for row, _ in reported(sweep)
             for run in reversed(runs)
-            if run.row in {row for row, _ in reported(sweep)} and (nulls := read_nulls(run))
+            if run.row == row and (nulls := read_nulls(run))
         },
     )
     folder = sweep.folder
