@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from evaluation.files import FOLDER
 from evaluation.formats import number, percent
-from report.sweep_results import NULLS
+from evaluation.nulls import NULLS
 from trainer.run_folder import RunFolder
 
 

@@ -50,6 +50,14 @@ MEASURED = (
     "f0_end_st",
     "f0_change_st",
 )
+NULLS = {
+    "majority": "most frequent label",
+    "loudness_length": "loudness and length",
+    "without_f0": "all but F0",
+    "measured": "all measurements",
+}
+"""Baseline -> its name for people."""
+
 FORESTS: Mapping[str, Sequence[str]] = {
     "loudness_length": LOUDNESS_LENGTH,
     "without_f0": WITHOUT_F0,

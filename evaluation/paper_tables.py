@@ -6,6 +6,8 @@ prosody probes before and after, of two evaluations or of one supervised run.
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from configs.errors import UserError
 from evaluation.files import StoredEvaluation
 from evaluation.formats import cell, render
+from evaluation.nulls import NULLS
 from evaluation.paired import Paired, compare
 from evaluation.paper_numbers import BENCHMARKS, SOURCE, TABLE_2, TABLE_5, paper_variant
 from trainer.run_folder import RunFolder
@@ -49,6 +52,7 @@ def tables(named: Sequence[str], probes: Sequence[Path]) -> str:
         {
             "source": SOURCE,
             "runs": runs,
+            "baselines": NULLS,
             "table_2": table_2(runs),
             "notes": notes(runs),
             "table_4": table_4(runs),
@@ -63,6 +67,7 @@ def table_2(runs: Sequence[StoredEvaluation]) -> dict[str, Any]:
     Returns:
         `names` of the sets, and `rows` with `label`, `accuracies` (None where a run lacks the set),
         `micro` and `macro` (None where it lacks one) and `quality`; first ours, then the paper's.
+        `nulls`: what needs no listening -> accuracies on the sets of the first run that has them.
     """
     names = list(dict.fromkeys(name for run in runs for name in run.sets))
     rows = []
@@ -88,7 +93,10 @@ def table_2(runs: Sequence[StoredEvaluation]) -> dict[str, Any]:
                 "quality": figures["quality"],
             }
         )
-    return {"names": names, "rows": rows}
+    # An evaluation of an older version has no such key.
+    nulls = {n: s["nulls"] for run in reversed(runs) for n, s in run.sets.items() if s.get("nulls")}
+    values = {k: [_percentage(nulls.get(n, {}).get(k)) for n in names] for k in NULLS if nulls}
+    return {"names": names, "rows": rows, "nulls": values}
 
 
 def table_4(runs: Sequence[StoredEvaluation]) -> list[dict[str, Any]]:
@@ -103,7 +111,7 @@ def table_4(runs: Sequence[StoredEvaluation]) -> list[dict[str, Any]]:
     return [
         {
             "label": run.label,
-            "accuracy": None if run.accuracy is None else 100 * run.accuracy,
+            "accuracy": _percentage(run.accuracy),
             "quality": _quality(run),
             "paired": None if run is runs[0] else _paired(runs[0], run),
             "paper": paper_variant(run.label) or NO_FIGURES,
@@ -117,6 +125,10 @@ def _paired(first: StoredEvaluation, second: StoredEvaluation) -> Paired | None:
         return compare(first.rows, second.rows)
     except ValueError:  # other clips: nothing to compare
         return None
+
+
+def _percentage(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _quality(run: StoredEvaluation) -> float | None:
@@ -157,8 +169,8 @@ def table_5(before: Mapping[str, float], after: Mapping[str, float]) -> list[dic
     return [
         {
             "name": name,
-            "before": 100 * before[name] if name in before else None,
-            "after": 100 * after[name] if name in after else None,
+            "before": _percentage(before.get(name)),
+            "after": _percentage(after.get(name)),
             "paper": TABLE_5.get(name, NO_FIGURES),
         }
         for name in dict.fromkeys([*TABLE_5, *before, *after])
@@ -177,8 +189,10 @@ def probes_of(runs: Sequence[Path]) -> tuple[Mapping[str, float], Mapping[str, f
     if len(runs) == 2:
         before, after = (StoredEvaluation.read("", run).probes for run in runs)
     else:
-        rows = RunFolder(runs[0]).rows()
-        by_step = {row["step"]: probes for row in rows if (probes := _trained_probes(row))}
+        by_step: dict[int, dict[str, float]] = defaultdict(dict)
+        for row in RunFolder(runs[0]).rows():
+            for match in filter(None, map(re.compile("probe/(.+)_accuracy").fullmatch, row)):
+                by_step[row["step"]][match[1]] = row[match[0]]
         before = by_step.pop(0, {})
         after = by_step[max(by_step)] if by_step else {}
     if not before or not after:
@@ -187,12 +201,3 @@ def probes_of(runs: Sequence[Path]) -> tuple[Mapping[str, float], Mapping[str, f
             "probes among their eval.benchmarks, or a finished run of launch/sft.py with them"
         )
     return before, after
-
-
-def _trained_probes(row: Mapping[str, Any]) -> dict[str, float]:
-    prefix, suffix = "probe/", "_accuracy"
-    return {
-        key.removeprefix(prefix).removesuffix(suffix): value
-        for key, value in row.items()
-        if key.startswith(prefix) and key.endswith(suffix)
-    }

@@ -160,6 +160,7 @@ def _page_facts(shown: Mapping[str, Any]) -> dict[str, Any]:
         "evaluated": (evaluation or {}).get("of", "the test split"),
         "emotions": sections.emotions(run, evaluation),
         "test_sets": sections.test_sets(evaluation),
+        "without_listening": sections.without_listening(evaluation),
         "confusion": Markup(confusion_figure(*confusion)) if confusion else "",
         "num_counted": sum(map(sum, confusion[1])) if confusion else 0,
         "steps": sorted({sample["step"] for sample in samples if sample["step"] is not None}),

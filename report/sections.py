@@ -11,6 +11,7 @@ import numpy as np
 
 from data.files import Row
 from evaluation.faithfulness import Faithfulness
+from evaluation.nulls import NULLS
 from report.describe_run import (
     NOT_RECORDED,
     machine_words,
@@ -21,7 +22,7 @@ from report.describe_run import (
     used_splits,
     version_words,
 )
-from report.formats import interval, percent, signed
+from report.formats import interval, number, percent, signed
 from report.run_facts import RunFacts
 from report.sweep_results import Block
 from rewards.accuracy import canonical_label
@@ -150,6 +151,21 @@ def test_sets(evaluation: Mapping[str, Any] | None) -> list[list[str]]:
         accuracy = f"{percent(overall['accuracy'])} [{low:.1f}, {high:.1f}]"
         rows.append([name, f"{overall['examples']:,}", accuracy, percent(overall["ua"])])
     return rows
+
+
+def without_listening(evaluation: Mapping[str, Any] | None) -> Block:
+    """Return what needs no listening on each test set, beside the policy; no rows if not known."""
+    sets = evaluation.get("sets", {}) if evaluation else {}
+    rows = [
+        [
+            name,
+            *map(percent, (part["overall"]["accuracy"], *(nulls[key] for key in NULLS))),
+            number(nulls.get("facts", {}).get("gold")),
+        ]
+        for name, part in sets.items()
+        if (nulls := part.get("nulls"))
+    ]
+    return {"heads": ["test set", "this policy", *NULLS.values(), "facts by heart"], "rows": rows}
 
 
 def controls(facts: RunFacts) -> list[list[str]]:

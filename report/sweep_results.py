@@ -18,6 +18,7 @@ from typing import Any
 from configs.sweep import HypothesisConfig, MetricConfig, SweepConfig, reported
 from data.files import read_appended, write_atomically
 from evaluation.files import FOLDER
+from evaluation.nulls import NULLS
 from report.formats import csv_text, from_csv_text, interval, measured, number
 from report.hypotheses import hypothesis_blocks
 from report.render import render
@@ -29,14 +30,6 @@ from trainer.run_folder import RunFolder
 VALUES, SETTINGS = "results.csv", "results.json"
 FACTS = ("trial", "label", "seed", "state", "wall_s")
 """First columns of results.csv; the others are metrics."""
-
-NULLS = {
-    "majority": "most frequent label",
-    "loudness_length": "loudness and length",
-    "without_f0": "all but F0",
-    "measured": "all measurements",
-}
-"""Baselines without listening -> their names for people; see `evaluation.nulls`."""
 
 Block = dict[str, Any]
 """A piece of a page: `heading`; `text`, which may be `strong`; or `heads` and `rows` of a table,

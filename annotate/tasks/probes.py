@@ -24,7 +24,7 @@ PROBES = (*LEVELS_OF, "stress")
 def probe_rows(
     rows: Sequence[Row], task: str, num_rows: int, *, seed: int, margin: float
 ) -> list[dict[str, Any]]:
-    """Return questions of one task, as evenly as may be over its answers.
+    """Return questions of one task, as evenly as may be over its answers, with measured prosody.
 
     Clips with several stressed words are left out: among their choices only the right one is a list
     of words.
@@ -52,4 +52,7 @@ def probe_rows(
         for label in np.unique(labels):
             turns[labels == label] = np.arange((labels == label).sum())
         order = order[np.lexsort((labels, turns))]
-    return sorted((every[index] for index in order[:num_rows].tolist()), key=lambda row: row["id"])
+    chosen = sorted((every[i] for i in order[:num_rows].tolist()), key=lambda row: row["id"])
+    sources = {row["source"] for row in chosen}
+    measured = {row["id"]: row["prosody"] for row in rows if row["id"] in sources}
+    return [row | {"prosody": measured[row["source"]]} for row in chosen]

@@ -122,14 +122,14 @@ MAX_ROOM_LINES = {
     "trainer": 7985,
     # Comparisons over speakers, benchmarks of others by their rules, null baselines, whether a
     # policy hears and its answer depends on its claims; controls of one clip among several.
-    "evaluation": 4570,
+    "evaluation": 4585,
     # Clips and texts as they lie on disks, sources of any kind, 23 corpora, alignments; a
     # million rows in bounded memory from the first file on, near copies among them.
     "annotate": 10520,
     # Two runs side by side, pages of runs that go on, curves of long runs; hypotheses of sweeps;
     # cards of corpora and adapters; clips that were moved; the power of a sweep's seeds;
     # what needs no listening beside its tables.
-    "report": 2640,
+    "report": 2645,
     # Plug-ins and sockets in the preflight, restarts, the watchdog, process groups; rewards tried
     # on texts; one clip in, answer and reasoning out; a report that follows its run; prosody on the
     # nodes of a cluster; packages and keys of trackers; pushes to the hub, adapters merged; several

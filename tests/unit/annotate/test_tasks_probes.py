@@ -26,6 +26,8 @@ def test_answers_are_as_even_as_the_clips_allow():
     assert Counter(row["label"] for row in found) == {"low": 7, "normal": 3, "high": 8}
     assert [row["id"] for row in found] == sorted(row["id"] for row in found)
     assert all(row["choices"] == ["low", "normal", "high"] for row in found)
+    # The measurements of the clip, for what can be had of the probe without listening.
+    assert all(row["prosody"]["energy"] == row["label"] for row in found)
     assert len(probe_rows(rows, "energy", 500, seed=0, margin=0.25)) == 53
     assert probe_rows(rows, "energy", 18, seed=0, margin=0.75) == []
 

@@ -15,7 +15,14 @@ from evaluation.summary import AnsweredSet, summary_of_sets
 from launch.tables import main
 
 
-def evaluation(folder: Path, right: dict[str, str], *, scores: float = 0.0, **more: Any) -> Path:
+def evaluation(
+    folder: Path,
+    right: dict[str, str],
+    *,
+    scores: float = 0.0,
+    nulls: dict[str, Any] | None = None,
+    **more: Any,
+) -> Path:
     """Write an evaluation: benchmark -> a `1` or `0` for each clip; names in small are probes."""
     sets = []
     for name, told in right.items():
@@ -31,7 +38,7 @@ def evaluation(folder: Path, right: dict[str, str], *, scores: float = 0.0, **mo
             for i, one in enumerate(told)
         ]
         is_probe = name.islower()
-        sets.append(AnsweredSet(name, True, is_probe, ("a", "b"), rows))
+        sets.append(AnsweredSet(name, True, is_probe, ("a", "b"), rows, nulls=nulls))
     summary = summary_of_sets(sets, seed=0) | {
         "mode": "reasoned",
         "judges": {"reasoning": "HttpJudge (gpt-x)"},
@@ -67,6 +74,22 @@ def test_the_papers_mean_stands_beside_all_of_its_benchmarks(tmp_path: Path):
     assert "| EmotionThinker (paper) | 77.68 | 59.71 | 71.56 | 73.96 | 68.89 | - | 3.98 |" in lines
     other = lines_of(f"mine={evaluation(tmp_path / 'other', {'CREMA': '10'})}")
     assert not any("(paper)" in line for line in other)
+
+
+def test_what_needs_no_listening_stands_below_our_rows(tmp_path: Path):
+    nulls = {"majority": 0.5, "loudness_length": 0.6, "without_f0": None, "measured": 0.75}
+    old = evaluation(tmp_path / "old", {"IEMOCAP": "10", "Savee": "11"})
+    assert not any("without listening" in line for line in lines_of(f"old={old}"))
+    new = evaluation(tmp_path / "new", {"IEMOCAP": "11"}, nulls=nulls)
+    newer = evaluation(tmp_path / "newer", {"IEMOCAP": "11"}, nulls=nulls | {"majority": 0.1})
+    lines = lines_of(f"old={old}", f"new={new}", f"newer={newer}")
+    # Of the first run that has them; nothing of a set that none has them of.
+    assert [line for line in lines if "*without" in line] == [
+        "| *without listening: most frequent label* | 50.00 | - | - | - | - |",
+        "| *without listening: loudness and length* | 60.00 | - | - | - | - |",
+        "| *without listening: all but F0* | - | - | - | - | - |",
+        "| *without listening: all measurements* | 75.00 | - | - | - | - |",
+    ]
 
 
 def test_table_4(tmp_path: Path):

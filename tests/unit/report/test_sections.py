@@ -8,7 +8,7 @@ from typing import Any
 from evaluation.faithfulness import Faithfulness
 from evaluation.shift import ControlShift, LevelShift
 from evaluation.statistics import Interval
-from report.sections import faithful, hearing
+from report.sections import faithful, hearing, without_listening
 
 
 def test_rows_of_hearing_and_faithfulness():
@@ -35,3 +35,17 @@ def test_rows_of_hearing_and_faithfulness():
     # Of an older version, and without an evaluation.
     assert hearing({"sets": {"test": {}}}) == hearing(None) == []
     assert faithful([], {"sets": {"test": {}}}) == faithful([], None) == []
+
+
+def test_what_needs_no_listening_stands_beside_the_policy():
+    nulls = {"majority": 1 / 9, "loudness_length": 0.315, "without_f0": None, "measured": 0.928}
+    test = {"overall": {"accuracy": 0.693}, "nulls": nulls | {"facts": {"gold": 4.19}}}
+    probe = {"overall": {"accuracy": 0.5}, "nulls": nulls}
+    block = without_listening({"sets": {"test": test, "pitch": probe, "old": {}}})
+    heads = ["most frequent label", "loudness and length", "all but F0", "all measurements"]
+    assert block["heads"] == ["test set", "this policy", *heads, "facts by heart"]
+    assert block["rows"] == [
+        ["test", "69.3 %", "11.1 %", "31.5 %", "", "92.8 %", "4.19"],
+        ["pitch", "50.0 %", "11.1 %", "31.5 %", "", "92.8 %", ""],
+    ]
+    assert without_listening(None)["rows"] == []
