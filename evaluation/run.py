@@ -108,7 +108,7 @@ class SetEvaluator:
             | self._set_fields(questions, example)
             | judged_rows.get(example.id, {})
             | sampled_rows.get(example.id, {})
-            | _levels_field(levels, example.id)
+            | _levels_field(levels, example)
             for row, example in zip(answers.rows, questions.examples, strict=True)
         ]
         controls = self._controls(questions)
@@ -285,16 +285,19 @@ class SetEvaluator:
             rows[name] += [
                 row
                 | self._set_fields(questions, group.prompt.example)
-                | _levels_field(levels, row["id"])
+                | _levels_field(levels, group.prompt.example)
                 | ({"clean": row["id"] in clean} if levels and CONTROLS[name].attribute else {})
                 for row, group in zip(answers.rows, answers.groups, strict=True)
             ]
         return rows
 
 
-def _levels_field(levels: Mapping[str, Levels], id: str) -> Row:
-    """Return what sampled texts claim as part of a row; nothing where none were sampled."""
-    return {"levels": levels[id]} if id in levels else {}
+def _levels_field(levels: Mapping[str, Levels], example: Example) -> Row:
+    """Return what sampled texts claim, and what is so; nothing where none were sampled."""
+    if example.id not in levels:
+        return {}
+    measured = {key: (example.prosody or {}).get(key) for key in levels[example.id]}
+    return {"levels": levels[example.id], "measured": measured}
 
 
 def device_name(config: RunConfig) -> str:

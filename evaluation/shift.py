@@ -55,6 +55,8 @@ class ControlShift:
     """Those of them that did not move as they should (`renditions.is_clean`), and are left out."""
     attributes: Mapping[str, LevelShift]
     """Attribute -> shift: of the one that was moved, and across, of those that were not."""
+    by_level: Mapping[str, LevelShift]
+    """Measured level before the move -> shift of what was moved; at the scale's end is no room."""
 
 
 def sampled_levels(group: Group) -> Levels:
@@ -70,7 +72,7 @@ def level_shifts(
 
     Args:
         plain: Rows of the clips as they are: `id`, `levels` (`Levels`) where they were sampled,
-            and `speaker` and `dataset` where known.
+            and `speaker`, `dataset` and `measured` (attribute -> level) where known.
         controls: Name -> rows of the altered clips, which also have `clean`.
     """
     shifts: dict[str, ControlShift] = {}
@@ -83,7 +85,16 @@ def level_shifts(
             continue
         clean = [(before[row["id"]], row) for row in after if row["clean"]]
         attributes = {key: _shift(clean, key, control.direction) for key in LEVELS}
-        shifts[name] = ControlShift(len(after), len(after) - len(clean), attributes)
+        measured = [pair[0].get("measured", {}).get(control.attribute) for pair in clean]
+        by_level = {
+            level: _shift(
+                [pair for pair, its in zip(clean, measured, strict=True) if its == level],
+                control.attribute,
+                control.direction,
+            )
+            for level in LEVELS[control.attribute]
+        }
+        shifts[name] = ControlShift(len(after), len(after) - len(clean), attributes, by_level)
     return shifts
 
 
@@ -121,6 +132,9 @@ def shift_metrics(shifts: Mapping[str, ControlShift]) -> dict[str, float]:
     for name, control in shifts.items():
         key = f"control_{name}_shift"
         metrics[f"{key}_unclean_frac"] = control.num_unclean / control.num_clips
+        for level, moved in control.by_level.items():
+            if moved.shift is not None:
+                metrics[f"{key}_of_{level}"] = moved.shift
         for attribute, moved in control.attributes.items():
             if moved.shift is not None:
                 metrics[f"{key}_{attribute}"] = moved.shift

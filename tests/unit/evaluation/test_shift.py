@@ -129,6 +129,28 @@ def test_what_claims_nothing_is_in_no_mean():
     )
 
 
+def test_a_mean_of_nothing_may_hide_two_that_cancel():
+    # Low voices are followed; high ones, with no room above, are called low once they are raised.
+    before = {"low": LOW, "normal": NORMAL, "high": HIGH}
+    after = {"low": NORMAL, "normal": NORMAL, "high": NORMAL}
+    plain = [row(level, text, measured={"energy": level}) for level, text in before.items()]
+    plain += [row("unmeasured", LOW), row("odd", LOW, measured={"energy": None})]
+    louder = [row(level, text, clean=True) for level, text in after.items()]
+    louder += [row(name, LOW, clean=True) for name in ("unmeasured", "odd")]
+    shifts = level_shifts(plain, {"energy_up": louder})
+    by_level = shifts["energy_up"].by_level
+    assert shifts["energy_up"].attributes["energy"].shift == 0.0
+    assert {level: part.shift for level, part in by_level.items()} == {
+        "low": 1.0,
+        "normal": 0.0,
+        "high": -1.0,
+    }
+    assert [part.num_clips for part in by_level.values()] == [1, 1, 1]
+    metrics = shift_metrics(shifts)
+    assert metrics["control_energy_up_shift_of_low"] == 1.0
+    assert metrics["control_energy_up_shift_of_high"] == -1.0
+
+
 def test_the_interval_is_that_of_the_speakers():
     moves = (1, 1, 1, 0, 0)
     plain = [row(str(n), LOW, speaker=f"s{n}") for n in range(5)]

@@ -221,6 +221,7 @@ def test_hearing_and_faithfulness_on_the_page():
     plain: dict[str, list[int | None]] = {"pitch": [None], "energy": [0], "rate": [1]}
     for place, row in enumerate(found.rows):
         row |= {"id": str(place), "levels": plain, "votes": ["sad", "sad", "calm"]}
+        row["measured"] = {"energy": "high" if place == 1 else "low"}
         row["vote_claims"] = ["A", "A", "B"]
     louder = [
         {"id": row["id"], "clean": place > 0, "levels": {**plain, "energy": [min(place, 2)]}}
@@ -231,6 +232,7 @@ def test_hearing_and_faithfulness_on_the_page():
     text = page(summary)
     ends = f"[{moved['interval']['low']:.2f}, {moved['interval']['high']:.2f}]"
     # The first one is unclean; of the other five the first rises by one level, four by two.
-    assert f"| energy_up | - | +1.80 {ends} | +0.00 | 0.0 % | 5, 1 |" in text
+    moves = f"- | +1.80 {ends} | +0.00 | +2.00 | - | +1.00"
+    assert f"| energy_up | {moves} | 0.0 % | 5, 1 |" in text
     assert "100.0 % of the pairs with the same claims and in 0.0 % of those with others" in text
     assert "difference +100.0 points over the 6 clips" in text

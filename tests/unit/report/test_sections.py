@@ -19,7 +19,7 @@ def test_rows_of_hearing_and_faithfulness():
     summary: dict[str, Any] = {
         "sets": {
             "test": {
-                "shifts": {"pitch_up": asdict(ControlShift(9, 2, attributes))},
+                "shifts": {"pitch_up": asdict(ControlShift(9, 2, attributes, {}))},
                 "faithfulness": asdict(tie),
             },
         }
