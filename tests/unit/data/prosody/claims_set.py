@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from data.prosody.claims import find_claims
+from evaluation.statistics import mean_share_interval
 
 HALVES = ("tuned", "untouched")
 _DATA = Path(__file__).parents[3] / "data"
@@ -76,10 +77,23 @@ def table(name: str = "claims", by: str = "kind") -> Iterator[str]:
     for value in [*dict.fromkeys(row[by] for row in rows), "all"]:
         chosen = [row for row in rows if value in (row[by], "all")]
         halves = [score(row for row in chosen if row["half"] == half) for half in HALVES]
-        figures = [f"{s.precision:.2f}" if s.expected else "" for s in halves]
-        figures += [f"{s.recall:.2f}" if s.expected else "" for s in halves]
+        tuned, untouched = halves
+        cells = [
+            f"{tuned.precision:.2f}" if tuned.expected else "",
+            _share(untouched.hits, untouched.found),
+            f"{tuned.recall:.2f}" if tuned.expected else "",
+            _share(untouched.hits, untouched.expected),
+        ]
         num_claims = sum(s.expected for s in halves)
-        yield f"| {value} | {len(chosen)} | {num_claims} | {' | '.join(figures)} |"
+        yield f"| {value} | {len(chosen)} | {num_claims} | {' | '.join(cells)} |"
+
+
+def _share(hits: int, num: int) -> str:
+    """Return a share with its 95 % interval (Wilson's, over claims) and number; empty without."""
+    if not num:
+        return ""
+    ends = mean_share_interval([(hits, num)])
+    return f"{hits / num:.2f} ({ends.low:.2f} to {ends.high:.2f}, {num})"
 
 
 def milliseconds() -> float:
