@@ -86,7 +86,7 @@ def main() -> int:
     corpus = FOLDER / "corpus"
     if not corpus.exists():
         print("== a synthetic speech corpus", flush=True)
-        build_corpus(corpus, num_train=3000, num_eval=180, num_test=540, num_cold_start=200, seed=0)
+        build_corpus(corpus, num_train=3000, num_eval=180, num_test=540, num_cold_start=432, seed=0)
     run("data", "launch/annotate.py", "--config", str(CONFIGS / "data.yaml"))
     checkpoint = FOLDER / "checkpoint"
     if not checkpoint.exists():
