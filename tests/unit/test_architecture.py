@@ -141,8 +141,8 @@ MAX_ROOM_LINES = {
     "demo": 2415,
     # Other trainers on the same job, growth, a simulator, a timeline, a fuzz of the audio reader,
     # exploits of the judge, pictures of pages, prosody over Ray, sources and stages of data; two
-    # other readers of claims.
-    "benchmarks": 7180,
+    # other readers of claims; which labels RL gives up.
+    "benchmarks": 7240,
 }
 """Lines of Python a room may have. A cap goes down with its room; one that goes up says why."""
 
