@@ -7,7 +7,6 @@ prosody probes before and after, of two evaluations or of one supervised run.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,6 @@ def tables(named: Sequence[str], probes: Sequence[Path]) -> str:
         {
             "source": SOURCE,
             "runs": runs,
-            "baselines": NULLS,
             "table_2": table_2(runs),
             "notes": notes(runs),
             "table_4": table_4(runs),
@@ -67,7 +65,7 @@ def table_2(runs: Sequence[StoredEvaluation]) -> dict[str, Any]:
     Returns:
         `names` of the sets, and `rows` with `label`, `accuracies` (None where a run lacks the set),
         `micro` and `macro` (None where it lacks one) and `quality`; first ours, then the paper's.
-        `nulls`: what needs no listening -> accuracies on the sets of the first run that has them.
+        `nulls`: name of what needs no listening -> accuracies, of the first run that has any.
     """
     names = list(dict.fromkeys(name for run in runs for name in run.sets))
     rows = []
@@ -93,10 +91,12 @@ def table_2(runs: Sequence[StoredEvaluation]) -> dict[str, Any]:
                 "quality": figures["quality"],
             }
         )
-    # An evaluation of an older version has no such key.
     nulls = {n: s["nulls"] for run in reversed(runs) for n, s in run.sets.items() if s.get("nulls")}
-    values = {k: [_percentage(nulls.get(n, {}).get(k)) for n in names] for k in NULLS if nulls}
-    return {"names": names, "rows": rows, "nulls": values}
+    without = {
+        words: [_percentage(nulls.get(name, {}).get(key)) for name in names]
+        for key, words in (NULLS.items() if nulls else ())
+    }
+    return {"names": names, "rows": rows, "nulls": without}
 
 
 def table_4(runs: Sequence[StoredEvaluation]) -> list[dict[str, Any]]:
@@ -189,10 +189,10 @@ def probes_of(runs: Sequence[Path]) -> tuple[Mapping[str, float], Mapping[str, f
     if len(runs) == 2:
         before, after = (StoredEvaluation.read("", run).probes for run in runs)
     else:
-        by_step: dict[int, dict[str, float]] = defaultdict(dict)
+        by_step: dict[int, dict[str, float]] = {}
         for row in RunFolder(runs[0]).rows():
             for match in filter(None, map(re.compile("probe/(.+)_accuracy").fullmatch, row)):
-                by_step[row["step"]][match[1]] = row[match[0]]
+                by_step.setdefault(row["step"], {})[match[1]] = row[match[0]]
         before = by_step.pop(0, {})
         after = by_step[max(by_step)] if by_step else {}
     if not before or not after:

@@ -85,14 +85,14 @@ def level_shifts(
             continue
         clean = [(before[row["id"]], row) for row in after if row["clean"]]
         attributes = {key: _shift(clean, key, control.direction) for key in LEVELS}
-        measured = [pair[0].get("measured", {}).get(control.attribute) for pair in clean]
+        moved = control.attribute
         by_level = {
             level: _shift(
-                [pair for pair, its in zip(clean, measured, strict=True) if its == level],
-                control.attribute,
+                [pair for pair in clean if pair[0].get("measured", {}).get(moved) == level],
+                moved,
                 control.direction,
             )
-            for level in LEVELS[control.attribute]
+            for level in LEVELS[moved]
         }
         shifts[name] = ControlShift(len(after), len(after) - len(clean), attributes, by_level)
     return shifts

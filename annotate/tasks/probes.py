@@ -40,8 +40,11 @@ def probe_rows(
 
     def ask(clips: Sequence[Row]) -> list[dict[str, Any]]:
         if task == "stress":
-            return [row for row in stress_rows(clips, seed=seed) if "," not in row["label"]]
-        return attribute_rows(clips, task, seed=seed, margin=margin)
+            made = [row for row in stress_rows(clips, seed=seed) if "," not in row["label"]]
+        else:
+            made = attribute_rows(clips, task, seed=seed, margin=margin)
+        measured = {clip["id"]: clip["prosody"] for clip in clips} if made else {}
+        return [row | {"prosody": measured[row["source"]]} for row in made]
 
     every = made_rows(rows, {task: ask})[task]
     order = row_rng(seed, f"probe/{task}").permutation(len(every))
@@ -52,7 +55,4 @@ def probe_rows(
         for label in np.unique(labels):
             turns[labels == label] = np.arange((labels == label).sum())
         order = order[np.lexsort((labels, turns))]
-    chosen = sorted((every[i] for i in order[:num_rows].tolist()), key=lambda row: row["id"])
-    sources = {row["source"] for row in chosen}
-    measured = {row["id"]: row["prosody"] for row in rows if row["id"] in sources}
-    return [row | {"prosody": measured[row["source"]]} for row in chosen]
+    return sorted((every[index] for index in order[:num_rows].tolist()), key=lambda row: row["id"])
