@@ -36,12 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Calibrate a judge on held-out rows.")
     add_run_arguments(parser)
     parser.add_argument("--human", default="", metavar="CSV", help="people's scores of the texts")
-    parser.add_argument(
-        "--against", default="", metavar="FILE", help="scores.jsonl of an earlier calibration"
-    )
-    parser.add_argument(
-        "--run", default="", metavar="RUN", help="run folder whose completions are judged too"
-    )
+    parser.add_argument("--against", default="", metavar="FILE", help="an earlier scores.jsonl")
+    parser.add_argument("--run", default="", metavar="RUN", help="run whose completions count too")
     return run_command(parser, calibrate, argv)
 
 
@@ -63,12 +59,12 @@ def _calibrate(config: RunConfig, arguments: argparse.Namespace) -> int:
     from evaluation.calibration.judge import local_judge, start_judge
     from evaluation.calibration.run import score_probes, write_calibration
     from launch.cluster import ClusterError, connect, place
-    from launch.judge_training import read_held_out
+    from launch.judge_training import read_calibration_rows
     from rewards.base import RewardError
 
     folder = Path(config.output_dir) / config.name
     try:
-        rows = read_held_out(config)
+        train, rows = read_calibration_rows(config)
         connect(config, learns=False)
         target, options = local_judge(config, str(folder / "export"))
         if config.judge.target:
@@ -82,6 +78,8 @@ def _calibrate(config: RunConfig, arguments: argparse.Namespace) -> int:
         write_calibration(
             folder / "calibration",
             scored,
+            rows,
+            train=train,
             seed=config.seed,
             human=arguments.human,
             against=arguments.against,

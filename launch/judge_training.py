@@ -69,15 +69,17 @@ def read_judge_data(config: RunConfig) -> JudgeSplits:
     return splits
 
 
-def read_held_out(config: RunConfig) -> list[JudgeRow]:
-    """Return the rows of a judge file that a judge is calibrated on, those of `eval.test_split`.
+def read_calibration_rows(config: RunConfig) -> tuple[list[JudgeRow], list[JudgeRow]]:
+    """Return the rows of `data.train_split`, and those to calibrate on, of `eval.test_split`.
 
     Raises:
         ManifestError: A bad row, split or clip.
     """
-    rows = _split(_read(config), config.eval.test_split)
-    bad = bad_rows([row.example for row in rows], config.data)
-    return [row for row in rows if row.example.id not in bad]
+    rows = _read(config)
+    test = _split(rows, config.eval.test_split)
+    bad = bad_rows([row.example for row in test], config.data)
+    train = [row for row in rows if row.example.split == config.data.train_split]
+    return train, [row for row in test if row.example.id not in bad]
 
 
 def _lengths(config: RunConfig, rows: Sequence[JudgeRow]) -> LengthCheck:
@@ -147,14 +149,15 @@ def run_judge(
 
 def _calibrate(config: RunConfig, folder: RunFolder, data: JudgeSplits) -> None:
     """Calibrate the start checkpoint and the trained judge, as they would serve."""
-    rows = [JudgeRow(example, data.scores[example.id]) for example in data.test]
+    splits = (data.train, data.test)
+    train, rows = ([JudgeRow(one, data.scores[one.id]) for one in split] for split in splits)
     scored: dict[str, list[dict[str, Any]]] = {}
     places = place(config, learns=False).rewards
     for name, path in (("untrained", config.model.path), ("trained", str(folder.export_dir))):
         judge = start_judge(config, *local_judge(config, path), places)
         scored[name] = score_probes(config, judge, rows)
         judge.close()
-    write_calibration(folder.root / "calibration", scored, seed=config.seed)
+    write_calibration(folder.root / "calibration", scored, rows, train=train, seed=config.seed)
 
 
 def _held_out(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from evaluation.calibration.text_alone import TEXT_ALONE
 from evaluation.formats import render
 
 TEMPLATE = Path(__file__).with_name("page.md.j2")
@@ -18,4 +19,7 @@ def calibration_page(summary: Mapping[str, Mapping[str, Any]]) -> str:
         summary: Name of a judge -> its numbers, as `evaluation.calibration.summary` gives them.
     """
     first = next(iter(summary.values()))
-    return render(TEMPLATE, {"judges": summary, "dimensions": first["dimensions"]})
+    return render(
+        TEMPLATE,
+        {"judges": summary, "dimensions": first["dimensions"], "text_alone": TEXT_ALONE},
+    )

@@ -23,6 +23,7 @@ from evaluation.calibration.summary import (
     human_summary,
     read_ratings,
 )
+from evaluation.calibration.text_alone import TEXT_ALONE, text_alone
 from rewards.judges.base import Judgement
 from rewards.judges.rows import JudgeRow
 from rewards.pool import RewardPool
@@ -66,7 +67,9 @@ def _line(row: JudgeRow, probe: Probe, judgement: Judgement) -> dict[str, Any]:
 def write_calibration(
     folder: Path,
     scored: Mapping[str, Sequence[dict[str, Any]]],
+    rows: Sequence[JudgeRow],
     *,
+    train: Sequence[JudgeRow],
     seed: int,
     human: str = "",
     against: str = "",
@@ -77,7 +80,10 @@ def write_calibration(
     Args:
         folder: Made if need be.
         scored: Name of a judge -> its scored probes; the last one's go to `scores.jsonl`.
-        seed: Of the bootstrap.
+        rows: The held-out rows that they are about.
+        train: What a reader without the clip may learn from (`text_alone`); without any he is left
+            out.
+        seed: Of the bootstrap and of that reader.
         human: CSV of human scores; empty = none.
         against: `scores.jsonl` of an earlier calibration; empty = none.
         completions: Name of a judge -> scored completions of a run, see `accuracy_summary`.
@@ -90,16 +96,18 @@ def write_calibration(
     """
     from evaluation.calibration.figure import calibration_figure
 
-    summary = {name: calibration_summary(rows, seed=seed) for name, rows in scored.items()}
-    for name, rows in scored.items():
+    summary = {name: calibration_summary(lines, seed=seed) for name, lines in scored.items()}
+    last = list(scored)[-1]
+    if alone := text_alone(scored[last], rows, train, seed=seed):
+        summary = {TEXT_ALONE: calibration_summary(alone, seed=seed)} | summary
+    for name, lines in scored.items():
         if human:
-            summary[name]["human"] = human_summary(rows, read_ratings(Path(human)))
+            summary[name]["human"] = human_summary(lines, read_ratings(Path(human)))
         if against:
-            summary[name]["drift"] = drift_summary(_earlier(Path(against)), rows)
+            summary[name]["drift"] = drift_summary(_earlier(Path(against)), lines)
         if completions and name in completions:
             summary[name]["accuracy"] = accuracy_summary(completions[name])
     folder.mkdir(parents=True, exist_ok=True)
-    last = list(scored)[-1]
     write_rows(folder / "scores.jsonl", scored[last])
     text = json.dumps(summary, indent=1) + "\n"
     (folder / "summary.json").write_text(text, encoding="utf-8")
