@@ -54,7 +54,8 @@ class Claim:
 def either(attribute: str, levels: set[str]) -> str:
     """Return the `level` of a claim that leaves open which of some levels it is."""
     order = LEVELS.get(attribute, ())
-    return EITHER.join(sorted(levels, key=lambda level: level in order and order.index(level)))
+    places = {level: order.index(level) for level in levels if level in order}
+    return EITHER.join(sorted(levels, key=lambda level: (places.get(level, 0), level)))
 
 
 def direction(first: str, last: str) -> str:

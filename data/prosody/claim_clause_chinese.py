@@ -33,7 +33,8 @@ REACH = 14
 _DENIES = "不|没有|没|未|并非|绝非|而非|远非|无|缺乏|缺少|毫无|(?<!多)少有|鲜有|很少|难称"
 _DENIAL = re.compile(f"(?:{_DENIES})[^、和与而但却]{{0,8}}$")
 _DENIED_NOUN = re.compile(
-    "(?:没有|没|缺乏|缺少|毫无|未见|无|不出|不到|不存在|不具备)"
+    "(?:没有|没|缺乏|缺少|毫无|未见|无|不出|不到|不存在|不具备|"
+    "不(?:太|会|能)?(?:认为|觉得|感觉|以为)(?:他|她|其|说话人)?的?)"
     "(?:听到|听出|观察到|看到|察觉到|感受到|检测到|表现出|出现|体现出|呈现出|什么|足够的?|任何|"
     "明显的?|太多的?|多少){0,3}$"
 )
@@ -63,7 +64,8 @@ _ALIKE = re.compile("的?(?:水平|状态|语速)?(?:相当|一致|差不多|无
 _THAN = re.compile("\\w{0,3}(?:比|不同|相当|一致|差不多|无异|一样|持平|接近)")
 _MORE_SAID = re.compile("越[说讲念]越$")
 _COMPARED = re.compile(
-    "(?:比|(?<![属处位介对])于|较之|较|如|没有|不及|不像|相比|比起|过|出)(?:\\w{0,2})$"
+    "(?:比|(?<![属处位介对])于|较之|较|如|没有|不及|不像|相比|比起|过|出)"
+    "(?:该?(?:说话|讲话)[人者](?:自己|本人)?的?)?(?:\\w{0,2})$"
 )
 _WITH = re.compile("[与和跟同](?:她|他)?$")
 _SMALL = re.compile(
@@ -141,6 +143,7 @@ class Clause:
         if token.value == "energy" and _LACKS.search(before) and not moves:
             self.denied_noun = False
             yield self._claim("energy", "low", False, token)
+            self.nouns = ["voice"]
 
     def _denied(self, i: int) -> bool:
         """Whether the level is denied by what stands before it."""

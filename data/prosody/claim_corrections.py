@@ -30,6 +30,12 @@ _CORRECTION = re.compile(
     rf"|but )?(?:{_INTO_IT}\b(?:{_TAKEN_BACK})\b[,.;:! ]{{0,5}}){{1,3}}"
     r"(?:no, )?|[.!?;\u2026]{1,5} {1,3}no,(?= )"
 )
+_MISTAKEN = re.compile(
+    r"\bi\s+(?:\w+ly |had |first )?(?:thought|assumed|guessed|believed|took|wrote|said)\b"
+    r"[^.;!?\n]{3,120}?"
+    r"(?P<turn>[,.;] {0,2}(?:(?:but|however|yet)\b,?|(?=(?:it is )?(?:in fact|actually)\b)))"
+)
+"""What was thought first, up to where it is put right: "I thought it was high, but it is low"."""
 _SENTENCE_END = re.compile(r"[.!?\n]")
 
 _BASE = {change: attribute for attribute, change in CHANGES.items()}
@@ -53,8 +59,11 @@ def without_corrections(text: str) -> tuple[str, Places]:
     places: list[tuple[int, int]] = []
     parts: list[str] = []
     place = 0
-    for match in _CORRECTION.finditer(text):
-        start, end = match.span()
+    spans = [match.span("turn") for match in _MISTAKEN.finditer(text)]
+    spans += [match.span() for match in _CORRECTION.finditer(text)]
+    for start, end in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if start < place:
+            continue
         parts += [text[place:start], ",".ljust(end - start)]
         places.append((start, end))
         place = end

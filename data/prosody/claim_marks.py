@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,65 +24,21 @@ from data.prosody.claim_words import (
     REACH,
     VOICES,
     Meaning,
+    words_of,
 )
 
 ORDINAL = {"slow": "low", "fast": "high"}
-JOINING = frozenset(
-    [
-        "to",
-        "into",
-        "slightly",
-        "rather",
-        "quite",
-        "very",
-        "fairly",
-        "somewhat",
-        "relatively",
-        "a",
-        "little",
-        "bit",
-        "even",
-        "almost",
-        "mildly",
-        "moderately",
-        "maybe",
-        "perhaps",
-        "possibly",
-        "else",
-        "at",
-        "as",
-        "most",
-        "least",
-        "the",
-    ]
+JOINING = words_of(
+    "to into slightly rather quite very fairly somewhat relatively a little bit even almost mildly "
+    "moderately maybe perhaps possibly else at as most least the"
 )
 """Words between the two levels of a range."""
 
 TOWARDS = frozenset(["to", "into", "until"])
 """Words before what a change ends with."""
 
-ADVERBS = frozenset(
-    [
-        "so",
-        "very",
-        "quite",
-        "rather",
-        "too",
-        "a",
-        "bit",
-        "little",
-        "also",
-        "even",
-        "still",
-        "both",
-        "all",
-        "more",
-        "most",
-        "less",
-        "not",
-        "just",
-        "only",
-    ]
+ADVERBS = words_of(
+    "so very quite rather too a bit little also even still both all more most less not just only"
 )
 """Words between a copula and its level word."""
 
@@ -93,6 +50,12 @@ ANOTHER = frozenset(["second", "other", "another"])
 PRONOUNS = frozenset(
     ["hers", "theirs", "he", "she", "they", "it", "i", "we", "who", "this", "that", "what", "which"]
 )
+
+_NORM_BEFORE = re.compile(
+    r"\b(?:than|(?:compared|relative|comparison|next) (?:to|with))"
+    r"(?: (?!is |are |was |were |it |he |she |they )\w+){0,5} $"
+)
+"""What a "normal" after it is a norm to compare with: "high relative to the speaker's usual"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +71,6 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A level word of a segment."""
-
     """A level word of a segment."""
 
     position: int
@@ -178,7 +139,9 @@ def _single_marks(words: Sequence[Word]) -> list[Mark]:
         if before and before[-1] in BEFORE_COMPARISON:
             continue  # the "normal" of "higher than normal"
         near = before[before.index("to") + 1 :] if "to" in before else before
-        if meaning.level == "normal" and not COMPARISONS.isdisjoint(near):
+        far = "".join(f"{other.text} " for other in words[max(0, i - FAR_REACH) : i])
+        is_norm = not COMPARISONS.isdisjoint(near) or _NORM_BEFORE.search(far)
+        if meaning.level == "normal" and is_norm:
             continue  # and of "higher than in her usual voice"
         after = words[i + 1].text if i + 1 < len(words) else ""
         if after in OF_MIND and not meaning.attribute:
@@ -209,6 +172,8 @@ def _describes_other(words: Sequence[Word], position: int) -> bool:
         return False
     start = position
     while start and (words[start - 1].text in ADVERBS or words[start - 1].text.endswith("ly")):
+        if words[start - 1].text == "a" and words[start].text not in ("bit", "little"):
+            break  # "a flat refusal", and not "a bit flat"
         start -= 1
     if start and words[start - 1].text in COPULAS:
         return False
@@ -217,7 +182,7 @@ def _describes_other(words: Sequence[Word], position: int) -> bool:
         if other.text in MEASURES or other.text in ("pitched", "paced"):
             continue
         if other.text in NOUNS or other.text in VOICES:
-            return False
+            return named and other.text in ("this", "these", "those")  # "a loud world these days"
         if other.phrase or other.text in MEANINGS:
             if other.phrase or MEANINGS[other.text].is_move:
                 return False
@@ -228,6 +193,12 @@ def _describes_other(words: Sequence[Word], position: int) -> bool:
             return named
         named = True
     return named
+
+
+def attribute_of(word: Word) -> str:
+    """Return the attribute that a word or phrase names; empty for any other."""
+    is_noun = word.phrase is not None and not word.phrase.level
+    return NOUNS.get(word.text) or (word.phrase.attribute if word.phrase and is_noun else "")
 
 
 def is_link(word: Word) -> bool:
@@ -248,7 +219,8 @@ def is_of_other(words: Sequence[Word], mark: Mark) -> bool:
         return False
     if not OTHERS.isdisjoint(subject):
         return True
-    if any(w in NOUNS and (not i or subject[i - 1] not in OF_MIND) for i, w in enumerate(subject)):
+    nouns = (i for i, word in enumerate(words[:copula]) if attribute_of(word))
+    if any(not i or subject[i - 1] not in OF_MIND for i in nouns):
         return False
     head = ""
     for word in subject:

@@ -13,6 +13,12 @@ _VARIATION = (
     r"|spans?|excursions?|swings?|contrasts?)\b"
     r"(?! (?:in|of) (?:the |its )?(?:energy|volume|loudness|intensity|pace|tempo|rate|speed))"
 )
+_VARIATION_ALONE = (
+    r"(?:(?:pitch|f0|tonal|melodic|vocal) (?:variations?|variability|modulations?|movement)"
+    r"|variation in (?:the )?pitch)"
+)
+_VARIED = rf"(?:{_VARIATION_ALONE}|(?:pitch|f0|tonal|melodic) (?:range|span))"
+_IS = r"\s+(?:(?:is|was|remains|stays|seems|appears) )?(?:(?:\w+ly|very|quite|rather|also) ){0,2}"
 _NONE = (
     r"(?:(?:a )?(?:lack|absence) of(?: any)?|lack(?:s|ed|ing)?(?: in| any)?|devoid of(?: any)?"
     r"|without(?: much| any| real)?|(?:not|n't|no) (?:much|real))"
@@ -54,6 +60,15 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
         r"(?:chang|switch|respond|react|becom|turn|realiz)\w+",
     ),
     (Meaning("intonation", "flat", False), rf"{_LITTLE}{_VARIATION}"),
+    (
+        Meaning("intonation", "flat", False),
+        rf"{_VARIED}{_IS}(?:limited|minimal|narrow|small|restricted|little|slight|compressed)",
+    ),
+    (
+        Meaning("intonation", "expressive", False),
+        rf"{_VARIED}{_IS}(?:wide|broad|large|considerable|great|extensive|rich|pronounced)",
+    ),
+    (Meaning("variation", "", False), _VARIATION_ALONE),
     (Meaning("intonation", "expressive", False), rf"(?<!-)(?:{_MUCH}|rich|high){_VARIATION}"),
     (
         Meaning("intonation", "expressive", False),
@@ -72,6 +87,10 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
         r"(?: quite)? (?:a lot|widely|considerably|noticeably|greatly|markedly|strongly|around)"
         r"|fluctuat(?:es?|ing)|undulates)",
     ),
+    (
+        Meaning("intonation", "expressive", False),
+        rf"(?:many|several|clear|frequent|repeated|constant|numerous) {_UP}\s+{_DOWN}",
+    ),
     (Meaning("", "rising-falling", True), rf"{_UP}\s+{_DOWN}"),
     (Meaning("", "falling-rising", True), rf"{_DOWN}\s+{_UP}"),
     (
@@ -87,7 +106,13 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
     (
         Meaning("", "", False),
         r"(?:has|have|had) (?:dropped|fallen|risen|sunk|climbed|gone|slipped|moved) (?:in)?to"
-        rf"|consistent(?:ly)? with|falls? (?:in|within|into|under|between|on)(?! {_PACED})",
+        rf"|consistent(?:ly)? with|falls? (?:in|within|into|under|between|on)(?! {_PACED})"
+        r"|(?:falls?|falling|fell)(?= (?:(?:\w+ly|well|just|somewhat|a (?:bit|little)) )?(?:within"
+        r"|below|above|(?:near|around)(?! the (?:end|close|last"
+        r"|middle(?! of \w+ (?:\w+ )?range))))\b)"
+        r"|(?:falls?|falling|fell)(?= (?:squarely|comfortably|well|right|just|somewhere) in\b)"
+        r"|(?:ris(?:es?|ing)|rose|climb(?:s|ing|ed)?)(?= (?:(?:\w+ly|well|just|somewhat) )?above "
+        r"(?:\w+ ){0,3}(?:average|normal|usual|norm|baseline|typical)\b)",
     ),
     (Meaning("", "low", False), r"turned (?:way |right )?down(?: low)?|way down (?:there|low)"),
     (
@@ -151,7 +176,11 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
         r"(?:near|almost a|nearly a|half)[- ]whisper"
         r"|(?:in|as|with|to|into|at|than) (?:an? )(?:\w+ )?(?:whisper|murmur|mumble)",
     ),
-    (Meaning("energy", "low", False), rf"(?:hardly any|very little|little){_FORCE}"),
+    (
+        Meaning("energy", "low", False),
+        rf"(?:hardly any|very little|little){_FORCE}"
+        r"|(?:energy|volume|force|power) (?:is |was )(?:\w+ly )?(?:lacking|missing|absent)",
+    ),
     (
         Meaning("energy", "high", False),
         r"(?:at |with )?(?:full|maximum|top) (?:volume|blast|force)"
@@ -246,7 +275,8 @@ WORD = re.compile(
 
 CLAUSE_ENDS = re.compile(
     r"[.!?;\n]|\b(?:(?<!anything )but|while|whereas|although|though|yet|however|despite|because"
-    r"|since|suggest(?:s|ing|ed)?|indicates?|indicating|points? to(?:wards?)?|convey(?:s|ing)?"
+    r"|since|(?<!nothing to )(?<!nothing that )(?:suggest(?:s|ing|ed)?|indicates?)|indicating"
+    r"|points? to(?:wards?)?|convey(?:s|ing)?"
     r"|express(?:es|ing)?|reflect(?:s|ing)?|reveal(?:s|ing)?|betray(?:s|ing)?|signal(?:s|ling)?"
     r"|typical of|characteristic of)\b"
 )
@@ -260,10 +290,13 @@ ARC = re.compile(
 """A turn of the melody, told in two words that nothing shall part."""
 REPEATED = re.compile(r"\b(\w+er|more) and (?=\1\b)")
 """A growing level: "louder and louder", "more and more loud"."""
+LISTED = re.compile(rf"\b({_VARIED})(\W{{0,4}}:\W{{1,4}})(?=\w)")
+"""What a list tells of the melody: "**Pitch variation:** low"."""
 BETWEEN = re.compile(r"(\bbetween (?:an? )?[\w-]+(?: \w+)?) and\b")
 """A range, told with an "and" that joins no two statements."""
 SEGMENT_ENDS = re.compile(
     r"[,:()]|\b(?:and(?! (?:downs?|valleys|troughs|dips|lows)\b)|or"
-    r"|(?<!consistent )(?<!consistently )(?<!par )(?<!line )(?<!comparable )with|plus|alongside)\b"
+    r"|(?<!consistent )(?<!consistently )(?<!par )(?<!line )(?<!comparable )(?<!compared )"
+    r"(?<!comparison )with|plus|alongside)\b"
     r"|(?<= )(?=(?:ends|finishes|closes) (?:up )?(?:in|as|on|with|at)\b)"
 )

@@ -34,8 +34,9 @@ _CONDITION = re.compile(
     r"|(?<![a-z] )\b(?:were|should) (?:the|this|it|he|she|her|his|their)\b"
     r"|\bhad (?:the|this|it|he|she|they|her|his|their)\b[^,.;]{0,60} been\b"
     r"|\bwhen(?:ever)? (?:people|someone|somebody|one|a person|a speaker|speakers)\b"
+    r"|\bthe (?:previous|other|earlier|last|first) (?:clip|sample|recording|audio|example)\b"
 )
-"""What makes all of a unit a supposition."""
+"""What makes all of a unit a supposition, or a statement about another clip."""
 _MODAL = re.compile(
     rf"\bwould (?!(?:\w+ ){{0,2}}(?:{_VERBS_OF_SAYING})d?\b(?! for)|be \w+(?: \w+)? to (?:call"
     rf"|say))"
@@ -61,6 +62,25 @@ _OF_EMOTION = re.compile(
     r"\b(?:in|under|during|with) (?:anger|sadness|fear|joy|happiness|grief|surprise|disgust"
     r"|contempt|excitement|boredom|anxiety|panic|rage|sorrow|distress|confusion|irritation)\b"
 )
+_EMOTIONS = (
+    r"(?:anger|sadness|fear|joy|happiness|grief|surprise|disgust|contempt|excitement|boredom"
+    r"|anxiety|panic|rage|sorrow|distress|confusion|irritation|neutrality|calmness)"
+)
+_EMOTIONAL = (
+    r"(?:angry|sad|fearful|afraid|scared|joyful|happy|surprised|disgusted|contemptuous|excited"
+    r"|bored|anxious|confused|irritated|neutral|calm|depressed|enthusiastic|frightened)"
+)
+_KIND = re.compile(
+    rf"(?:(?<!the )(?<!his )(?<!her )(?<!their )(?<!this )(?<!that )(?<!of )(?<!its )\b{_EMOTIONS}"
+    r"(?:,? which (?:is|has|sounds|comes|goes|means|involves)"
+    r"| (?:means?|involves?|entails?|requires?|features|comes? with|goes? with|calls? for)\b)"
+    r"|(?:(?<=^)|(?<=[.!?;:\n,] )|(?<=\n)|\b(?:most|many|some|all|as|since|because|and|but)) ?"
+    rf"\b{_EMOTIONAL} (?:speakers|people|persons|individuals|voices|utterances|speech"
+    rf" (?=is|has|sounds|comes))\b|\ban? {_EMOTIONAL} (?:speaker|person|individual) (?:has|is)\b)"
+    r"[^.;:!?\n]*?(?=$|[.;:!?\n]|,? \b(?:but|while|whereas|yet|however|though|although|here|in this"
+    r"|and (?:the|this|here|it|he|she))\b)"
+)
+"""How an emotion is, or those who have it: "Anger means a loud voice", "sad voices are slow"."""
 _DEFINITE = re.compile(
     r"\b(?:the|his|her|its|their|this|that|these|those|such|he|she|it|they|here|i)\b"
 )
@@ -78,6 +98,10 @@ _ASIDE = re.compile(
     r"|surprisingly|interestingly|clearly|no doubt|you know|well)),"
 )
 """What parts a subject from its level, and says neither: ", I feel,"."""
+_IN_FACT = re.compile(
+    r",? ?\b(?:in (?:fact|reality|truth)|on (?:closer|careful|second|repeated) (?:listening|hearing"
+    r"|inspection)|(?:as )?it turns out(?: that)?|(?<=it )turns out to be|instead(?=,))\b,?"
+)
 _LAST_WORDS = re.compile(rf", (?:{_OPINION})(?= *[.!?;\n]| *$)")
 _STAMMER = re.compile(r"\b(\w+ly|very|so|quite|rather)(,? (?:like |really )?)(?=\1 \w)")
 """An adverb said twice: "extremely, like extremely low"."""
@@ -90,7 +114,16 @@ _PERSON = (
     r"|[,.;]))"
     r")(?:['\u2019]?s)?\b"
 )
-_ANOTHER = rf"(?:the|that|this|his|her|their|another)(?! {_USUAL}) (?:\w+ ){{0,2}}?{_PERSON}"
+_OWN_NORM = (
+    r"(?:speaker|person|man|woman|voice)['\u2019]s (?:\w+ ){0,2}(?:average|mean|median|baseline"
+    r"|norm|normal|usual|typical|habitual|ordinary|natural|range|level|register|own|neutral|previous"
+    r"|earlier)\b"
+)
+"""What is usual for this speaker, and no other person."""
+_ANOTHER = (
+    rf"(?:the|that|this|his|her|their|another)(?! {_USUAL})(?! {_OWN_NORM})"
+    rf" (?:\w+ ){{0,2}}?{_PERSON}"
+)
 _THAN_ANOTHER = re.compile(
     rf"\b(?:\w+er|(?:more|less) \w+)(?: \w+){{0,3}}? than (?:that of |those of )?{_ANOTHER}"
     rf"[^,.;:!?\n]*|\b(?:as|so) \w+ as {_ANOTHER}"
@@ -109,6 +142,7 @@ def without_asides(text: str) -> str:
     Tabs stand in their stead: a run of blanks is a quote.
     """
     text = _ASIDE.sub(lambda match: "\t" * len(match[0]), text)
+    text = _IN_FACT.sub(lambda match: "\t" * len(match[0]), text)
     text = _LAST_WORDS.sub(lambda match: "\t" * len(match[0]), text)
     return _STAMMER.sub(lambda match: match[1] + " " * len(match[2]), text)
 
@@ -121,6 +155,7 @@ def without_suppositions(text: str) -> str:
     with another speaker.
     """
     text = _AS_IF.sub(lambda match: " " * len(match[0]), text)
+    text = _KIND.sub(lambda match: " " * len(match[0]), text)
     text = _THAN_ANOTHER.sub(lambda match: " " * len(match[0]), text)
     parts: list[str] = []
     place = 0

@@ -15,6 +15,7 @@ _IF = re.compile(
     "换作|换成|本应|本该|本来|应该(?!是|算|属|说)|应当(?!是|算|属|说)|理应|照理|按理|按说|会更|"
     "预期|期待|"
     "原以为|原本以为|本以为|还以为|想象一下|才会|才能|才算|(?<![说讲])的话$|"
+    "(?:一开始|刚开始|开始时|起初|起先|最初|乍听|曾)\\w{0,2}(?:以为|觉得|认为|感觉|猜)|"
     "再(?:[高低大小快慢响轻强弱]|提高|降低|加快|放慢)\\w{0,2}[点些]"
 )
 _GENERAL = re.compile(
@@ -25,9 +26,10 @@ _GENERAL = re.compile(
     "(?<![说讲言笑哭])的人(?:会|都|说话|一般|多半|大多|常|声音|语速|音调|在|其)|"
     "人在\\w{1,6}(?:时|状态)|"
     "(?<![机体社误领学约不才议教聚])会(?![议话场意员面儿])|普遍|"
-    f"(?:{_FEELING})者|"
+    f"(?:{_FEELING})者|(?:{_FEELING})(?:情绪)?意味着|"
     "研究(?:表明|显示)|理论上|众所周知"
 )
+_THOUGHT = re.compile("以为|觉得|认为|感觉")
 _NOT_WRONG = re.compile("(?:如果|要是|假如)\\w{0,3}没有?\\w{0,3}错")
 _LIKE = re.compile("[像似]|如同")
 _WHEN = re.compile(f"(?:{_FEELING})(?:的)?(?:时|时候|状态下|情绪下)")
@@ -94,7 +96,7 @@ _SELF = re.compile(
     f"{_OWN}|[他她]|嗓|语速|语调|语气|说话|讲话|人声|旁白|口吻|男声|女声|(?:但|却|可是|不过|"
     f"然而)\\w{{0,4}}(?:声音|音调|音高)|(?:音量|响度|声音)(?:却|倒|反而)"
 )
-_VOICE_ALONE = re.compile(f"{_OWN}|[而但可][他她]|[他她](?:却|倒|自己)")
+_VOICE_ALONE = re.compile(f"{_OWN}|这一?(?:段|条|个)|[而但可][他她]|[他她](?:却|倒|自己)")
 _WORD = "(?:字|词|单词|词语|字眼|词组|短语)"
 _STRESS = re.compile(
     f"\\s{{2,}}(?:这|那)?(?:一|两|二|三|四|几)?个?{_WORD}|某(?:个|些|几个){_WORD}|个别{_WORD}|"
@@ -186,7 +188,7 @@ class Scope:
 
     def _follow_phase(self, clause: str, lead: int) -> None:
         last = self.phases[-1][1] if self.phases else self.lasting
-        self.phases = phases_of(clause)
+        self.phases = [] if _THOUGHT.search(clause) else phases_of(clause)
         if clause.strip() == "最后" and not self.started:
             self.phases = []  # the last point of a list
         self.started = self.started or any(phase == "start" for _, phase in self.phases)

@@ -23,7 +23,8 @@ def _table(lines: Mapping[str, str]) -> dict[str, str]:
     return {word: meaning for meaning, words in lines.items() for word in words.split()}
 
 
-def _words(text: str) -> frozenset[str]:
+def words_of(text: str) -> frozenset[str]:
+    """Return the words of a text that parts them by blanks."""
     return frozenset(text.split())
 
 
@@ -103,6 +104,7 @@ _MOVES = _table(
         "declining sinks sinking sank slackens slackening slackened wanes waning ebbs ebbing "
         "recedes dips dipped dipping dip lowers lowering plummets plunges weakens weakening "
         "diminishes diminishing dwindles dwindling subsides tapers tapering",
+        "expressive": "variable",
         "steady": "static steady stable constant unchanged unchanging consistent uniform",
     }
 )
@@ -143,7 +145,7 @@ BUT_REACH = 1
 OR_REACH = 2
 """How many words after "or" are still denied: "not fast or loud"."""
 
-DENIALS = _words(
+DENIALS = words_of(
     "not no never without neither nor nothing none hardly barely scarcely lack lacks lacking "
     "cannot t absence devoid lacked"
 )
@@ -160,15 +162,22 @@ DENYING_PAIRS = frozenset(
         ("rather", "than"),
     ]
 )
-SCOPE_ENDS = _words(
+SCOPE_ENDS = words_of(
     "how that which what why match matches fit fits suit suits mask masks hide hides contradict "
     "contradicts"
 )
 """A denial does not reach over them: "one might not mind how loud it is"."""
 
 DENYING_BEFORE = re.compile(
-    r"\b(?:fail(?:s|ed|ing)? to|(?:mistake|wrong|inaccurate|hard|difficult"
-    r"|misleading) to (?:call|describe|label)"
+    r"\b(?:fail(?:s|ed|ing)? to|(?:mistake|wrong|inaccurate|hard|difficult|misleading|stretch"
+    r"|exaggeration|overstatement) to (?:call|describe|label|say|claim|argue|think)"
+    r"(?! (?:whether|if|how|which|what))"
+    r"|(?:(?:do|did|does|would|could|can|should)n? (?:not|t)|cannot|hardly|never)"
+    r" (?:\w+ly )?(?:think|believe|feel|find|consider|say|claim|argue|perceive|describe|call"
+    r"|be (?:said|described|called)|get the (?:impression|sense|feeling))"
+    r"(?! (?:whether|if|how|which|what))"
+    r"|(?:i|we|one) (?:would |d )?doubt(?: that)?"
+    r"|(?:nothing|not|little) (?:here |much )?(?:to|that) (?:suggests?|indicates?)"
     r"|not what (?:i|you|one|we) (?:d|would|could) (?:call|describe)"
     r"|neither (?:does|do|did|is|are|was|were)|at no (?:time|point|stage|moment)|nowhere"
     r"|in no way|by no means|nobody|no one"
@@ -189,13 +198,13 @@ BEFORE_COMPARISON = frozenset(["than", "above", "below"])
 COMPARISONS = BEFORE_COMPARISON | {"compared", "from"}
 """A level so soon after them is what something is compared with."""
 
-NOUN_PHRASE = _words(
+NOUN_PHRASE = words_of(
     "the a an his her its their this that of both also overall general level levels speech "
     "speaking vocal voice speaker s so is are was were too"
 )
 """Words that make, with a noun, a segment that says nothing by itself."""
 
-LINKS = DENIALS | _words(
+LINKS = DENIALS | words_of(
     "is are was were be been being it they that which this remains stays seems sounds appears "
     "keeps very quite rather too so also even still both all more most less somewhat as a an the "
     "isn aren s re m little bit tad touch maybe perhaps possibly pretty super way real really "
@@ -222,7 +231,7 @@ OF_VOICE: Mapping[str, str] = {
 }
 """Level word of a voice, where no attribute is named -> the attribute that it means."""
 
-GROWING = _words(
+GROWING = words_of(
     "get gets getting got grow grows growing grew become becomes becoming became turn turns "
     "turning increasingly progressively gradually ever"
 )
@@ -249,18 +258,19 @@ ONE_WORD = re.compile(
     r"\b(?:the (?:word(?= in| at| is stressed)|(?:key|stressed|middle) (?:word|syllable)(?!  ))\b"
     r"|(?:emphasi[sz]ed|stressed|accented) (?:words?|parts?|syllables?)"
     r"|(?:accent|stress|emphasis) (?:falls|lies|lands|rests|is (?:put|placed|laid)) on"
-    r"|is (?:stressed|emphasi[sz]ed))\b"
+    r"|is (?:stressed|emphasi[sz]ed)|emphasi[sz](?:es|ed|ing) (?:the|a|one|this|that) (?:\w+ )?"
+    r"(?:word|syllable))\b"
     # A quote of a word or two, which is blank here.
     r"|\bon {4,16}(?=[a-z])|(?<! ) {4,16}(?:is|was|gets|receives|carries|bears)\b"
 )
 """What tells of a single word."""
 
-COPULAS = _words(
+COPULAS = words_of(
     "is are was were be being seems seem sounds sound appears appear remains remain stays stay "
     "feels isn aren wasn"
 )
 
-VOICES = _words(
+VOICES = words_of(
     "voice voices speech speaking spoken delivery delivers utterance speaker speakers person man "
     "woman girl boy lady guy child male female talker he she they it i we who this that these "
     "those what former latter everything overall vocals vocal vocalization vocalisation "
@@ -270,11 +280,12 @@ VOICES = _words(
     "reply response question syllables one ones prosody performance presentation expression "
     "frequency side end start beginning rest range region area zone band territory spectrum "
     "bracket category half third part close opening shape quality pattern profile character "
-    "variation movement rise fall drop increase decrease descent burst"
+    "outburst exclamation stream torrent flow variation movement rise fall drop increase decrease "
+    "descent burst"
 )
 """Words for a voice, its owner or what he says: what a level word may describe."""
 
-OTHERS = _words(
+OTHERS = words_of(
     "music noise noises background song tv television radio story plot mood tension traffic "
     "engine crowd applause rain dog dogs bark barks beep beeps siren sirens phone alarm bell "
     "bells door doors wind hum hiss buzz fan car cars horn piano guitar drum drums bass symphony "
@@ -285,7 +296,7 @@ OTHERS = _words(
 MEASURES = frozenset(["level", "levels", "degree", "amount", "sense"])
 """Words before "of" that stand for what comes after it."""
 
-FUNCTION = _words(
+FUNCTION = words_of(
     "a an the of in on at to into for from by with without and far or but as than then that this "
     "these those is are was were be been being has have had do does did not no nor so too very "
     "quite rather more most less enough here there now today throughout overall across during "
@@ -299,7 +310,7 @@ FUNCTION = _words(
 )
 """Words that no adjective describes."""
 
-OF_MIND = _words(
+OF_MIND = words_of(
     "state states emotion emotions emotional emotionally feeling feelings mood arousal affect "
     "sense sadness sorrow grief anger joy happiness fear surprise disgust contempt confusion "
     "distress calm tension excitement frustration speaker person content wording"

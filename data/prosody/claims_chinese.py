@@ -19,6 +19,8 @@ from data.prosody.claim_tokens_chinese import tokens_of
 
 _TO_SIMPLIFIED = str.maketrans(words.TRADITIONAL, words.SIMPLIFIED)
 
+_HOW_MUCH = re.compile("(?<=变化|起伏|波动|幅度|范围)[：:]")
+"""The mark of a list before how much the voice moves: "音高变化：小"."""
 _SENTENCE = re.compile(r"[^。！？；!?;\n]+[。！？；!?;\n]?")
 # A longer clause, which no one writes, is cut, so that time stays linear.
 _CLAUSE = re.compile(r"[^，,：:。！？；!?;\n]{1,300}")
@@ -44,7 +46,7 @@ class _Reader:
 
 def find_chinese(text: str) -> Iterator[Claim]:
     """Yield the claims of a text without quotes, in the order of their level words."""
-    text = text.translate(_TO_SIMPLIFIED)
+    text = _HOW_MUCH.sub("较", text.translate(_TO_SIMPLIFIED))
     reader = _Reader()
     claims: list[tuple[Claim, str]] = []
     scope = Scope()
@@ -73,7 +75,7 @@ def _read(
     if not scope.admits(clause, tokens[0].start if tokens else len(clause)) or is_asked:
         if scope.supposed or scope.is_other or any(t.kind == "noun" for t in tokens):
             reader.nouns = [t.value for t in tokens if t.kind == "noun"][-1:]
-        reader.open_topic = False
+        reader.open_topic = is_asked and bool(reader.nouns)
         return []
     level = next((t for t in tokens if t.kind in ("level", "own")), None)
     noun = next((t for t in tokens if t.kind == "noun"), None)

@@ -22,6 +22,7 @@ from data.prosody.claim_marks import (
     ORDINAL,
     Mark,
     Word,
+    attribute_of,
     find_marks,
     is_link,
     is_of_other,
@@ -30,6 +31,7 @@ from data.prosody.claim_phrases import (
     ARC,
     BETWEEN,
     CLAUSE_ENDS,
+    LISTED,
     PHRASES,
     REPEATED,
     SEGMENT_ENDS,
@@ -63,6 +65,9 @@ from data.prosody.claim_words import (
 
 SENTENCE_ENDS = frozenset([".", "!", "?", ";", "\n", ""])
 
+VARIED: Mapping[str, str] = {"low": "flat", "high": "expressive"}
+"""Level of how much the pitch varies -> that of the intonation."""
+
 TOPICS = frozenset(["in", "as", "when", "looking", "regarding", "concerning", "for", "on"])
 """Words before what a sentence is about: "In pitch, the utterance ..."."""
 
@@ -94,6 +99,7 @@ def find_english(text: str) -> Iterator[Claim]:
     text = without_suppositions(without_asides(text))
     text = ARC.sub(lambda match: match[1] + " " * len(match[2]), text)
     text = REPEATED.sub(lambda match: "ever".ljust(len(match[0])), text)
+    text = LISTED.sub(lambda match: match[1] + " " * len(match[2]), text)
     text = BETWEEN.sub(lambda match: match[1] + " to ", text)
     yield from without_retracted(text, list(_all_claims(text)), corrections)
 
@@ -117,7 +123,7 @@ def _all_claims(text: str) -> Iterator[Claim]:
             noun = next((s.nouns[s.places[-1]] for s in reversed(segments) if s.places), borrowed)
             # "Let me check the pitch. Low."
             asks = not claims and closed_by in SENTENCE_ENDS
-        elif opened_by not in KEEP_NOUN:
+        elif opened_by in SENTENCE_ENDS - KEEP_NOUN:
             noun, asks = "", False
         if closed_by in SENTENCE_ENDS:
             if pending and not any(phase == "end" for _, phase in sentence):
@@ -167,8 +173,9 @@ def _segment(
     )
     nouns: dict[int, str] = {}
     for place, word in enumerate(words):
-        if word.text in NOUNS and not (place and words[place - 1].text in OF_MIND):
-            nouns[place] = NOUNS[word.text]
+        attribute = attribute_of(word)
+        if attribute and not (place and words[place - 1].text in OF_MIND):
+            nouns[place] = attribute
             named.append(nouns[place])
         elif word.text in ("former", "latter") and len(named) >= 2:
             nouns[place] = named[0 if word.text == "former" else 1]
@@ -353,6 +360,11 @@ def _claim(
     if mark.attribute == "intonation" or (mark.is_move and attribute in ("pitch", "intonation")):
         levels = {"flat" if level == "steady" else level for level in levels}
         attribute = "intonation"
+    elif attribute == "variation":  # "pitch variation is low"
+        levels = {VARIED.get(level, level) for level in levels}
+        attribute = "intonation"
+        if "normal" in levels or mark.is_move:
+            return
     elif mark.is_move and attribute:
         attribute = CHANGES[attribute]
         if not levels <= {"rising", "falling", "steady"}:
