@@ -44,7 +44,7 @@ class Score:
 def sentences(name: str = "claims") -> list[dict[str, Any]]:
     """Return the set, or that of `claims_strangers`, where each row has its `writer` too.
 
-    Its rows have `text`, `claims`, `kind` and `half`.
+    Its rows have `text`, `claims`, `kind` and `half`; those of `claims_kinds` no half.
     """
     lines = (_DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]

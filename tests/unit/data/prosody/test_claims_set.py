@@ -8,7 +8,7 @@ import pytest
 
 from data.prosody.claims import find_claims, language_of, truth_of
 from rewards.judges.worth import contradicts_itself
-from tests.unit.data.prosody.claims_set import HALVES, score, sentences, table
+from tests.unit.data.prosody.claims_set import HALVES, read, score, sentences, table
 
 _PAGE = Path(__file__).parents[4] / "docs" / "claims.md"
 
@@ -24,6 +24,25 @@ def test_what_strangers_wrote_is_read_almost_as_well():
     found = score(row for row in sentences("claims_strangers") if row["half"] == "untouched")
     assert found.precision >= 0.9
     assert found.recall >= 0.9
+
+
+_KINDS = sentences("claims_kinds")
+"""Kinds of sentence that were misread once, and ordinary ones beside them."""
+
+
+@pytest.mark.parametrize("kind", sorted({row["kind"] for row in _KINDS}))
+def test_what_was_misread_once_is_read(kind: str):
+    rows = [row for row in _KINDS if row["kind"] == kind]
+    misread = {row["text"]: set(read(row["text"])) for row in rows}
+    assert misread == {row["text"]: set(row["claims"]) for row in rows}
+
+
+def test_the_levels_of_a_choice_have_an_order():
+    """Not that of a set, which is another in each process."""
+    (claim,) = find_claims("The intonation is flat or falling.")
+    assert claim.level == "falling or flat"
+    (claim,) = find_claims("The pitch is high to moderate.")
+    assert claim.level == "normal or high"
 
 
 @pytest.mark.parametrize(("name", "by"), [("claims", "kind"), ("claims_strangers", "writer")])
