@@ -27,7 +27,7 @@ READY := $(VENV)/.ready-$(shell cksum < requirements/cpu.lock | cut -d' ' -f1)
 demo: env  ## SFT, RL and evaluation of a tiny policy on synthetic speech
 	$(BIN)/python -m demo
 
-pipeline: env  ## the paper's whole pipeline in miniature, with its tables; about 45 minutes on 2 cores
+pipeline: env  ## the paper's whole pipeline in miniature, with its tables; about 50 minutes on 2 cores
 	$(BIN)/python -m demo.pipeline
 
 test: env lint wheel docs-site test-unit test-trackers test-e2e  ## everything CI runs
