@@ -47,9 +47,9 @@ judge's, 1 to 5. Change: its mean, and the 95 % interval by Student's t over the
 """
 
 HEARD = """
-Does it hear? By how many levels (low, normal, high) a claim moves with its clip, of 540 test clips
-whose move was clean, four samples each; *faithfulness*: how much likelier two samples of one clip
-have the same answer if they have the same claims ([evaluation](evaluation.md#grounding)).
+Does it hear? By how many levels (low, normal, high) a claim moves with its clip, over those of 540
+test clips whose move was clean, four samples each; *faithfulness*: how much likelier two samples of
+one clip have the same answer if they have the same claims ([evaluation](evaluation.md#grounding)).
 
 """
 
