@@ -31,12 +31,13 @@ _CORRECTION = re.compile(
     r"(?:no, )?|[.!?;\u2026]{1,5} {1,3}no,(?= )"
 )
 _MISTAKEN = re.compile(
-    r"\bi\s+(?:\w+ly |had |first )?(?:thought|assumed|guessed|believed|took|wrote|said)\b"
+    r"\b(?:i\s+(?:\w+ly |had |first )?(?:thought|assumed|guessed|believed|took|wrote|said)"
+    r"|my\s+(?:impression|guess|thought|reading) (?:was|had been))\b"
     r"[^.;!?\n]{3,120}?"
     r"(?P<turn>[,.;] {0,2}(?:(?:but|however|yet)\b,?|(?=(?:it is )?(?:in fact|actually)\b)))"
 )
 """What was thought first, up to where it is put right: "I thought it was high, but it is low"."""
-_SENTENCE_END = re.compile(r"[.!?\n]")
+_SENTENCE_END = re.compile("[.!?\n\u3002\uff01\uff1f]")
 
 _BASE = {change: attribute for attribute, change in CHANGES.items()}
 
@@ -71,7 +72,7 @@ def without_corrections(text: str) -> tuple[str, Places]:
 
 
 def without_retracted(text: str, claims: Sequence[Claim], places: Places) -> list[Claim]:
-    """Return the claims that the text does not take back.
+    """Return the claims that the text, English or Chinese, does not take back.
 
     What is taken back is what the sentence before the correction claims of an attribute of which
     the sentence after it claims something else; all of its last part if that claims nothing.

@@ -128,7 +128,8 @@ def _single_marks(words: Sequence[Word]) -> list[Mark]:
         if meaning is None or not meaning.level:
             continue
         before = [other.text for other in words[max(0, i - REACH) : i]]
-        ends = not {"from", *TOWARDS}.isdisjoint(before[1:]) or word.text.split()[0] in TOWARDS
+        ends = not {"from", *TOWARDS}.isdisjoint(before[1:]) or "until" in before[:1]
+        ends = ends or word.text.split()[0] in TOWARDS
         if moves and ends and not meaning.is_move:  # "slows from a fast clip to a crawl"
             if not (
                 marks[-1].attribute

@@ -25,9 +25,11 @@ _NONE = (
 )
 _LITTLE = (
     r"(?:hardly any|barely any|almost no|very little|little|scant|sparse|no|minimal|limited"
-    rf"|narrow|small|restricted|{_NONE})"
+    rf"|narrow(?:er)?|small(?:er)?|less|restricted|{_NONE})"
 )
-_MUCH = r"(?:much|a lot of|lots of|plenty of|full of|wide|wider|broad|large|great|considerable)"
+_MUCH = (
+    r"(?:much|a lot of|lots of|plenty of|full of|wider?|broad|larger?|great(?:er)?|considerable)"
+)
 _PACED = r"(?:tone|tempo|pace|pitch|volume|rhythm|rate|speed|intonation|loudness|energy|melody)"
 _GOES = (
     r"(?:go|com|mov|turn|slid|glid|drift|slip|step|tilt|curv|bend|head|swing|shoot|creep|inch|edg"
@@ -41,7 +43,7 @@ _DOWN = (
     rf"(?:(?:fall|drop|descend|sink|dip|plunge)(?:s|p?ing|p?ed)?|fell|sank"
     rf"|{_GOES} down(?:wards?)?(?! and (?:up|down))|declin(?:es?|ing|ed))"
 )
-_OWN_VOICE = r"(?:his|her|their|the|its) voice"
+_OWN_VOICE = r"(?:his|her|their|the|its) (?:voice|volume)"
 _TIME = r"(?:midway|partway|halfway|towards?|gradually|as|over|by|at the end|on the last)\b"
 _FORCE = r"(?: \w+)? (?:energy|volume|loudness|power|force)"
 _NOT_AS = r"not (?:quite |nearly )?(?:as|so)"
@@ -72,7 +74,8 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
     (Meaning("intonation", "expressive", False), rf"(?<!-)(?:{_MUCH}|rich|high){_VARIATION}"),
     (
         Meaning("intonation", "expressive", False),
-        r"(?:swings|swinging|moves|moving|ranges|ranging) (?:widely|freely|a lot)",
+        r"(?:swings|swinging|moves|moving|ranges|ranging)"
+        r" (?:widely|freely|a lot|a (?:great|good) deal)",
     ),
     (
         Meaning("", "steady", True),
@@ -242,7 +245,10 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
         r"(?:force|power|energy|volume|strength|loudness) (?:is|remains)(?: left)?",
     ),
     (Meaning("energy", "high", False), rf"rais(?:es?|ed|ing) {_OWN_VOICE}"),
-    (Meaning("energy", "low", False), rf"lower(?:s|ed|ing)? {_OWN_VOICE}"),
+    (
+        Meaning("energy", "low", False),
+        rf"lower(?:s|ed|ing)? {_OWN_VOICE}|(?:keep(?:s|ing)?|kept) {_OWN_VOICE} (?:down|low)",
+    ),
     (
         Meaning("rate", "falling", True),
         r"(?:los(?:es?|ing)|lost) (?:speed|pace|momentum)|eas(?:es|ing|ed) off",
@@ -282,7 +288,7 @@ CLAUSE_ENDS = re.compile(
 )
 ARC = re.compile(
     rf"\b({_UP}|{_DOWN})((?: \w+ly| again| first| midway| halfway| briefly| (?:to|towards?) (?:a"
-    rf"|the|its) \w+)?(?: (?:in|at) the \w+)?"
+    rf"|the|its) \w+)?(?: (?:in|at|on|over|through) the \w+(?: of the \w+| \w+)?)?"
     r"(?:,? (?:and |but (?=then))?(?:then |so )?(?:it |he |she )?|,? before |,? only to "
     r"|,? after which (?:it )?))"
     rf"(?=(?:{_UP}|{_DOWN})\b)"

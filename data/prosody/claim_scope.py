@@ -34,7 +34,7 @@ _CONDITION = re.compile(
     r"|(?<![a-z] )\b(?:were|should) (?:the|this|it|he|she|her|his|their)\b"
     r"|\bhad (?:the|this|it|he|she|they|her|his|their)\b[^,.;]{0,60} been\b"
     r"|\bwhen(?:ever)? (?:people|someone|somebody|one|a person|a speaker|speakers)\b"
-    r"|\bthe (?:previous|other|earlier|last|first) (?:clip|sample|recording|audio|example)\b"
+    r"|\bthe (?:previous|other|earlier|last|first|second) (?:clip|sample|recording|audio|example)\b"
 )
 """What makes all of a unit a supposition, or a statement about another clip."""
 _MODAL = re.compile(
@@ -70,8 +70,16 @@ _EMOTIONAL = (
     r"(?:angry|sad|fearful|afraid|scared|joyful|happy|surprised|disgusted|contemptuous|excited"
     r"|bored|anxious|confused|irritated|neutral|calm|depressed|enthusiastic|frightened)"
 )
+_EXPECTED = re.compile(
+    r"\b(pitch|volume|loudness|intensity|energy|pace|tempo|rate|speed|above|below)"
+    r"( (?:that |which |what )?(?:one|you|we|i)(?:'d| would| might) (?:\w+ )?expect\b[^,.;:!?\n]*)"
+)
+"""What is expected, after what is told of this voice: "lacks the pitch one would expect"."""
 _KIND = re.compile(
-    rf"(?:(?<!the )(?<!his )(?<!her )(?<!their )(?<!this )(?<!that )(?<!of )(?<!its )\b{_EMOTIONS}"
+    rf"(?:(?:(?<=^)|(?<=[.!?;:\n] ))(?:in|with|under) {_EMOTIONS}, "
+    r"(?!(?:\w+ )?(?:the|this|he|she|his|her|it)\b)"
+    r"|\ban? (?:\w+ ){1,4}can (?:also )?(?:signal|indicate|suggest|mean|reflect|convey|accompany)\b"
+    rf"|(?<!the )(?<!his )(?<!her )(?<!their )(?<!this )(?<!that )(?<!of )(?<!its )\b{_EMOTIONS}"
     r"(?:,? which (?:is|has|sounds|comes|goes|means|involves)"
     r"| (?:means?|involves?|entails?|requires?|features|comes? with|goes? with|calls? for)\b)"
     r"|(?:(?<=^)|(?<=[.!?;:\n,] )|(?<=\n)|\b(?:most|many|some|all|as|since|because|and|but)) ?"
@@ -154,6 +162,7 @@ def without_suppositions(text: str) -> str:
     said of emotions or people in general ("anger often comes with a loud voice"), and comparisons
     with another speaker.
     """
+    text = _EXPECTED.sub(lambda match: match[1] + " " * len(match[2]), text)
     text = _AS_IF.sub(lambda match: " " * len(match[0]), text)
     text = _KIND.sub(lambda match: " " * len(match[0]), text)
     text = _THAN_ANOTHER.sub(lambda match: " " * len(match[0]), text)

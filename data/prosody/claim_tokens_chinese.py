@@ -31,6 +31,8 @@ _ONLY_WHERE = {
     "没有变": f"没有变{_NOT_CHANGED}",
     "未变": f"未变{_NOT_CHANGED}",
     "平": "平(?![时常日])",
+    "不平": "不平(?![淡缓稳坦直板])",
+    "和平": "和平(?![时日常均])",
 }
 """Word -> where it is the level, and no part of another word."""
 

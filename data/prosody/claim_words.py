@@ -46,7 +46,7 @@ NOUNS = _table(
 _LEVELS = _table(
     {
         "high": "boosted amplified high higher highest raised elevated heightened increased "
-        "strong stronger above upper",
+        "strong stronger above upper greater",
         "low": "sunken diminished dampened lessened restrained suppressed low lower lowest "
         "lowered reduced decreased deep deeper weak weaker below",
         "normal": "unexceptional balanced comfortable standard intermediate midrange natural "
@@ -101,7 +101,8 @@ _MOVES = _table(
         "falling": "sags sagging droops drooping slumps tumbles nosedives downturn downswing "
         "cascades fall falls falling fell downward downwards decrease decreases decreasing drops "
         "dropping drop dropped fades fading faded descends descending descent decline declines "
-        "declining sinks sinking sank slackens slackening slackened wanes waning ebbs ebbing "
+        "declining drains drained draining sinks sinking sank slackens slackening slackened wanes "
+        "waning ebbs ebbing "
         "recedes dips dipped dipping dip lowers lowering plummets plunges weakens weakening "
         "diminishes diminishing dwindles dwindling subsides tapers tapering",
         "expressive": "variable",
@@ -179,7 +180,8 @@ DENYING_BEFORE = re.compile(
     r"|(?:i|we|one) (?:would |d )?doubt(?: that)?"
     r"|(?:nothing|not|little) (?:here |much )?(?:to|that) (?:suggests?|indicates?)"
     r"|not what (?:i|you|one|we) (?:d|would|could) (?:call|describe)"
-    r"|neither (?:does|do|did|is|are|was|were)|at no (?:time|point|stage|moment)|nowhere"
+    r"|(?:neither|nor) (?:does|do|did|is|are|was|were|has|have)|nothing (?:in|about|here)"
+    r"|at no (?:time|point|stage|moment)|nowhere"
     r"|in no way|by no means|nobody|no one"
     r"|(?:it is |it s )?not that|far from|what is (?:missing|absent|lacking)|(?:missing|absent) is"
     r"|(?:no|without any|without a|not a|hardly any|hardly a) (?:sign|signs|hint|trace|evidence"
@@ -200,7 +202,7 @@ COMPARISONS = BEFORE_COMPARISON | {"compared", "from"}
 
 NOUN_PHRASE = words_of(
     "the a an his her its their this that of both also overall general level levels speech "
-    "speaking vocal voice speaker s so is are was were too"
+    "speaking vocal voice speaker s so is are was were does do did too"
 )
 """Words that make, with a noun, a segment that says nothing by itself."""
 
@@ -209,7 +211,7 @@ LINKS = DENIALS | words_of(
     "keeps very quite rather too so also even still both all more most less somewhat as a an the "
     "isn aren s re m little bit tad touch maybe perhaps possibly pretty super way real really "
     "kinda sorta fairly on in at of then than almost about close to just only far from anything "
-    "but now"
+    "but now sits sit sat lies lands hovers stands"
 )
 """Words between what was named before and its level."""
 
@@ -258,8 +260,8 @@ ONE_WORD = re.compile(
     r"\b(?:the (?:word(?= in| at| is stressed)|(?:key|stressed|middle) (?:word|syllable)(?!  ))\b"
     r"|(?:emphasi[sz]ed|stressed|accented) (?:words?|parts?|syllables?)"
     r"|(?:accent|stress|emphasis) (?:falls|lies|lands|rests|is (?:put|placed|laid)) on"
-    r"|is (?:stressed|emphasi[sz]ed)|emphasi[sz](?:es|ed|ing) (?:the|a|one|this|that) (?:\w+ )?"
-    r"(?:word|syllable))\b"
+    r"|is (?:stressed|emphasi[sz]ed)|(?:emphasi[sz]|stress)(?:es|ed|ing) (?:the|a|one|this|that) "
+    r"(?:\w+ )?(?:word|syllable))\b"
     # A quote of a word or two, which is blank here.
     r"|\bon {4,16}(?=[a-z])|(?<! ) {4,16}(?:is|was|gets|receives|carries|bears)\b"
 )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from data.prosody import claim_words_chinese as words
 from data.prosody.claim import Claim, either, whole_clip
 from data.prosody.claim_clause_chinese import Clause
+from data.prosody.claim_corrections import without_retracted
 from data.prosody.claim_scope_chinese import Scope, phases_of
 from data.prosody.claim_tokens_chinese import tokens_of
 
@@ -30,6 +31,10 @@ _EARLIER = re.compile(
 _ALTERNATIVE = re.compile("(?:要么|或者|或是|抑或|就是|亦或|甚至|乃至|或(?!许))")
 _AGAIN = re.compile("又|再|后|然后|接着|最后|继而|转而|随即|而后|但|却|结尾|末|句尾")
 _TOPIC = re.compile("方面|来看|来说|而言|来讲|上$|至于|关于|就\\w|论")
+_TAKEN_BACK = re.compile(
+    "[，。！？；…,.!?;\\s]+(?:哦|嗯|等等|啊|哎)?[，,]?(?:不对|说错了|更正一下|(?:更?准确|严格)(?:地|来)?说|应该说|不如说)[，,]?"
+)
+"""Words that take back what is before them."""
 _FILLER = "|".join(sorted(words.FILLERS.split(), key=len, reverse=True))
 _GOES_ON = re.compile(f"(?:(?>随着\\w{{0,10}}?(?=逐|渐|慢|越|而|$)|{_FILLER}|\\s))*+")
 _LIST_MARK = re.compile(r"[\s*#>|•·\-—]+|[(（]?\d+[)）.、．]")
@@ -44,8 +49,13 @@ class _Reader:
     """The nouns were named and nothing was told of them: "音调：", "就语速而言，"."""
 
 
-def find_chinese(text: str) -> Iterator[Claim]:
-    """Yield the claims of a text without quotes, in the order of their level words."""
+def find_chinese(text: str) -> list[Claim]:
+    """Return the claims of a text without quotes, in the order of their level words."""
+    places = [match.span() for match in _TAKEN_BACK.finditer(text)]
+    return without_retracted(text, list(_all_claims(text)), places)
+
+
+def _all_claims(text: str) -> Iterator[Claim]:
     text = _HOW_MUCH.sub("较", text.translate(_TO_SIMPLIFIED))
     reader = _Reader()
     claims: list[tuple[Claim, str]] = []

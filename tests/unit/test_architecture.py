@@ -111,7 +111,7 @@ MAX_ROOM_LINES = {
     # several clips or turns in a row, clips that are moved for counterfactual pairs; answers that
     # engines would cut; claims as strangers write them, in English and in Chinese (1,300 lines),
     # beside norms, first thoughts and kinds of speaker.
-    "data": 9155,
+    "data": 9185,
     # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers; rows without
     # a clip, claims that follow a moved clip; where a package may lie; texts that are not read.
     "rewards": 4290,
