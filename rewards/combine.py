@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from configs.schema import RewardsConfig
 from data.records import Group, RewardTerms, ScoredGroup
@@ -50,10 +50,10 @@ def combine(
     """Return the group with the weighted sum of its terms as rewards.
 
     A missing score never counts as zero: where a term scored enough of the group, a completion that
-    it missed takes the mean of those it scored, which neither rewards nor punishes it among them;
-    the lowest of them if it is `unreadable` (`rewards.judges.base`). Where it did not, the term is
-    left out for the whole group. A judged term has nothing to say of malformed completions: they
-    earn 0 of it, and its trust is estimated without them.
+    it missed takes their mean, which neither rewards nor punishes it. If its own text is why
+    (`unreadable` in its details), it is scored with the value that stands there, or takes the
+    lowest of them where that is True. Where too few were scored, the group does without the term.
+    Of a judged one malformed completions earn 0, and trust is estimated without them.
 
     Args:
         group: The group, G completions.
@@ -117,8 +117,9 @@ def _filled(
         well_formed: [G] of a judged term; None for one that scores malformed completions too.
         min_judged: Share that must be there.
     """
-    values = terms.values[name]
-    details = terms.details.get(name) or ({},) * len(values)
+    details = terms.details.get(name) or ({},) * len(terms.values[name])
+    rows = zip(terms.values[name], details, strict=True)
+    values = [_floor(detail) if value is None else value for value, detail in rows]
     mask = [True] * len(values) if well_formed is None else well_formed
     scored = [value for value, ask in zip(values, mask, strict=True) if ask and value is not None]
     if not scored or len(scored) < min_judged * sum(mask):
@@ -129,6 +130,11 @@ def _filled(
         0.0 if not ask else other if value is None else value
         for value, ask, other in zip(values, mask, instead, strict=True)
     )
+
+
+def _floor(detail: Mapping[str, Any]) -> float | None:
+    floor = detail.get("unreadable")
+    return floor if isinstance(floor, float) and 0 <= floor <= 1 else None
 
 
 def trusted_pairs(

@@ -182,6 +182,7 @@ class Clause:
             if moved:
                 noun, level = CHANGES.get(noun, noun), next(iter(moved))
                 noun = "intonation" if noun == "pitch_change" else noun
+                level = "flat" if (noun, level) == ("intonation", "steady") else level
             yield self._claim(noun, level, negated, token)
             return
         # "No rise or fall" denies each.

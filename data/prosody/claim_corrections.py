@@ -39,6 +39,9 @@ _MISTAKEN = re.compile(
 """What was thought first, up to where it is put right: "I thought it was high, but it is low"."""
 _SENTENCE_END = re.compile("[.!?\n\u3002\uff01\uff1f]")
 
+MOST = 50
+"""Claims before and after a correction that it is about, so that time stays linear."""
+
 _BASE = {change: attribute for attribute, change in CHANGES.items()}
 
 Places = Sequence[tuple[int, int]]
@@ -87,8 +90,8 @@ def without_retracted(text: str, claims: Sequence[Claim], places: Places) -> lis
         first = ends[sentence - 1] if sentence else 0
         following = bisect(ends, end)
         last = ends[following] if following < len(ends) else len(text)
-        before = range(bisect_left(starts, first), bisect_left(starts, start))
-        after = range(bisect_left(starts, end), bisect_left(starts, last))
+        before = range(bisect_left(starts, first), bisect_left(starts, start))[-MOST:]
+        after = range(bisect_left(starts, end), bisect_left(starts, last))[:MOST]
         replaced = {_attribute(claims[i]) for i in after}
         if not replaced:
             cut = max(text.rfind(",", first, start), first)

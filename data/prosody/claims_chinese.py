@@ -32,7 +32,8 @@ _ALTERNATIVE = re.compile("(?:要么|或者|或是|抑或|就是|亦或|甚至|�
 _AGAIN = re.compile("又|再|后|然后|接着|最后|继而|转而|随即|而后|但|却|结尾|末|句尾")
 _TOPIC = re.compile("方面|来看|来说|而言|来讲|上$|至于|关于|就\\w|论")
 _TAKEN_BACK = re.compile(
-    "[，。！？；…,.!?;\\s]+(?:哦|嗯|等等|啊|哎)?[，,]?(?:不对|说错了|更正一下|(?:更?准确|严格)(?:地|来)?说|应该说|不如说)[，,]?"
+    "[，。！？；…,.!?;\\s]{1,5}(?:哦|嗯|等等|啊|哎)?[，,]?"
+    "(?:不对|说错了|更正一下|(?:更?准确|严格)(?:地|来)?说|应该说|不如说)[，,]?"
 )
 """Words that take back what is before them."""
 _FILLER = "|".join(sorted(words.FILLERS.split(), key=len, reverse=True))

@@ -29,9 +29,9 @@ NO_CLIP = "no clip"
 NOT_APPLICABLE: Mapping[str, Any] = MappingProxyType({"not_applicable": True})
 """Details of a judgement that a row without a clip cannot have: nothing has failed."""
 
-UNREADABLE: Mapping[str, Any] = MappingProxyType({"unreadable": True})
+UNREADABLE: Mapping[str, Any] = MappingProxyType({"unreadable": LOWEST / HIGHEST})
 """Details of a judgement that is missing because of how the text is written: its policy chose so,
-and `rewards.combine` gives it the lowest score of its group instead of the mean."""
+and `rewards.combine` gives it the lowest reward that there is instead of the group's mean."""
 
 
 class JudgeError(ValueError):

@@ -68,8 +68,8 @@ class MeasuredJudge:
     that says less, 0 for one that is false or contradicts another.
 
     - `factual_alignment`: 1 + 4 x the mean worth over the attributes of which the text tells
-      something that was measured. No claim at all is a 1; claims only on attributes that were not
-      measured are missing.
+      something that was measured. A text that tells nothing of these is a 1; one that claims
+      something is missing where none of the four was measured.
     - `caption_completeness`: 1 + 4 x the sum of the worths over the number of measured attributes
       (pitch, energy, rate, intonation): an attribute counts as told where neither the text nor the
       measurement contradicts what is told of it.
@@ -147,13 +147,14 @@ class MeasuredJudge:
             return unscored("neither English nor Chinese", UNREADABLE)
         truths = [truth_of(claim, prosody, self._margin) for claim in read.claims]
         worths = worths_of(read.claims, truths, self._rates)
-        factual = _scaled(_factual(read.claims, worths))
+        completeness = _scaled(_completeness(worths, prosody))
+        factual = _scaled(_factual(read.claims, worths, blind=completeness is None))
         scores = {
             "factual_alignment": factual,
             "interpretative_quality": None
             if factual is None
             else min(read.interpretation, factual),
-            "caption_completeness": _scaled(_completeness(worths, prosody)),
+            "caption_completeness": completeness,
             "fluency_and_structural_clarity": _scaled(read.fluency),
         }
         facts = [
@@ -169,11 +170,12 @@ class MeasuredJudge:
         return Judgement(scores, missing, {"claims": facts, "worths": worths})
 
 
-def _factual(claims: Sequence[Claim], worths: Mapping[str, float]) -> float | None:
-    """Return the mean worth in [0, 1]; None if all that is claimed was not measured."""
+def _factual(claims: Sequence[Claim], worths: Mapping[str, float], blind: bool) -> float | None:
+    """Return the mean worth in [0, 1]; None if there are claims on a clip without measurements."""
     if worths:
         return sum(worths.values()) / len(worths)
-    return None if any(claim.attribute in ATTRIBUTES for claim in claims) else 0.0
+    # To speak only of what was not measured where something was would pay the mean of a group.
+    return None if blind and any(claim.attribute in ATTRIBUTES for claim in claims) else 0.0
 
 
 def _completeness(worths: Mapping[str, float], prosody: Mapping[str, Any]) -> float | None:

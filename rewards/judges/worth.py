@@ -104,8 +104,11 @@ def _worth(rated: Sequence[tuple[Claim, float]], rates: Rates) -> float:
         return 0.0
     possible = _possible([claim for claim, _ in rated])
     # "High, not normal" is as true as "high".
-    stated = [truth for claim, truth in rated if not claim.negated]
-    truth = min(stated or [truth for _, truth in rated])
+    stated = [(claim, truth) for claim, truth in rated if not claim.negated]
+    truth = min(truth for _, truth in stated or rated)
+    # Ranges that are half true at different borders leave a level that none of them names.
+    if truth < 1 and stated and not any(claim.levels in possible.values() for claim, _ in stated):
+        return 0.0
     return min(_set_worth(scale, left, truth, rates) for scale, left in possible.items())
 
 

@@ -191,9 +191,9 @@ def test_degenerate_text_is_parsed_in_well_under_50_ms(text: str):
 
 
 def _seconds(text: str) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     parse_output(text)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 BODY = st.text(st.characters(exclude_characters="<|>"), min_size=1).filter(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from configs.schema import RewardsConfig, RewardTermConfig, TrustConfig
 from data.records import RewardTerms, ScoredGroup
 from rewards.combine import CombineRules, combine
+from rewards.judges.base import UNREADABLE
 from tests.unit.make_groups import make_group
 
 WEIGHTS = {"format": 0.3, "accuracy": 1.0}
@@ -47,6 +48,21 @@ def test_what_cannot_be_read_takes_the_lowest_score_and_what_failed_the_mean():
     terms = RewardTerms(values, {"reasoning": details})
     scored = combine(make_group([GOOD] * 4), terms, JUDGED, replace(RULES, one_sided="tau_one"))
     assert scored.filled["reasoning"] == pytest.approx((0.9, 0.5, 0.7, 0.5))
+
+
+@pytest.mark.parametrize("num", [2, 4])
+def test_who_cannot_be_read_gets_the_floor_however_many_do_it(num: int):
+    """In a group of two the lowest of the others would be what the other one has."""
+    unread = {"missing": "script", **UNREADABLE}
+    values = {"format": (1.0,) * num, "accuracy": (0.0,) * num}
+    terms = RewardTerms(
+        values | {"reasoning": (0.9,) + (None,) * (num - 1)},
+        {"reasoning": ({},) + (unread,) * (num - 1)},
+    )
+    rules = replace(RULES, one_sided="tau_one", min_judged=0.5)
+    scored = combine(make_group([GOOD] * num), terms, JUDGED, rules)
+    assert scored.filled["reasoning"] == pytest.approx((0.9,) + (0.2,) * (num - 1))
+    assert scored.rewards[1] == pytest.approx(0.3 + 0.5 * 0.2)
 
 
 # The paper's reward, METHOD's golden values.

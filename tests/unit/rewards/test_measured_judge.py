@@ -124,9 +124,17 @@ def test_an_attribute_that_was_not_measured_is_neither_true_nor_false():
     whispered = {**PROSODY, "pitch": None, "intonation": None}
     assert scores_of("High pitch, low energy.", whispered).scores["factual_alignment"] == 5
     assert scores_of("Low energy, normal rate.", whispered).scores["caption_completeness"] == 5
+    assert scores_of("High pitch.", dict.fromkeys(PROSODY)).missing == (
+        "claims on unmeasured prosody only"
+    )
+
+
+def test_to_speak_only_of_what_was_not_measured_is_to_say_nothing():
+    """Else a policy that fears to be wrong of a whisper would speak of its pitch, for the mean."""
+    whispered = {**PROSODY, "pitch": None, "intonation": None}
     only_pitch = scores_of("High pitch.", whispered)
-    assert only_pitch.scores["factual_alignment"] is None
-    assert only_pitch.missing == "claims on unmeasured prosody only"
+    assert only_pitch.scores["factual_alignment"] == 1 and not only_pitch.missing
+    assert only_pitch.scores["caption_completeness"] == 1
 
 
 def test_a_claim_on_a_change_alone_is_no_claim_even_where_it_was_not_measured():
