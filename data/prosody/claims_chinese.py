@@ -52,12 +52,13 @@ class _Reader:
 
 def find_chinese(text: str) -> list[Claim]:
     """Return the claims of a text without quotes, in the order of their level words."""
+    text = text.translate(_TO_SIMPLIFIED)
     places = [match.span() for match in _TAKEN_BACK.finditer(text)]
     return without_retracted(text, list(_all_claims(text)), places)
 
 
 def _all_claims(text: str) -> Iterator[Claim]:
-    text = _HOW_MUCH.sub("较", text.translate(_TO_SIMPLIFIED))
+    text = _HOW_MUCH.sub("较", text)
     reader = _Reader()
     claims: list[tuple[Claim, str]] = []
     scope = Scope()
