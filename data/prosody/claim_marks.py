@@ -139,12 +139,13 @@ def _single_marks(words: Sequence[Word]) -> list[Mark]:
             continue
         if before and before[-1] in BEFORE_COMPARISON:
             continue  # the "normal" of "higher than normal"
+        after = words[i + 1].text if i + 1 < len(words) else ""
         near = before[before.index("to") + 1 :] if "to" in before else before
         far = "".join(f"{other.text} " for other in words[max(0, i - FAR_REACH) : i])
         is_norm = not COMPARISONS.isdisjoint(near) or _NORM_BEFORE.search(far)
-        if meaning.level == "normal" and is_norm:
+        spans = before[-1:] == ["from"] and after in TOWARDS  # "from normal to fast"
+        if meaning.level == "normal" and is_norm and not spans:
             continue  # and of "higher than in her usual voice"
-        after = words[i + 1].text if i + 1 < len(words) else ""
         if after in OF_MIND and not meaning.attribute:
             continue  # "a neutral state", "deep sorrow"
         if meaning.level == "steady" and after in MEANINGS and MEANINGS[after].is_move:
@@ -176,7 +177,7 @@ def _describes_other(words: Sequence[Word], position: int) -> bool:
         if words[start - 1].text == "a" and words[start].text not in ("bit", "little"):
             break  # "a flat refusal", and not "a bit flat"
         start -= 1
-    if start and words[start - 1].text in COPULAS:
+    if start and words[start - 1].text in COPULAS and words[max(0, start - 2)].text != "there":
         return False
     named = False
     for other in words[position + 1 : position + 1 + REACH]:

@@ -71,7 +71,10 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
         rf"{_VARIED}{_IS}(?:wide|broad|large|considerable|great|extensive|rich|pronounced)",
     ),
     (Meaning("variation", "", False), _VARIATION_ALONE),
-    (Meaning("intonation", "expressive", False), rf"(?<!-)(?:{_MUCH}|rich|high){_VARIATION}"),
+    (
+        Meaning("intonation", "expressive", False),
+        rf"(?<!-)(?:{_MUCH}|rich|(?<!to )(?<!the )high){_VARIATION}",
+    ),
     (
         Meaning("intonation", "expressive", False),
         r"(?:swings|swinging|moves|moving|ranges|ranging)"
@@ -80,6 +83,7 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
     (
         Meaning("", "steady", True),
         r"(?:hardly|barely|scarcely) (?:moves?|varies|vary|changes?)"
+        rf"|{_LITTLE} (?:\w+ )?(?:changes?|shifts?|fluctuations?|variations?) (?:in|of)"
         r"|(?:does|do|did|is|are)(?: not|n't) (?:really |much "
         r")?(?:chang|vary|mov|fluctuat)(?:e|ing)?"
         rf"|even(?= (?:{_PACED}|voice|delivery)| ?[,.;:)]| ?$)",
@@ -109,7 +113,8 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
     (
         Meaning("", "", False),
         r"(?:has|have|had) (?:dropped|fallen|risen|sunk|climbed|gone|slipped|moved) (?:in)?to"
-        rf"|consistent(?:ly)? with|falls? (?:in|within|into|under|between|on)(?! {_PACED})"
+        r"|consistent(?:ly)? with"
+        rf"|falls? (?:somewhere )?(?:in|within|into|under|between|on)(?! {_PACED})"
         r"|(?:falls?|falling|fell)(?= (?:(?:\w+ly|well|just|somewhat|a (?:bit|little)) )?(?:within"
         r"|below|above|(?:near|around)(?! the (?:end|close|last"
         r"|middle(?! of \w+ (?:\w+ )?range))))\b)"
@@ -221,7 +226,8 @@ PHRASES: tuple[tuple[Meaning, str], ...] = (
     (
         Meaning("rate", "slow", False),
         r"slowed(?= (?:\w+ )?(?:pace|rate|tempo|speed|speech))"
-        r"|(?:at )?(?:a )?snail['\u2019]?s pace|(?:at|to) a crawl|drawn[- ]out|in slow motion"
+        r"|(?:at )?(?:a )?snail['\u2019]?s pace|(?:at|to) a crawl|in slow motion"
+        r"|(?:draw(?:s|ing|n)?|drew|drag(?:s|g(?:ed|ing))?)[- ]out"
         r"|(?:takes?|taking|took) (?:his|her|their|its) time",
     ),
     (
@@ -296,6 +302,10 @@ ARC = re.compile(
 """A turn of the melody, told in two words that nothing shall part."""
 REPEATED = re.compile(r"\b(\w+er|more) and (?=\1\b)")
 """A growing level: "louder and louder", "more and more loud"."""
+GROWN = re.compile(
+    r"\b(?:get|grow|becom|turn)(?:s|es|e|ing|ting)? (?:\w+ )?\w+er(?:(?:,| and|, and) \w+er\b)+"
+)
+"""What all grows: "gets higher and louder"."""
 LISTED = re.compile(rf"\b({_VARIED})(\W{{0,4}}:\W{{1,4}})(?=\w)")
 """What a list tells of the melody: "**Pitch variation:** low"."""
 BETWEEN = re.compile(r"(\bbetween (?:an? )?[\w-]+(?: \w+)?) and\b")

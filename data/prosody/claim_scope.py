@@ -24,11 +24,15 @@ _VERBS_OF_SAYING = (
 )
 _AS_IF = re.compile(
     r"\b(?:(?<!sounds )(?<!seems )(?<!looks )(?:as if|as though|like someone)\b"
-    r"|(?:than|as) (?:\w+ ){0,2}(?:would|might|could|should|expect(?:ed|s)?)\b)[^,.;:!?\n]*"
+    r"|(?:than|as) (?:\w+ ){0,2}(?:would|might|could|should|expect(?:ed|s)?)\b"
+    r"|(?:as|like|how) (?:\w+ ){0,5}when(?:ever)? (?:people|some(?:one|body)|one|an?)\b)"
+    r"[^,.;:!?\n]*"
 )
 """What a voice is compared with, up to the next mark."""
 _CONDITION = re.compile(
-    r"(?<!even )\bif\b(?! (?:anything|not|only|somewhat|slightly|a bit|a little))|\bunless\b"
+    r"(?<!even )\bif\b(?! (?:anything|not|only|somewhat|slightly|a bit|a little"
+    r"|(?:i|we|you|one) (?:listens?|pays?|must|ha(?:d|ve) to|am|'m|were to|hear (?:\w+ )?(?:right"
+    r"|well|correctly|closely))\b))|\bunless\b"
     r"|(?<!\bi )(?<!\bwe )\bsuppos(?:e|ing)\b|\bassuming\b|(?<=[a-z] )otherwise\b"
     r"|\bwith(?:out)? (?:an? )?[^,.;]{0,60}, (?:\w+ ){1,3}(?:would|could|might)\b|\bprovided\b"
     r"|(?<![a-z] )\b(?:were|should) (?:the|this|it|he|she|her|his|their)\b"
@@ -46,6 +50,7 @@ _MODAL = re.compile(
     r"|\b(?:one|we|you|i|is|was|are|were)(?:'d| had| might| could)? expect(?:s|ed)?\b"
 )
 """What makes the part of a unit around it one."""
+_WOULD_FIT = re.compile(r"would (?:\w+ )?(?:point|suggest|indicate|imply|hint|fit|match|signal)\b")
 _GENERAL = re.compile(
     r"(?<!than )(?<!as )\b(?:typically|usually|often|generally|commonly|normally|frequently"
     r"|in general|tends? to|(?:person|people|speakers?|someone|voice|speech) (?:can|might|may)"
@@ -111,13 +116,24 @@ _IN_FACT = re.compile(
     r"|inspection)|(?:as )?it turns out(?: that)?|(?<=it )turns out to be|instead(?=,))\b,?"
 )
 _LAST_WORDS = re.compile(rf", (?:{_OPINION})(?= *[.!?;\n]| *$)")
+_OWN_SUBJECT = re.compile(
+    r":(?= +(?:the|his|her|its|their) (?:\w+ )?(?:pitch|volume|energy|loudness|intensity|pace|rate"
+    r"|tempo|speed|intonation|melody)\b)"
+)
+"""What parts what is to be judged from the judgement: "Pitch and volume: the pitch is high"."""
+_NOTHING = re.compile(
+    r"\b(nothing (?:(?!to |that )\w+ ){0,5}?)((?:suggests?|indicates?|points? to)(?: that)?\b)"
+)
+"""A denial whose verb parts no clauses: "nothing in the clip suggests a fast pace"."""
 _STAMMER = re.compile(r"\b(\w+ly|very|so|quite|rather)(,? (?:like |really )?)(?=\1 \w)")
 """An adverb said twice: "extremely, like extremely low"."""
 
+_CLIP = r"(?:clip|recording|utterance|sample|sentence|line|take|file)s\b"
 _USUAL = r"(?:\w+ )?(?:average|typical|normal|usual|ordinary)\b"
 _PERSON = (
     r"(?:speaker|man|woman|guy|person|interviewer|partner|colleague|friend|host|caller|girl|boy"
-    r"|lady|child|mother|father|brother|sister|husband|wife|others?|one|voice|hers|counterpart"
+    r"|lady|child|mother|father|brother|sister|husband|wife|one|voice|hers|counterpart"
+    rf"|others?(?! {_CLIP})"
     r"|interlocutor|teacher|narrator|customer|agent|(?:first|second|former|latter)(?=\W*(?:$"
     r"|[,.;]))"
     r")(?:['\u2019]?s)?\b"
@@ -125,7 +141,7 @@ _PERSON = (
 _OWN_NORM = (
     r"(?:speaker|person|man|woman|voice)['\u2019]s (?:\w+ ){0,2}(?:average|mean|median|baseline"
     r"|norm|normal|usual|typical|habitual|ordinary|natural|range|level|register|own|neutral|previous"
-    r"|earlier)\b"
+    r"|earlier|other)\b"
 )
 """What is usual for this speaker, and no other person."""
 _ANOTHER = (
@@ -151,6 +167,8 @@ def without_asides(text: str) -> str:
     """
     text = _ASIDE.sub(lambda match: "\t" * len(match[0]), text)
     text = _IN_FACT.sub(lambda match: "\t" * len(match[0]), text)
+    text = _OWN_SUBJECT.sub(".", text)
+    text = _NOTHING.sub(lambda match: match[1] + "\t" * len(match[2]), text)
     text = _LAST_WORDS.sub(lambda match: "\t" * len(match[0]), text)
     return _STAMMER.sub(lambda match: match[1] + " " * len(match[2]), text)
 
@@ -185,7 +203,7 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
             yield start, end
             continue
         for first, last in _cut(_PART_ENDS, text, start, end):
-            if _MODAL.search(text, first, last) or _is_general(text, first, last):
+            if _is_supposed(text, first, last) or _is_general(text, first, last):
                 yield first, last
 
 
@@ -194,6 +212,15 @@ def _cut(ends: re.Pattern[str], text: str, start: int, end: int) -> Iterator[tup
         yield start, match.start()
         start = match.end()
     yield start, end
+
+
+def _is_supposed(text: str, start: int, end: int) -> bool:
+    """Whether a part supposes: "this would be louder", and not "this loudness would fit anger"."""
+    modal = _MODAL.search(text, start, end)
+    if modal is None:
+        return False
+    fits = _WOULD_FIT.match(text, modal.start(), end)
+    return not (fits and _DEFINITE.search(text, start, modal.start()))
 
 
 def _is_general(text: str, start: int, end: int) -> bool:

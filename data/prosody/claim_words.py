@@ -105,7 +105,7 @@ _MOVES = _table(
         "waning ebbs ebbing "
         "recedes dips dipped dipping dip lowers lowering plummets plunges weakens weakening "
         "diminishes diminishing dwindles dwindling subsides tapers tapering",
-        "expressive": "variable",
+        "expressive": "variable exaggerated",
         "steady": "static steady stable constant unchanged unchanging consistent uniform",
     }
 )
@@ -192,7 +192,8 @@ DENYING_BEFORE = re.compile(
 DENIED_AFTER = re.compile(
     r"^(?:\w+ ){0,4}?(?:is|are|was|were) (?:the last (?:thing|word)|out of the question"
     r"|not (?:a word|how|what|heard|present|audible|there|evident|found)|nowhere"
-    r"|(?:\w+ly )?(?:absent|missing|lacking))\b"
+    r"|(?:\w+ly )?(?:absent|missing|lacking)|incorrect|inaccurate|unfounded|untrue|not (?:supported"
+    r"|true|borne out))\b|^(?:\w+ ){0,4}?does(?:n t| not) hold\b"
 )
 """What denies a level that stands before it in a segment."""
 
@@ -251,7 +252,7 @@ FINISHES = re.compile(
     r"\b(?:(?<!beginning to )(?<!start to )(?<!in the )(?<!to the )(?<!to its )(?<!low )(?<!high )"
     r"(?<!lower )(?<!higher )(?<!upper )(?<!top )(?<!bottom )ends?(?! of the day)"
     r"|ended|ending|finishes|finishing|closes|closing|later|afterwards"
-    r"|subsequently|(?<=[a-z,] )then(?! there)|eventually"
+    r"|subsequently|by the time|(?<=[a-z,] )then(?! there)|eventually"
     r"|(?:last|final|second) (?:half|part|words?|few|syllables?|seconds?|third))\b"
 )
 """Words of its end."""
@@ -283,7 +284,7 @@ VOICES = words_of(
     "frequency side end start beginning rest range region area zone band territory spectrum "
     "bracket category half third part close opening shape quality pattern profile character "
     "outburst exclamation stream torrent flow variation movement rise fall drop increase decrease "
-    "descent burst"
+    "descent burst timbre"
 )
 """Words for a voice, its owner or what he says: what a level word may describe."""
 
@@ -291,7 +292,8 @@ OTHERS = words_of(
     "music noise noises background song tv television radio story plot mood tension traffic "
     "engine crowd applause rain dog dogs bark barks beep beeps siren sirens phone alarm bell "
     "bells door doors wind hum hiss buzz fan car cars horn piano guitar drum drums bass symphony "
-    "orchestra audience microphone stakes interviewer host caller"
+    "orchestra audience microphone stakes interviewer host caller sigh sighs breath breaths "
+    "breathing"
 )
 """What has a loudness or a pace of its own."""
 

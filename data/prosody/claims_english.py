@@ -31,6 +31,7 @@ from data.prosody.claim_phrases import (
     ARC,
     BETWEEN,
     CLAUSE_ENDS,
+    GROWN,
     LISTED,
     PHRASES,
     REPEATED,
@@ -99,6 +100,7 @@ def find_english(text: str) -> Iterator[Claim]:
     text = without_suppositions(without_asides(text))
     text = ARC.sub(lambda match: match[1] + " " * len(match[2]), text)
     text = REPEATED.sub(lambda match: "ever".ljust(len(match[0])), text)
+    text = GROWN.sub(lambda match: match[0].replace(" and ", "\t" * 5).replace(",", "\t"), text)
     text = LISTED.sub(lambda match: match[1] + " " * len(match[2]), text)
     text = BETWEEN.sub(lambda match: match[1] + " to ", text)
     yield from without_retracted(text, list(_all_claims(text)), corrections)
@@ -242,6 +244,8 @@ def _clause_claims(segments: Sequence[_Segment], noun: str) -> Iterator[tuple[Cl
                 fronted = any(later.has_voice for later in segments[place + 1 : place + 3])
                 attribute = attribute or _attribute(segment, mark, noun, topic, fronted=fronted)
                 yield from _claim(segment, mark, attribute, denied)
+                # "An absence of energy or of a fast pace" denies both.
+                denied |= not DENIALS.isdisjoint(segment.words[mark.position].text.split())
             last = segment
         elif all(word.text in NOUN_PHRASE or word.text in NOUNS for word in segment.words):
             # Attributes alone: "the pitch and the energy are low", "high pitch and energy".

@@ -29,6 +29,12 @@ _CLOSE = {
     opening: re.compile(rf"[{closing}]" + (r"(?!\w)" if opening in "'\u2018" else ""))
     for opening, closing in _CLOSING.items()
 }
+_NAMING = re.compile(
+    r"(?<!word)(?<!words)(?<!sentence)(?<!phrase)(?<!text)(?<!line)(?<!transcript)"
+    r" (?:is|are|as|at|seems|sounds|remains|pitch|volume|energy|rate|pace|intonation) (?:\w+ )?$"
+)
+_NAME = re.compile(r"(?:(?:\w+ly|very|quite|rather) )?[\w-]+[.,]?")
+"""What is said of a voice and no quote, after those words: the pitch is "low"."""
 _SENTENCE_FOLLOWS = re.compile(r"\s*(?:$|[A-Z\n])")
 
 
@@ -36,9 +42,9 @@ def without_quotes(text: str) -> str:
     """Return a text with what stands in quotation marks blanked out, every place kept.
 
     Double, single, angle and corner marks and backticks are quotation marks; an apostrophe is not.
-    A quote that is never closed blanks nothing. The comma or full stop with which a quote ends
-    stays where it ends a part of the sentence around it. Time is linear, also for a text of such
-    quotes.
+    A quote that is never closed blanks nothing, and a name is none: the pitch is "low". The comma
+    or full stop with which a quote ends stays where it ends a part of the sentence around it. Time
+    is linear, also for a text of such quotes.
     """
     parts: list[str] = []
     place = 0
@@ -50,6 +56,12 @@ def without_quotes(text: str) -> str:
         closing = _CLOSE[kind].search(text, start + 1)
         if closing is None:
             unclosed.add(kind)
+            continue
+        if _NAME.fullmatch(text, start + 1, closing.start()) and _NAMING.search(
+            text, max(0, start - 32), start
+        ):
+            parts += [text[place:start], " ", text[start + 1 : closing.start()], " "]
+            place = closing.end()
             continue
         last, end = text[closing.start() - 1], closing.end()
         ends = last if last in ",;" else ""

@@ -94,22 +94,22 @@ def contradicts_itself(claims: Iterable[Claim]) -> bool:
 
 
 def _worth(rated: Sequence[tuple[Claim, float]], rates: Rates) -> float:
-    if min(truth for _, truth in rated) == 0:
-        return 0.0
-    # "Flat to rising-falling" is true where either scale says so, as no set of one scale's levels
-    # is: nothing bounds what two such claims are worth.
-    if any(
-        len({_scale(c.attribute, one) for one in c.levels}) > 1 for c, _ in rated if not c.negated
-    ):
-        return 0.0
+    """Return what is told of one attribute: where two scales are spoken of, the mean of both."""
     possible = _possible([claim for claim, _ in rated])
+    # "Flat to rising-falling" is true where either scale says so, as no set of one scale's levels
+    # is: nothing bounds what such a claim is worth.
+    if not possible.keys() <= SCALES.keys() or any(c.negated and not t for c, t in rated):
+        return 0.0
     # "High, not normal" is as true as "high".
     stated = [(claim, truth) for claim, truth in rated if not claim.negated]
-    truth = min(truth for _, truth in stated or rated)
-    # Ranges that are half true at different borders leave a level that none of them names.
-    if truth < 1 and stated and not any(claim.levels in possible.values() for claim, _ in stated):
-        return 0.0
-    return min(_set_worth(scale, left, truth, rates) for scale, left in possible.items())
+    worths = []
+    for scale, left in possible.items():
+        of_scale = [(claim, truth) for claim, truth in stated if _scale(claim) == scale] or rated
+        truth = min(truth for _, truth in of_scale)
+        # Ranges that are half true at different borders leave a level that none of them names.
+        named = truth == 1 or not stated or any(claim.levels == left for claim, _ in of_scale)
+        worths.append(_set_worth(scale, left, truth, rates) if truth > 0 and named else 0.0)
+    return sum(worths) / len(worths)
 
 
 def _possible(claims: Sequence[Claim]) -> dict[str, set[str]]:
@@ -117,12 +117,14 @@ def _possible(claims: Sequence[Claim]) -> dict[str, set[str]]:
 
     What is stated counts, less what is denied; where nothing is stated, what is not denied.
     """
-    stated = [set(claim.levels) for claim in claims if not claim.negated]
+    stated: dict[str, list[set[str]]] = {}
+    for claim in claims:
+        if not claim.negated:
+            stated.setdefault(_scale(claim), []).append(set(claim.levels))
     denied = {level for claim in claims if claim.negated for level in claim.levels}
     if stated:
-        left = set.intersection(*stated) - denied
-        return {_scale(claims[0].attribute, min(left or stated[0])): left}
-    scales = {_scale(claim.attribute, level) for claim in claims for level in claim.levels}
+        return {scale: set.intersection(*sets) - denied for scale, sets in stated.items()}
+    scales = {_scale(claim, level) for claim in claims for level in claim.levels}
     return {scale: set(SCALES[scale]) - denied for scale in scales if scale in SCALES}
 
 
@@ -136,5 +138,7 @@ def _set_worth(scale: str, levels: set[str], truth: float, rates: Rates) -> floa
     return worth if truth == 1 else min(0.5 * worth, 1 / num_levels)
 
 
-def _scale(attribute: str, level: str) -> str:
-    return "contour" if attribute == "intonation" and level in TURNS else attribute
+def _scale(claim: Claim, *levels: str) -> str:
+    """Return the scale of a claim's levels, or of some; no name of one where they are of two."""
+    turns = {claim.attribute == "intonation" and level in TURNS for level in levels or claim.levels}
+    return " and ".join("contour" if turn else claim.attribute for turn in sorted(turns))

@@ -110,12 +110,12 @@ MAX_ROOM_LINES = {
     # bytes disagree, links into stores, claims in ordinary prose, batches balanced by label;
     # several clips or turns in a row, clips that are moved for counterfactual pairs; answers that
     # engines would cut; claims as strangers write them, in English and in Chinese (1,300 lines),
-    # beside norms, first thoughts and kinds of speaker.
-    "data": 9190,
+    # beside norms, first thoughts, kinds of speaker, lists of what is judged and denied opinions.
+    "data": 9245,
     # Exceptions of plug-ins as text, what claims are worth, rewards of other trainers; rows without
     # a clip, claims that follow a moved clip; where a package may lie; the floor of texts that are
-    # not read.
-    "rewards": 4295,
+    # not read, intonation told on two scales.
+    "rewards": 4297,
     "rollout": 1540,  # engines that are replaced, weights that come while one samples
     # Rescue, audit, alarms, requests to stop, saving in the background, resharding; steps ahead,
     # rows by cost, the vocabulary head as one function, truncated sampling; null values; dynamic

@@ -18,7 +18,7 @@ from annotate.pipeline import Pipeline
 from annotate.stages import Files
 from configs.annotate_schema import AnnotateConfig, SourceConfig, SplitsConfig
 from configs.schema import RunConfig
-from data import manifest, stored
+from data import manifest, stored, workers
 from data.files import write_rows
 from data.prosody.measure import VERSION
 from data.prosody.stress import read_words
@@ -120,6 +120,7 @@ def growth_per_row(folder: Path, name: str, few: int = 100, many: int = 400) -> 
     """Bytes by which the peak grows with each row; in a process without other caches."""
     stored.COLUMN_PART, stored.FRESH_HASHES, stored.BLOCK_BYTES = 50, 64, 2**10
     manifest.PART_BYTES = 2**12
+    workers.LOT_ITEMS = 2  # a thread that lags leaves more rows under way
     runs = {number: MAKES[name](folder / str(number), number) for number in (few, many)}
     gc.freeze()
     gc.set_threshold(700, 3, 3)  # what waits to be collected is not held by anybody
@@ -127,7 +128,7 @@ def growth_per_row(folder: Path, name: str, few: int = 100, many: int = 400) -> 
     return (peaks[2] - peaks[1]) / (many - few)
 
 
-ROW_BYTES = 200
+ROW_BYTES = 150
 """Clips of a source took 800 before, measurements and a look at clips 2,000 and more."""
 
 

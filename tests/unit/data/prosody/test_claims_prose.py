@@ -53,7 +53,7 @@ from tests.unit.make_rows import draw_rows
         ("There is little variation in the pitch.", ["intonation flat"]),
         ("With hardly any inflection.", ["intonation flat"]),
         ("A wide pitch range and a lot of energy.", ["intonation expressive", "energy high"]),
-        ("Little variation in loudness", []),
+        ("Little variation in loudness", ["energy_change steady"]),
         ("It is barely above a whisper.", ["energy low"]),
         ("The voice never rises above a murmur.", ["energy low"]),
         ("The melody hardly moves.", ["intonation flat"]),
