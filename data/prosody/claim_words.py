@@ -146,10 +146,8 @@ BUT_REACH = 1
 OR_REACH = 2
 """How many words after "or" are still denied: "not fast or loud"."""
 
-DENIALS = words_of(
-    "not no never without neither nor nothing none hardly barely scarcely lack lacks lacking "
-    "cannot t absence devoid lacked"
-)
+LACKS = words_of("no without lack lacks lacking lacked absence devoid")
+DENIALS = LACKS | words_of("not never neither nor nothing none hardly barely scarcely cannot t")
 """The `t` is that of "isn't" and its like."""
 
 NO_DENIAL_BEFORE = frozenset(["only", "just", "merely", "simply"])

@@ -51,6 +51,7 @@ from data.prosody.claim_words import (
     FINISHES,
     FUNCTION,
     KEEP_NOUN,
+    LACKS,
     LINKS,
     NO_DENIAL_BEFORE,
     NOUN_PHRASE,
@@ -245,7 +246,7 @@ def _clause_claims(segments: Sequence[_Segment], noun: str) -> Iterator[tuple[Cl
                 attribute = attribute or _attribute(segment, mark, noun, topic, fronted=fronted)
                 yield from _claim(segment, mark, attribute, denied)
                 # "An absence of energy or of a fast pace" denies both.
-                denied |= not DENIALS.isdisjoint(segment.words[mark.position].text.split())
+                denied |= not LACKS.isdisjoint(segment.words[mark.position].text.split())
             last = segment
         elif all(word.text in NOUN_PHRASE or word.text in NOUNS for word in segment.words):
             # Attributes alone: "the pitch and the energy are low", "high pitch and energy".
