@@ -216,11 +216,10 @@ def _cut(ends: re.Pattern[str], text: str, start: int, end: int) -> Iterator[tup
 
 def _is_supposed(text: str, start: int, end: int) -> bool:
     """Whether a part supposes: "this would be louder", and not "this loudness would fit anger"."""
-    modal = _MODAL.search(text, start, end)
-    if modal is None:
-        return False
-    fits = _WOULD_FIT.match(text, modal.start(), end)
-    return not (fits and _DEFINITE.search(text, start, modal.start()))
+    return any(
+        not (_WOULD_FIT.match(text, m.start(), end) and _DEFINITE.search(text, start, m.start()))
+        for m in _MODAL.finditer(text, start, end)
+    )
 
 
 def _is_general(text: str, start: int, end: int) -> bool:
